@@ -1,0 +1,127 @@
+"""The seam between mulligan and a message broker. Implementations know their service and nothing of one another.
+
+Batch calls take many entries and answer one result an entry, in order: None for success, an `EntryFault` else.
+A call that fails as a whole raises `BrokerUnavailable` (may be repeated) or `BrokerRefused` (will not get better).
+A broker reads no clock and writes no log of its own: it is handed a clock and an `emit` where it needs them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing
+from mulligan.core.event import Event
+from mulligan.core.message import QueueName
+from mulligan.core.value import value
+
+__all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Queues"]
+
+Emit = Callable[[Event], None]
+
+
+class Clock(Protocol):
+    """Where time comes from. `worker.clock` has the real one, the tests another."""
+
+    def now(self) -> float:
+        """Epoch seconds (UTC)."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump, the same for all processes of the host."""
+
+
+@value
+class Features:
+    """What a broker can do, so that the worker needs to know no broker by name.
+
+    max_batch: entries of one batch call, and messages of one receive.
+    max_pollers: receives of one queue in one process that are worth having in flight at once.
+    max_delay_s, max_lease_s: the longest that a send or a release may be delayed; the longest lease.
+    time_unit_s: delays and leases are rounded up to it.
+    max_message_bytes: body and attributes together.
+    max_attributes: None for no limit.
+    long_poll_s: the longest wait of one receive.
+    linger_s: how long a settlement may wait for others to share its request; 0 where requests cost nothing.
+    has_price: every request is paid for, so receives and settlements should be full.
+    keeps_lease: False where a lease is the connection and `extend` has nothing to do.
+    """
+
+    max_batch: int
+    max_pollers: int
+    max_delay_s: float
+    max_lease_s: float
+    time_unit_s: float
+    max_message_bytes: int
+    max_attributes: int | None = None
+    long_poll_s: float = 20.0
+    linger_s: float = 0.0
+    has_price: bool = False
+    keeps_lease: bool = True
+
+
+@value
+class Queues:
+    """The names of the three queues, and the prefix that they share."""
+
+    prefix: str
+    requests: QueueName
+    rejects: QueueName
+    dead: QueueName
+
+    @property
+    def all(self) -> tuple[QueueName, QueueName, QueueName]:
+        """The three names, in the order in which a message may see them."""
+        return self.requests, self.rejects, self.dead
+
+
+@value
+class Declared:
+    """What `declare` found. created: queues that it made. problems: sentences about what differs from what is needed."""
+
+    created: tuple[QueueName, ...]
+    problems: tuple[str, ...] = ()
+
+
+class Broker(Protocol):
+    """Three queues on some service. All methods may be called side by side from one event loop."""
+
+    @property
+    def features(self) -> Features:
+        """What this broker can do; known before `declare`, exact after it."""
+
+    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+        """Check the queues, and create those that are missing if `create`. Must be the first call.
+
+        A queue that is missing and not to be created is a problem of the answer. Declaring twice changes nothing.
+        """
+
+    async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
+        """Up to max_count messages (<= Features.max_batch), leased for lease_s seconds.
+
+        Waits up to wait_s for the first one, then returns what is there. [] proves nothing about the queue.
+        If the call is cancelled, messages that it may have received come back when their lease ends.
+        """
+
+    async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
+        """Put messages on a queue. None for an entry means that it is durable there.
+
+        After BrokerUnavailable any of them may be there all the same: a repeated send may make twins.
+        """
+
+    async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
+        """Remove messages for good. A receipt whose message somebody else received in the meantime is LEASE_LOST,
+        where the broker can tell.
+        """
+
+    async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """Give messages back: (receipt, seconds until it may be received again)."""
+
+    async def extend(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """Let leases end that many seconds from now: (receipt, seconds)."""
+
+    async def depth(self, queue: QueueName) -> Depth:
+        """How full the queue is."""
+
+    async def purge(self, queue: QueueName) -> None:
+        """Remove every message of the queue, leased ones too."""
+
+    async def close(self) -> None:
+        """Let go of connections and files. Receives in flight return []. Twice is once."""

@@ -1,0 +1,85 @@
+"""What passes between the worker and a broker: one receipt of a message, one message to send, the end of one entry.
+
+A broker fills these in; what they mean (identity, progress, trust) is decided in `core.story`.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from mulligan.core.message import AttributeValue, QueueName
+from mulligan.core.value import value
+
+__all__ = ["Delivery", "Depth", "EntryFault", "Fault", "Outgoing"]
+
+
+@value
+class Delivery:
+    """One receipt of one message from one queue.
+
+    receipt: names this receipt to the broker that gave it; opaque text to everyone else.
+    id: the broker's id of the message.
+    attributes: all of them, mulligan's own included and not yet believed.
+    sent_at: epoch seconds (UTC) at which this copy entered the queue.
+    receive_count: receipts of this copy so far, this one included (>= 1).
+    group: the message group on a FIFO queue, else None.
+    """
+
+    queue: QueueName
+    receipt: str
+    id: str
+    body: bytes
+    attributes: Mapping[str, AttributeValue]
+    sent_at: float
+    receive_count: int = 1
+    group: str | None = None
+
+
+@value
+class Outgoing:
+    """One message to send.
+
+    delay_s: seconds until it may be received; the caller keeps it within the broker's `Features.max_delay_s`.
+    group, dedup_id: for FIFO queues; ignored elsewhere.
+    """
+
+    body: bytes
+    attributes: Mapping[str, AttributeValue]
+    delay_s: float = 0.0
+    group: str | None = None
+    dedup_id: str | None = None
+
+
+class Fault(Enum):
+    """What a caller can do about one failed entry of a batch."""
+
+    RETRY = "retry"  # a passing fault: the same entry again
+    REFUSED = "refused"  # the entry itself is wrong: never again as it is
+    LEASE_LOST = "lease lost"  # the receipt is no longer ours: leave the message to its next receiver
+
+
+@value
+class EntryFault:
+    """Why one entry of a batch failed. An entry that succeeded is told by None in its place."""
+
+    fault: Fault
+    reason: str
+
+
+@value
+class Depth:
+    """How full a queue is: messages that may be received now, that wait for their time, and that are leased.
+
+    oldest_age_s: age of the oldest message in seconds, None when the queue is empty or the broker can't tell.
+    is_exact: False when the broker only estimates (SQS).
+    """
+
+    ready: int
+    delayed: int
+    in_flight: int
+    oldest_age_s: float | None = None
+    is_exact: bool = True
+
+    @property
+    def total(self) -> int:
+        """All messages of the queue."""
+        return self.ready + self.delayed + self.in_flight

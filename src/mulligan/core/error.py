@@ -1,0 +1,61 @@
+"""The tree of errors. A class exists only where a caller acts differently on it.
+
+Every message says where, what was seen, what was expected and what to do.
+"""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BrokerError",
+    "BrokerRefused",
+    "BrokerUnavailable",
+    "ConfigurationError",
+    "LedgerError",
+    "LedgerUnavailable",
+    "MulliganError",
+    "StorageBroken",
+    "StoryError",
+]
+
+
+class MulliganError(Exception):
+    """The root: catch this to catch everything that mulligan raises on purpose."""
+
+
+class ConfigurationError(MulliganError):
+    """Something that the user wrote (a setting, tasks.xml, a task file) can't be used. Exit code 2.
+
+    `problems` holds every problem that was found, each a full sentence with its place.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class BrokerError(MulliganError):
+    """A call to a broker failed as a whole. Failures of single entries are `EntryFault` values, never raised."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker can't be reached, is overloaded or throttles: the same call may succeed later. Exit code 4."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker said no for good (rights, a queue that is not there, a wrong request): repeating it won't help."""
+
+
+class LedgerError(MulliganError):
+    """A call to the ledger failed for good."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger can't be reached or written now (locked, disk full, server away): the same call may succeed later."""
+
+
+class StorageBroken(MulliganError):
+    """A database is corrupt, or the disk failed an fsync. Never retried: the process stops, exit code 1."""
+
+
+class StoryError(MulliganError):
+    """The `mulligan` attribute of a message is not one that this version can read."""

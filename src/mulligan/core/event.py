@@ -1,0 +1,310 @@
+"""What happened, as values: one dataclass each. Listeners in `telemetry` make log lines and numbers of them.
+
+No event carries a body, an attribute's value or a secret. The docstring's first line is the sentence a log line is
+made of; `level` is the level at which it is told.
+"""
+
+from typing import ClassVar, Literal
+
+from mulligan.core.message import QueueName, TaskName, Uid
+from mulligan.core.value import value
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@value
+class Event:
+    """The root of all events. Never emitted itself."""
+
+    level: ClassVar[Level] = "info"
+
+
+# -- one message --------------------------------------------------------------------------------------------------
+
+
+@value
+class MessageDone(Event):
+    """Every task of the message is done. took_s: seconds from this receipt to the end of its last task."""
+
+    uid: Uid
+    tasks: int
+    took_s: float
+
+
+@value
+class TaskSucceeded(Event):
+    """A task returned."""
+
+    level: ClassVar[Level] = "debug"
+    uid: Uid
+    task: TaskName
+    attempt: int
+    took_s: float
+
+
+@value
+class TaskSkipped(Event):
+    """A task said that the message is none of its business."""
+
+    uid: Uid
+    task: TaskName
+    reason: str
+
+
+@value
+class TaskFailed(Event):
+    """A task failed and will be tried again, alone, from the rejects queue, in retry_in_s seconds."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    task: TaskName
+    attempt: int
+    max_attempts: int
+    error: str
+    retry_in_s: float
+
+
+@value
+class TaskExhausted(Event):
+    """A task failed for good: it is not tried again."""
+
+    level: ClassVar[Level] = "error"
+    uid: Uid
+    task: TaskName
+    attempt: int
+    error: str
+
+
+@value
+class MessageRejected(Event):
+    """A copy with the new progress is on the rejects queue, due in delay_s seconds."""
+
+    uid: Uid
+    hop: int
+    delay_s: float
+
+
+@value
+class MessageReleased(Event):
+    """The message was given back to its queue unfinished."""
+
+    level: ClassVar[Level] = "debug"
+    uid: Uid
+    reason: str
+    delay_s: float
+
+
+@value
+class MessageBuried(Event):
+    """A dead letter with the whole story is on the dead queue. failed: tasks exhausted; empty when none took it."""
+
+    level: ClassVar[Level] = "error"
+    uid: Uid
+    failed: tuple[TaskName, ...]
+
+
+@value
+class AlertsDone(Event):
+    """The default tasks of a buried message have ended. exhausted: those that failed for good."""
+
+    uid: Uid
+    exhausted: tuple[TaskName, ...]
+
+
+@value
+class TwinFolded(Event):
+    """Another copy of the message is being worked on or has gone further: this one was not run."""
+
+    level: ClassVar[Level] = "debug"
+    uid: Uid
+    reason: str
+
+
+@value
+class StoryMissing(Event):
+    """A message on rejects carries no story that can be read: all tasks run, as for a new message."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    queue: QueueName
+    problem: str
+
+
+@value
+class SuspectIsolated(Event):
+    """The message was in flight when a worker died: its tasks run alone now, in a process of their own."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    deaths: int
+
+
+@value
+class SuspectDied(Event):
+    """A task, run alone, ended its process."""
+
+    level: ClassVar[Level] = "error"
+    uid: Uid
+    task: TaskName
+    deaths: int
+    how: str
+
+
+@value
+class LeaseLost(Event):
+    """The lease or the claim went to somebody else: the delivery is dropped without a settlement."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    reason: str
+
+
+@value
+class TaskStuck(Event):
+    """A task that timed out does not end; its slot stays taken until the worker is recycled."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    task: TaskName
+    after_s: float
+
+
+@value
+class SettlementFailed(Event):
+    """The broker refused one entry of a settlement. What happens instead is in `action`."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    settlement: str
+    reason: str
+    action: str
+
+
+# -- a worker, the supervisor ---------------------------------------------------------------------------------------
+
+
+@value
+class WorkerStarted(Event):
+    """A worker process is up and its tasks are loaded."""
+
+    worker: int
+    pid: int
+    requests_slots: int
+    rejects_slots: int
+
+
+@value
+class WorkerDied(Event):
+    """A worker ended without a drain. in_flight: messages that were with it. restart_in_s: None when it won't be."""
+
+    level: ClassVar[Level] = "error"
+    worker: int
+    pid: int
+    how: str
+    in_flight: int
+    restart_in_s: float | None
+
+
+@value
+class WorkerRecycled(Event):
+    """A worker ended in order because of `reason`, and is replaced."""
+
+    level: ClassVar[Level] = "warning"
+    worker: int
+    pid: int
+    reason: str
+
+
+@value
+class WorkerBlocked(Event):
+    """A worker's task holds it beyond its timeout and beyond the worker's own means: it is killed and replaced."""
+
+    level: ClassVar[Level] = "error"
+    worker: int
+    pid: int
+    overdue_s: float
+
+
+@value
+class Started(Event):
+    """The system is up."""
+
+    broker: str
+    workers: int
+    requests_consumers: int
+    rejects_consumers: int
+
+
+@value
+class Stopping(Event):
+    """No new messages are taken; running tasks have grace_s seconds to end."""
+
+    reason: str
+    grace_s: float
+
+
+@value
+class Stopped(Event):
+    """The end. done, rejected, buried: messages settled since the start, over all workers."""
+
+    done: int
+    rejected: int
+    buried: int
+
+
+@value
+class QueuesDeclared(Event):
+    """The queues exist. created: those that were missing."""
+
+    names: tuple[QueueName, ...]
+    created: tuple[QueueName, ...]
+
+
+@value
+class BrokerDown(Event):
+    """A call to the broker failed; it is tried again. Told once an outage."""
+
+    level: ClassVar[Level] = "error"
+    where: str
+    error: str
+
+
+@value
+class BrokerUp(Event):
+    """The broker answers again."""
+
+    where: str
+    after_s: float
+
+
+@value
+class BrokerRefuses(Event):
+    """The broker refuses a consumer's calls for good: this consumer has stopped, the others go on."""
+
+    level: ClassVar[Level] = "error"
+    queue: QueueName
+    error: str
+
+
+@value
+class LedgerDown(Event):
+    """The ledger can't be written; nothing is acknowledged until it can. Told once an outage."""
+
+    level: ClassVar[Level] = "error"
+    error: str
+
+
+@value
+class LedgerUp(Event):
+    """The ledger takes records again."""
+
+    after_s: float
+
+
+@value
+class ListenerRaised(Event):
+    """A listener raised; it changes nothing. Told once a listener and kind of error."""
+
+    level: ClassVar[Level] = "warning"
+    listener: str
+    error: str

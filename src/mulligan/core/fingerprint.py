@@ -1,0 +1,55 @@
+"""The identity of a message, so that all its copies (twins, rejects, dead letters) are known as one."""
+
+import hashlib
+import re
+
+from mulligan.core.message import TaskName, Uid
+
+__all__ = ["ID_ATTRIBUTE", "idempotency_key", "new_id", "uid"]
+
+ID_ATTRIBUTE = "mulligan-uid"
+"""Name of the attribute by which a producer gives its message an id of its own."""
+
+_TIMED_ID = re.compile(r"([0-9a-f]{12})-.{8,}", re.DOTALL)
+
+
+def uid(prefix: str, message_id: str, body: bytes, sent_at: float) -> Uid:
+    """The uid: 12 hex digits of the sent time in milliseconds, a dash, 20 hex digits of a hash.
+
+    The time comes first so that keys of a ledger grow in order. The body is hashed too because publishers reuse
+    ids. An id made by `new_id` brings its own time, so that a send that was repeated keeps one uid.
+
+    prefix: the queues' common prefix, so that applications that share a ledger don't meet.
+    message_id: the producer's id where there is one, else the broker's.
+    sent_at: epoch seconds.
+    """
+    timed = _TIMED_ID.fullmatch(message_id)
+    time_hex = timed.group(1) if timed else _time_hex(sent_at)
+    digest = hashlib.blake2b(digest_size=10)
+    digest.update(f"{len(prefix)}:{prefix}{len(message_id)}:{message_id}".encode("utf-8", "surrogatepass"))
+    digest.update(body)
+    return Uid(f"{time_hex}-{digest.hexdigest()}")
+
+
+def new_id(now: float, rand_hex: str) -> str:
+    """An id for a message that is being sent: it carries the time, so a repeated send of it is one message.
+
+    rand_hex: at least 8 random hex digits.
+    """
+    return f"{_time_hex(now)}-{rand_hex}"
+
+
+def idempotency_key(message_uid: Uid, task: TaskName) -> str:
+    """The key that is the same on every attempt of `task` on the message: 30 characters, safe in a label or a URL."""
+    digest = hashlib.sha256(f"{message_uid}\0{task}".encode()).digest()
+    return "mlg-" + _base32(digest)[:26]
+
+
+def _time_hex(at: float) -> str:
+    return f"{max(0, int(at * 1000)):012x}"
+
+
+def _base32(data: bytes) -> str:
+    number = int.from_bytes(data[:20], "big")
+    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+    return "".join(alphabet[(number >> shift) & 31] for shift in range(155, -1, -5))

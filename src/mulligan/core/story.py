@@ -1,0 +1,185 @@
+"""The `mulligan` attribute: how the progress of a message travels with its copies.
+
+It is believed on the rejects and dead queues only; a producer must not be able to choose which tasks run. It is one
+line of ASCII JSON, so that no broker can refuse a character of it, and it names tasks only, never a module or a file:
+
+    {"v": 1, "uid": ..., "gen": 0, "hop": 1, "seen": 1700000000.1, "tasks": {"Task1": ["d", 1], ...}, ...}
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mulligan.core import fingerprint
+from mulligan.core.delivery import Delivery
+from mulligan.core.error import StoryError
+from mulligan.core.message import AttributeValue, Message, TaskName, Uid
+from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
+from mulligan.core.value import value
+
+__all__ = ["ATTRIBUTE", "Story", "decode", "decode_progress", "encode", "encode_progress", "identify", "read"]
+
+ATTRIBUTE = "mulligan"
+"""Name of the one attribute that carries a story."""
+
+VERSION = 1
+
+
+@value
+class Story:
+    """A message's past, as a copy of it carries it.
+
+    generation: 0, and one more at each replay of a dead letter.
+    hop: rejects since the message was first received in this generation.
+    first_seen_at: epoch seconds (UTC) of the first receipt.
+    """
+
+    uid: Uid
+    generation: int
+    hop: int
+    first_seen_at: float
+    progress: Progress
+
+
+def identify(delivery: Delivery, prefix: str) -> Uid:
+    """The uid of a message that carries no story: from the producer's id where there is one, else from the broker's."""
+    given = delivery.attributes.get(fingerprint.ID_ATTRIBUTE)
+    message_id = given if isinstance(given, str) and given else delivery.id
+    return fingerprint.uid(prefix, message_id, delivery.body, delivery.sent_at)
+
+
+def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message, Story | None, str | None]:
+    """The message of a delivery, the story that it carries, and what is wrong with that.
+
+    is_trusted: the queue is rejects or dead. Elsewhere the attribute is removed unread.
+    The third is None, or a sentence for an event: a trusted copy without a story, or with one that can't be read. Such
+    a message is treated as new.
+    """
+    attributes = delivery.attributes
+    if ATTRIBUTE in attributes:
+        raw = attributes[ATTRIBUTE]
+        attributes = {name: item for name, item in attributes.items() if name != ATTRIBUTE}
+    elif not is_trusted:
+        return Message(identify(delivery, prefix), delivery.body, attributes, delivery.sent_at), None, None
+    else:
+        raw = None
+    problem = None
+    if is_trusted:
+        try:
+            if raw is None:
+                raise StoryError(f"it has no attribute {ATTRIBUTE!r}: it was not put there by mulligan")
+            story = decode(raw)
+            sent_at = int(story.uid[:12], 16) / 1000
+            return Message(story.uid, delivery.body, attributes, sent_at), story, None
+        except StoryError as exc:
+            problem = str(exc)
+    return Message(identify(delivery, prefix), delivery.body, attributes, delivery.sent_at), None, problem
+
+
+def encode(story: Story) -> str:
+    """The attribute's value."""
+    data: dict[str, Any] = {
+        "v": VERSION,
+        "uid": story.uid,
+        "gen": story.generation,
+        "hop": story.hop,
+        "seen": round(story.first_seen_at, 3),
+        **_progress_data(story.progress),
+    }
+    return json.dumps(data, separators=(",", ":"))
+
+
+def decode(raw: AttributeValue) -> Story:
+    """The story in an attribute's value. Raises StoryError with what is wrong."""
+    if not isinstance(raw, str):
+        raise StoryError(f"its attribute {ATTRIBUTE!r} is a {type(raw).__name__}, expected text")
+    data = _loaded(raw)
+    if data.get("v") != VERSION:
+        raise StoryError(f"its attribute {ATTRIBUTE!r} has version {data.get('v')!r}, expected {VERSION}")
+    try:
+        uid = data["uid"]
+        if not isinstance(uid, str):
+            raise TypeError("uid is not text")
+        int(uid[:12], 16)
+        return Story(Uid(uid), int(data["gen"]), int(data["hop"]), float(data["seen"]), _progress(data))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as exc:
+        raise StoryError(f"its attribute {ATTRIBUTE!r} is damaged: {exc!r} in {raw[:200]!r}") from None
+
+
+def encode_progress(progress: Progress) -> str:
+    """A progress as the ledger keeps it; its deaths are kept beside it, not in it."""
+    marks = progress.marks
+    if not progress.is_buried and all(mark is DONE_AT_FIRST_TRY for mark in marks.values()):
+        # the common case, a tenth of json.dumps; names are class names, so they need no escapes
+        inner = ",".join([f'"{task}":["d",1]' for task in marks])
+        return f'{{"tasks":{{{inner}}}}}'
+    return json.dumps(_progress_data(progress), separators=(",", ":"))
+
+
+def decode_progress(raw: str, deaths: int = 0) -> Progress:
+    """The reverse of `encode_progress`. Raises StoryError when a ledger row is damaged."""
+    data = _loaded(raw)
+    try:
+        return _progress(data, deaths)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
+        raise StoryError(f"a progress in the ledger is damaged: {exc!r} in {raw[:200]!r}") from None
+
+
+def _loaded(raw: str) -> dict[str, Any]:
+    try:
+        data = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as exc:
+        raise StoryError(f"its progress is no JSON ({exc}): {raw[:200]!r}") from None
+    if not isinstance(data, dict):
+        raise StoryError(f"its progress is no JSON object: {raw[:200]!r}")
+    return data
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number that we write")
+
+
+def _progress_data(progress: Progress) -> dict[str, Any]:
+    data: dict[str, Any] = {"tasks": _marks_data(progress.marks)}
+    if progress.is_buried:
+        data["buried"] = True
+        data["alerts"] = _marks_data(progress.alerts)
+    return data
+
+
+def _marks_data(marks: Mapping[TaskName, Mark]) -> dict[str, list[Any]]:
+    return {task: _mark_data(mark) for task, mark in marks.items()}
+
+
+def _mark_data(mark: Mark) -> list[Any]:
+    data: list[Any] = [mark.state.value, mark.attempts, round(mark.due_at, 3), mark.reason]
+    if mark.failed_at is not None:
+        data.append(round(mark.failed_at, 3))
+        return data
+    while len(data) > 2 and not data[-1]:
+        data.pop()
+    return data
+
+
+def _progress(data: Mapping[str, Any], deaths: int = 0) -> Progress:
+    return Progress(
+        marks=_marks(data["tasks"]),
+        alerts=_marks(data.get("alerts") or {}),
+        is_buried=bool(data.get("buried", False)),
+        deaths=deaths,
+    )
+
+
+def _marks(data: Mapping[str, Any]) -> dict[TaskName, Mark]:
+    return {TaskName(task): _mark(fields) for task, fields in data.items()}
+
+
+def _mark(fields: list[Any]) -> Mark:
+    letter, attempts, *rest = fields
+    due_at, reason, failed_at, *_ = [*rest, None, None, None]
+    if not isinstance(attempts, int) or attempts < 0:
+        raise ValueError(f"attempts are {attempts!r}")
+    if reason is not None and not isinstance(reason, str):
+        raise TypeError(f"reason is {reason!r}")
+    mark = Mark(State(letter), attempts, float(due_at or 0.0), reason, None if failed_at is None else float(failed_at))
+    return FRESH if mark == FRESH else DONE_AT_FIRST_TRY if mark == DONE_AT_FIRST_TRY else mark

@@ -1,0 +1,112 @@
+"""The seam between mulligan and the durable record of progress.
+
+The ledger survives the moment between doing and settling (a crash, a lost acknowledgement) and folds twins: all copies
+of a message meet here under one key, uid + generation. Whoever works on a message holds a claim on its key, for a time,
+under a token; a save with any other token is refused. Batch calls answer one result an entry, in order; a call that
+fails as a whole raises `LedgerUnavailable` (may be repeated) or `LedgerError`.
+
+Life of a row: claim -> save ... save(is_final) | give_back | end; a claim whose time is over is taken by the next claim.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mulligan.core.message import Uid
+from mulligan.core.progress import Progress
+from mulligan.core.value import value
+
+__all__ = ["OUTDATED", "Answer", "Claim", "Granted", "Held", "Key", "Ledger", "Outdated", "Record"]
+
+Key = tuple[Uid, int]
+"""uid and generation."""
+
+
+@value
+class Claim:
+    """A wish to work on a message.
+
+    hop: of the copy that was received.
+    token: new for each claim, so that a takeover inside one process is fenced too.
+    until: epoch seconds (UTC) at which the claim ends unless it is extended.
+    """
+
+    uid: Uid
+    generation: int
+    hop: int
+    token: str
+    until: float
+
+
+@value
+class Granted:
+    """The claim is ours. progress: what the ledger knows, with its `deaths`; None when it knows nothing of the key."""
+
+    progress: Progress | None
+
+
+@value
+class Held:
+    """Another claim is live, until that time (epoch seconds, UTC)."""
+
+    until: float
+
+
+@value
+class Outdated:
+    """A copy with a higher hop exists, confirmed: this one can be removed unrun."""
+
+
+OUTDATED = Outdated()
+Answer = Granted | Held | Outdated
+
+
+@value
+class Record:
+    """Progress to keep.
+
+    hop: None, or the hop of a copy that the broker has confirmed; from now on copies with a lower hop are outdated.
+    is_final: the claim ends with this record (the delivery is being settled).
+    """
+
+    uid: Uid
+    generation: int
+    token: str
+    progress: Progress
+    hop: int | None = None
+    is_final: bool = False
+
+
+class Ledger(Protocol):
+    """Progress by uid and generation, with claims. All methods may be called side by side from one event loop."""
+
+    @property
+    def is_durable(self) -> bool:
+        """False for the one that keeps nothing (`LEDGER_URL=none`)."""
+
+    async def open(self) -> None:
+        """Open or create the record. Must be the first call. Raises ConfigurationError or StorageBroken when it can't be used."""
+
+    async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
+        """Ask for messages. Two claims of one key in one batch: the first is granted, the second held.
+
+        A claim over one whose time has passed counts as a death (an end that was never told): `progress.deaths` is then
+        at least 1. now: epoch seconds (UTC).
+        """
+
+    async def save(self, records: Sequence[Record]) -> list[bool]:
+        """Keep progress, durably. False: the token is no longer the holder's, and nothing was kept."""
+
+    async def extend(self, tokens: Sequence[tuple[Uid, int, str]], until: float) -> list[bool]:
+        """Let claims (uid, generation, token) end at `until`. False: no longer the holder's."""
+
+    async def give_back(self, tokens: Sequence[tuple[Uid, int, str]]) -> None:
+        """End claims (uid, generation, token) without a death. Tokens that hold nothing are passed over."""
+
+    async def end(self, tokens: Sequence[tuple[Uid, int, str]]) -> None:
+        """End claims of a dead worker, each counted as a death (`deaths` becomes at least 1)."""
+
+    async def forget(self, before: float) -> int:
+        """Remove rows of messages sent before that time (epoch seconds) that were not touched since; how many."""
+
+    async def close(self) -> None:
+        """Let go of connections and files. Twice is once."""

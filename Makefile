@@ -1,0 +1,49 @@
+# Every target makes .venv first if it has to: `make run` is all that a new machine needs.
+#
+# PYTHON=...  the interpreter that .venv is made with
+# ARGS=...    more arguments: make run ARGS=--drain, make test ARGS="-k flow -x"
+
+SHELL := /bin/bash
+export PYTHON
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lock format setup clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
+	@tools/setup.sh run
+	@$(BIN)/python main.py $(ARGS)
+
+test: ## run every test
+	@tools/setup.sh test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: ## lint, format, types, direction of imports, generated docs
+	@tools/setup.sh test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if [ -f tools/docs.py ]; then echo "$(BIN)/python tools/docs.py --check"; $(BIN)/python tools/docs.py --check; fi
+
+format: ## format the code, mend what ruff can mend
+	@tools/setup.sh test
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: ## run the benchmarks: a table, and JSON in bench/results
+	@tools/setup.sh test
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## write the lock files again (ARGS=--upgrade: with the newest versions)
+	@tools/lock.sh $(ARGS)
+
+setup: ## make .venv with everything that work on the project needs
+	@tools/setup.sh test
+
+clean: ## remove .venv and caches; queues and ledger in var/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,7 +8,7 @@ A broker reads no clock and writes no log of its own: it is handed a clock and a
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing
+from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing, Queues
 from mulligan.core.event import Event
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
@@ -55,21 +55,6 @@ class Features:
     linger_s: float = 0.0
     has_price: bool = False
     keeps_lease: bool = True
-
-
-@value
-class Queues:
-    """The names of the three queues, and the prefix that they share."""
-
-    prefix: str
-    requests: QueueName
-    rejects: QueueName
-    dead: QueueName
-
-    @property
-    def all(self) -> tuple[QueueName, QueueName, QueueName]:
-        """The three names, in the order in which a message may see them."""
-        return self.requests, self.rejects, self.dead
 
 
 @value

@@ -9,7 +9,7 @@ from enum import Enum
 from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.value import value
 
-__all__ = ["Delivery", "Depth", "EntryFault", "Fault", "Outgoing"]
+__all__ = ["Delivery", "Depth", "EntryFault", "Fault", "Outgoing", "Queues"]
 
 
 @value
@@ -83,3 +83,18 @@ class Depth:
     def total(self) -> int:
         """All messages of the queue."""
         return self.ready + self.delayed + self.in_flight
+
+
+@value
+class Queues:
+    """The names of the three queues, and the prefix that they share."""
+
+    prefix: str
+    requests: QueueName
+    rejects: QueueName
+    dead: QueueName
+
+    @property
+    def all(self) -> tuple[QueueName, QueueName, QueueName]:
+        """The three names, in the order in which a message may see them."""
+        return self.requests, self.rejects, self.dead

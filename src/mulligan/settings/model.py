@@ -1,0 +1,222 @@
+"""Every setting: one field, whose upper-case name is the one in config/configuration.py.
+
+`MULLIGAN_<NAME>` is its environment variable. Units are in the names: `_s` seconds, `_bytes`, `_days`. The reference
+page docs/settings.md is generated from this module.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+from mulligan.core.policy import Backoff, Policy
+
+__all__ = ["CONFIGURATION_FILE", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "Settings"]
+
+CONFIGURATION_FILE = "config/configuration.py"
+ENVIRONMENT_PREFIX = "MULLIGAN_"
+
+OTHER_VARIABLES = {
+    "MULLIGAN_DEBUG": "1: an unexpected error of the command line shows its traceback.",
+    "MULLIGAN_FAILPOINT": "name:nth:kill|stop|raise; for tests of crashes: fail at that point. Off when not set.",
+}
+"""Variables of the environment that begin with the prefix and are no settings."""
+
+
+def _no_bool(value: Any) -> Any:
+    # pydantic takes True for 1; in a configuration file that is always a slip
+    if isinstance(value, bool):
+        raise ValueError("is true or false")  # ValueError: what pydantic makes a problem of
+    return value
+
+
+def _level(value: Any) -> Any:
+    # the original program's users know the numbers and names of the logging package
+    if isinstance(value, int) and not isinstance(value, bool):
+        numbers = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "ERROR"}
+        return numbers.get(value, value)
+    if isinstance(value, str):
+        name = value.strip().upper()
+        return {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR"}.get(name, name)
+    return value
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Count = Annotated[int, BeforeValidator(_no_bool)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+OptionalQueue = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}$")] | None, BeforeValidator(_none_if_empty)
+]
+PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+DottedName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+DottedNames = Annotated[tuple[DottedName, ...], BeforeValidator(_split)]
+
+
+class Settings(BaseModel):
+    """All settings of one application, checked. Relative paths are relative to the application's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    # -- queues
+    common_prefix: str = Field(
+        "msgparser",
+        pattern=r"^[A-Za-z0-9_-]{1,60}$",
+        description="What the names of the three queues begin with. Applications that share a broker differ in it.",
+    )
+    main_queue: OptionalQueue = Field(None, description="Name of the requests queue. None: <COMMON_PREFIX>-requests-q.")
+    dead_letter_queue: OptionalQueue = Field(
+        None,
+        description="Name of the rejects queue, under its first name. None: <COMMON_PREFIX>-rejects-q.",
+    )
+    dead_queue: OptionalQueue = Field(
+        None, description="Name of the queue of the dead letters. None: <COMMON_PREFIX>-dead-q."
+    )
+    broker_url: str = Field(
+        "sqlite:///var/mulligan.db",
+        min_length=1,
+        description="Where the queues are. sqlite:///FILE is the embedded queue.",
+    )
+    create_queues: bool = Field(
+        True, description="Create queues that are missing. False: a missing queue is a problem."
+    )
+    lease_s: Seconds = Field(
+        60.0,
+        ge=1,
+        le=43_200,
+        description="How long a received message is ours before others may get it; extended while its tasks run.",
+    )
+
+    # -- consumers
+    no_of_requests_consumers: Count = Field(3, ge=1, le=1000, description="Consumers of the requests queue.")
+    no_of_rejects_consumers: Count = Field(2, ge=1, le=1000, description="Consumers of the rejects queue.")
+    pool_size: Count = Field(5, ge=1, le=1000, description="Worker processes, over which the consumers are dealt out.")
+    concurrency: Count = Field(10, ge=1, le=10_000, description="Messages that one consumer has in flight.")
+    latency_s: Seconds = Field(
+        0.1,
+        ge=0,
+        le=60,
+        description="How long a message may wait for others to share a request with. Less is quicker, more is cheaper.",
+    )
+    shutdown_s: Seconds = Field(
+        25.0,
+        ge=1,
+        le=86_400,
+        description="Time from the signal to stop to the end. Running tasks get 5 s less of it, but at least half.",
+    )
+
+    # -- tasks
+    tasks_xml_file: PathText = Field("tasks.xml", description="The file that lists the tasks.")
+    task_max_attempts: Count = Field(
+        2, ge=1, le=1000, description="Attempts of a task that doesn't say it itself, the first included."
+    )
+    task_backoff_s: Seconds = Field(
+        10.0, ge=0, le=2_592_000, description="Longest wait before the second attempt; doubles for each later one."
+    )
+    task_backoff_max_s: Seconds = Field(3600.0, ge=0, le=2_592_000, description="Longest wait before any attempt.")
+    task_timeout_s: Seconds = Field(
+        60.0, gt=0, le=604_800, description="Time that one attempt of a task may take that doesn't say it itself."
+    )
+    unrouted: Literal["bury", "drop"] = Field(
+        "bury", description="What happens to a message that no task accepts: it becomes a dead letter, or is removed."
+    )
+    middleware: DottedNames = Field(
+        (), description='Functions around every attempt, outermost first, each as "package.module:function".'
+    )
+
+    # -- records
+    ledger_url: str = Field(
+        "sqlite:///var/ledger.db",
+        min_length=1,
+        description="Where the progress of messages is recorded. none: a crash may repeat tasks that were done.",
+    )
+    ledger_keep_days: Seconds = Field(
+        15.0, gt=0, le=3650, description="Days for which the ledger remembers messages; longer than any copy can wait."
+    )
+    bodies_url: PathText = Field(
+        "var/bodies", description="Folder for bodies of messages whose copy would not fit the queue's size limit."
+    )
+
+    # -- log
+    logger_name: str = Field(
+        "mulligan", min_length=1, max_length=100, description="Name of the program in JSON log lines."
+    )
+    log_file: Annotated[PathText | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="File for the log. None: stderr only."
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)] = Field(
+        "INFO", description="Least level that is logged."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="json: one object a line. text: one sentence a line. auto: text."
+    )
+    log_file_max_bytes: Count = Field(
+        10_485_760, ge=10_000, description="Size at which the log file is renamed to LOG_FILE.1 and begun anew."
+    )
+    log_file_backups: Count = Field(5, ge=0, le=1000, description="Renamed log files that are kept.")
+    listeners: DottedNames = Field(
+        (), description='Functions that hear every event, each as "package.module:function".'
+    )
+
+    @field_validator("create_queues", mode="before")
+    @classmethod
+    def _bool_only(cls, value: Any) -> Any:
+        if isinstance(value, (bool, str)):
+            return value
+        raise ValueError("is neither true nor false")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        # the texts name the settings, because no single one of them is wrong
+        names = self.queues.all
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"MAIN_QUEUE, DEAD_LETTER_QUEUE and DEAD_QUEUE are {', '.join(map(repr, names))}: "
+                "the three queues need three names. Give each its own, or remove them to follow COMMON_PREFIX."
+            )
+        if self.task_backoff_s > self.task_backoff_max_s:
+            raise ValueError(
+                f"TASK_BACKOFF_S is {self.task_backoff_s:g} and TASK_BACKOFF_MAX_S is {self.task_backoff_max_s:g}: "
+                "the first wait is longer than the longest. Lower the first, or raise the second."
+            )
+        return self
+
+    @property
+    def queues(self) -> Queues:
+        """The names of the three queues."""
+        prefix = self.common_prefix
+        return Queues(
+            prefix,
+            QueueName(self.main_queue or f"{prefix}-requests-q"),
+            QueueName(self.dead_letter_queue or f"{prefix}-rejects-q"),
+            QueueName(self.dead_queue or f"{prefix}-dead-q"),
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The retries of a task that says nothing of its own."""
+        backoff = Backoff(first_s=self.task_backoff_s, max_s=self.task_backoff_max_s)
+        return Policy(self.task_max_attempts, backoff, self.task_timeout_s)
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds that running tasks get at shutdown: 5 less than all, but at least half."""
+        return max(self.shutdown_s - 5.0, self.shutdown_s / 2)
+
+    def to_json(self) -> str:
+        """All values as JSON, for a worker that must run with exactly these. Holds secrets: not for a log."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The reverse of `to_json`."""
+        return cls.model_validate_json(text)

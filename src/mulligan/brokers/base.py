@@ -42,6 +42,7 @@ class Features:
     linger_s: how long a settlement may wait for others to share its request; 0 where requests cost nothing.
     has_price: every request is paid for, so receives and settlements should be full.
     keeps_lease: False where a lease is the connection and `extend` has nothing to do.
+    cancels_receive: a receive that waits can be cancelled without hiding messages for a lease; elsewhere it must end.
     """
 
     max_batch: int
@@ -55,6 +56,7 @@ class Features:
     linger_s: float = 0.0
     has_price: bool = False
     keeps_lease: bool = True
+    cancels_receive: bool = False
 
 
 @value

@@ -1,0 +1,155 @@
+"""Messages between the supervisor, its workers and their solo processes: msgpack frames over a socket pair.
+
+The end of the stream is a message too: the other side is gone.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import Generic, TypeVar
+
+import msgspec
+
+__all__ = [
+    "Channel",
+    "Drained",
+    "Fatal",
+    "Go",
+    "Job",
+    "JobEnd",
+    "LeasesLost",
+    "Problems",
+    "Ready",
+    "Recycle",
+    "Setup",
+    "Stop",
+    "from_supervisor",
+    "from_worker",
+]
+
+_LENGTH = struct.Struct("<I")
+
+
+class Setup(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor to worker, first: who it is and what to do. settings is `Settings` as JSON."""
+
+    worker: int
+    settings: str
+    requests: int
+    rejects: int
+    table_slots: int
+
+
+class Go(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor to worker: begin to receive."""
+
+
+class Stop(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor to worker: take nothing new; running tasks have grace_s seconds."""
+
+    grace_s: float
+
+
+class LeasesLost(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor to worker: (slot, sequence) whose lease or claim could not be extended: somebody else's now."""
+
+    slots: list[tuple[int, int]]
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: the tasks are loaded, `Go` may come."""
+
+
+class Problems(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: the tasks can't be used."""
+
+    problems: list[str]
+
+
+class Recycle(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: I end in order, because of a task that does not; replace me."""
+
+    reason: str
+
+
+class Fatal(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: the storage is broken; nobody should go on."""
+
+    error: str
+
+
+class Drained(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor, last: nothing is left with me. An exit without it is a crash, whatever its code."""
+
+
+class Job(msgspec.Struct, tag=True, frozen=True):
+    """Worker to its solo process: one attempt. Attributes are (name, kind, value); kind "" is plain."""
+
+    uid: str
+    generation: int
+    body: bytes
+    attributes: list[tuple[str, str, str | bytes]]
+    sent_at: float
+    first_seen_at: float
+    task: str
+    attempt: int
+    progress: str
+
+
+class JobEnd(msgspec.Struct, tag=True, frozen=True):
+    """Solo process to its worker: how the attempt ended; fields as in `core.outcome`."""
+
+    kind: str
+    text: str = ""
+    is_final: bool = False
+    retry_after_s: float | None = None
+    took_s: float = 0.0
+
+
+from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)
+from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Fatal | Drained)
+
+T = TypeVar("T")
+
+
+class Channel(Generic[T]):
+    """One end: `send` never waits and never raises; `receive` gives None at the end of the stream."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, decoder: msgspec.msgpack.Decoder[T]
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = decoder
+        self._encoder = msgspec.msgpack.Encoder()
+
+    @classmethod
+    async def open(cls, end: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> "Channel[T]":
+        """The channel over one end of a socket pair, which it owns from now on."""
+        reader, writer = await asyncio.open_connection(sock=end)
+        return cls(reader, writer, decoder)
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Hand a message over. If the other side is gone, `receive` will tell."""
+        data = self._encoder.encode(message)
+        if not self._writer.is_closing():
+            self._writer.write(_LENGTH.pack(len(data)) + data)
+
+    async def flush(self) -> None:
+        """Wait until what was sent has been handed to the system, or the other side is gone."""
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            return
+
+    async def receive(self) -> T | None:
+        """The next message; None when the other side is gone."""
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            return self._decoder.decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    def close(self) -> None:
+        """Close this end."""
+        self._writer.close()

@@ -1,0 +1,25 @@
+"""How consumers are dealt out over worker processes. Pure."""
+
+from mulligan.core.value import value
+
+__all__ = ["Hand", "deal"]
+
+
+@value
+class Hand:
+    """The consumers of one worker process."""
+
+    requests: int
+    rejects: int
+
+
+def deal(requests: int, rejects: int, pool_size: int) -> list[Hand]:
+    """One hand a process, as even as can be; no more processes than consumers, and every consumer in one of them."""
+    size = min(pool_size, requests + rejects)
+    hands = [Hand(0, 0)] * size
+    for seat in range(requests + rejects):
+        hand = hands[seat % size]
+        hands[seat % size] = (
+            Hand(hand.requests + 1, hand.rejects) if seat < requests else Hand(hand.requests, hand.rejects + 1)
+        )
+    return hands

@@ -1,0 +1,77 @@
+"""One delivery on its way through a worker. The one mutable object of the way; only the modules of the worker poke it."""
+
+from collections.abc import Mapping
+
+from mulligan.core.delivery import Delivery
+from mulligan.core.message import Message, TaskName
+from mulligan.core.progress import Progress
+from mulligan.core.route import Route
+from mulligan.core.step import Step
+from mulligan.core.story import Story
+
+__all__ = ["Flight"]
+
+
+class Flight:
+    """A delivery, its claim, and how far its message is.
+
+    carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
+    closing: the step that follows once `progress` is saved; None while attempts run.
+    running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
+    slot: in the lease table; -1 before and after.
+    """
+
+    __slots__ = (
+        "carried",
+        "closing",
+        "delivery",
+        "first_seen_at",
+        "generation",
+        "hop",
+        "is_lost",
+        "is_saving",
+        "message",
+        "progress",
+        "received_at",
+        "route",
+        "running",
+        "saved",
+        "sequence",
+        "slot",
+        "token",
+        "tries",
+    )
+
+    def __init__(self, delivery: Delivery, message: Message, story: Story | None, token: str, now: float) -> None:
+        self.delivery = delivery
+        self.message = message
+        self.token = token
+        self.generation = story.generation if story else 0
+        self.hop = story.hop if story else 0
+        self.first_seen_at = story.first_seen_at if story else now
+        self.received_at = now
+        self.carried: Progress = story.progress if story else _NOTHING
+        self.progress = self.carried
+        self.saved = self.carried
+        self.route = _NO_ROUTE
+        self.closing: Step | None = None
+        self.running = 0
+        self.is_lost = False
+        self.is_saving = False
+        self.slot = -1
+        self.sequence = 0
+        self.tries = 0
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """uid, generation and token, as the ledger's calls take them."""
+        return self.message.uid, self.generation, self.token
+
+    def story(self, progress: Progress, hop: int) -> Story:
+        """The story that a copy of the message carries."""
+        return Story(self.message.uid, self.generation, hop, self.first_seen_at, progress)
+
+
+_NO_MARKS: Mapping[TaskName, object] = {}
+_NOTHING = Progress({})
+_NO_ROUTE = Route(())

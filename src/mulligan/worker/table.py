@@ -1,0 +1,212 @@
+"""The lease table: what a worker holds, in memory that it shares with the supervisor.
+
+The worker writes a slot before it claims a message and frees it when the message is settled; the supervisor reads. So
+the supervisor can extend every lease however busy the worker's interpreter is, and knows what a worker held when it
+died, without a message per lease between them. Each slot has one writer and carries a sequence number that is odd
+while it is written and that differs at each use, so a reader never takes half of one and half of another.
+"""
+
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from enum import IntEnum
+
+from mulligan.core.message import Uid
+from mulligan.core.value import value
+
+__all__ = ["COUNTERS", "Counter", "Holding", "LeaseTable", "Standing"]
+
+
+class Standing(IntEnum):
+    """What the worker does with a message that it holds; decides what the worker's death means for it."""
+
+    FREE = 0
+    HELD = 1  # not started, or only to be settled: a death is not its doing
+    RUNNING = 2  # its tasks run in the worker: it is a suspect of a death
+    ISOLATED = 3  # its tasks run in a process of their own: that one's death counts, not the worker's
+
+
+class Counter(IntEnum):
+    """What a worker counts since its start."""
+
+    RECEIVED = 0
+    DONE = 1
+    REJECTED = 2
+    RELEASED = 3
+    BURIED = 4
+    SUCCEEDED = 5
+    FAILED = 6
+    FOLDED = 7
+
+
+COUNTERS = len(Counter)
+
+
+@value
+class Holding:
+    """One message that a worker holds.
+
+    slot, sequence: name this use of the slot.
+    queue: 0 requests, 1 rejects.
+    lease_until: monotonic seconds; the end that the receive gave.
+    deadline: monotonic seconds by which its running attempts have to end; 0.0 when none runs.
+    """
+
+    slot: int
+    sequence: int
+    standing: Standing
+    queue: int
+    generation: int
+    lease_until: float
+    deadline: float
+    uid: Uid
+    token: str
+    receipt: str
+
+
+# header: slots in use (4 bytes, 4 of padding), the loop's last tick (8), the counters (8 each)
+_HEADER_BYTES = 256
+_SLOT_BYTES = 2048
+_FIXED = struct.Struct("<IBBHIddHHH")  # sequence, standing, queue, pad, generation, lease_until, deadline, 3 lengths
+_SEQUENCE = struct.Struct("<I")
+_DEADLINE = struct.Struct("<d")
+_STANDING_AT = 4
+_DEADLINE_AT = 20
+_TEXT_BYTES = _SLOT_BYTES - _FIXED.size
+_TICK_AT = 8
+_COUNTERS_AT = 16
+
+
+class LeaseTable:
+    """A fixed number of slots in shared memory.
+
+    `create` makes one (supervisor), `attach` opens it from an inherited descriptor (worker).
+    """
+
+    def __init__(self, descriptor: int, slots: int) -> None:
+        self.descriptor = descriptor
+        self.slots = slots
+        self._memory = mmap.mmap(descriptor, _HEADER_BYTES + slots * _SLOT_BYTES)
+        self._free = list(range(slots - 1, -1, -1))
+        self._sequences = [0] * slots
+        self._used = 0
+        self.counters = memoryview(self._memory)[_COUNTERS_AT : _COUNTERS_AT + 8 * COUNTERS].cast("Q")
+        """The counters, by `Counter`; written by the worker."""
+
+    @classmethod
+    def create(cls, slots: int) -> "LeaseTable":
+        """A new, empty table. Its descriptor is to be inherited by the worker."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("mulligan-leases")
+        else:  # macOS: a file without a name does the same
+            descriptor, path = tempfile.mkstemp(prefix="mulligan-leases-")
+            os.unlink(path)  # noqa: PTH108 - the counterpart of mkstemp
+        os.ftruncate(descriptor, _HEADER_BYTES + slots * _SLOT_BYTES)
+        return cls(descriptor, slots)
+
+    @property
+    def free(self) -> int:
+        """Slots that can be put to use now."""
+        return len(self._free)
+
+    def put(
+        self, queue: int, receipt: str, uid: str, generation: int, token: str, lease_until: float
+    ) -> int:
+        """Take a slot for a message; the slot's number. Raises IndexError when none is free, ValueError for a receipt
+        that does not fit (SQS receipts have up to 1,024 characters).
+        """
+        texts = (uid.encode(), token.encode(), receipt.encode())
+        text = b"".join(texts)
+        if len(text) > _TEXT_BYTES:
+            raise ValueError(f"a receipt of {len(receipt)} characters does not fit the lease table")
+        slot = self._free.pop()
+        at = _HEADER_BYTES + slot * _SLOT_BYTES
+        sequence = self._sequences[slot] + 2
+        self._sequences[slot] = sequence
+        memory = self._memory
+        _SEQUENCE.pack_into(memory, at, sequence - 1 & 0xFFFFFFFF)
+        memory[at + _FIXED.size : at + _FIXED.size + len(text)] = text
+        _FIXED.pack_into(
+            memory, at, sequence - 1 & 0xFFFFFFFF, Standing.HELD, queue, 0, generation, lease_until, 0.0,
+            len(texts[0]), len(texts[1]), len(texts[2]),
+        )  # fmt: skip
+        _SEQUENCE.pack_into(memory, at, sequence & 0xFFFFFFFF)
+        self._used += 1
+        _SEQUENCE.pack_into(memory, 0, self._used)
+        return slot
+
+    def set_standing(self, slot: int, standing: Standing, deadline: float = 0.0) -> None:
+        """Say what is being done with the message of a slot, and until when it has to be over (monotonic seconds)."""
+        at = _HEADER_BYTES + slot * _SLOT_BYTES
+        _DEADLINE.pack_into(self._memory, at + _DEADLINE_AT, deadline)
+        self._memory[at + _STANDING_AT] = standing
+
+    def remove(self, slot: int) -> None:
+        """Free a slot."""
+        self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _STANDING_AT] = Standing.FREE
+        self._free.append(slot)
+        self._used -= 1
+        _SEQUENCE.pack_into(self._memory, 0, self._used)
+
+    def tick(self, now: float) -> None:
+        """Say that the worker's event loop turns (monotonic seconds)."""
+        _DEADLINE.pack_into(self._memory, _TICK_AT, now)
+
+    @property
+    def used(self) -> int:
+        """Slots in use, as the worker last said."""
+        return int(_SEQUENCE.unpack_from(self._memory, 0)[0])
+
+    @property
+    def ticked_at(self) -> float:
+        """When the worker's event loop last turned (monotonic seconds); 0.0 before the first time."""
+        return float(_DEADLINE.unpack_from(self._memory, _TICK_AT)[0])
+
+    def count(self, counter: Counter) -> int:
+        """What the worker counted."""
+        return self.counters[counter]
+
+    def holdings(self) -> Iterator[Holding]:
+        """Every message that the worker holds. For the supervisor; slots that are being written are passed over."""
+        if not self.used:
+            return
+        for slot in range(self.slots):
+            if self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _STANDING_AT] != Standing.FREE:
+                holding = self._read(slot)
+                if holding is not None:
+                    yield holding
+
+    def is_held(self, holding: Holding) -> bool:
+        """Whether the slot is still in the use that `holding` was read from."""
+        at = _HEADER_BYTES + holding.slot * _SLOT_BYTES
+        sequence = _SEQUENCE.unpack_from(self._memory, at)[0]
+        return bool(sequence == holding.sequence and self._memory[at + _STANDING_AT] != Standing.FREE)
+
+    def sequence(self, slot: int) -> int:
+        """The sequence number of a slot's present use. For the worker, to tell one use from the next."""
+        return self._sequences[slot] & 0xFFFFFFFF
+
+    def close(self) -> None:
+        """Let go of the memory and the descriptor. Twice is once."""
+        if self._memory.closed:
+            return
+        self.counters.release()
+        self._memory.close()
+        os.close(self.descriptor)
+
+    def _read(self, slot: int) -> Holding | None:
+        at = _HEADER_BYTES + slot * _SLOT_BYTES
+        raw = self._memory[at : at + _SLOT_BYTES]
+        sequence, standing, queue, _, generation, lease_until, deadline, *lengths = _FIXED.unpack_from(raw)
+        is_stable = sequence == _SEQUENCE.unpack_from(self._memory, at)[0] and sequence % 2 == 0
+        if not is_stable or standing == Standing.FREE:
+            return None
+        first, second, third = (_FIXED.size + sum(lengths[:count]) for count in (1, 2, 3))
+        return Holding(
+            slot, sequence, Standing(standing), queue, generation, lease_until, deadline,
+            uid=Uid(raw[_FIXED.size : first].decode()),
+            token=raw[first:second].decode(),
+            receipt=raw[second:third].decode(),
+        )  # fmt: skip

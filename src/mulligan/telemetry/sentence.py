@@ -1,0 +1,184 @@
+"""One short sentence an event, for a person who follows the log. Pure.
+
+The unions are closed by `assert_never`; that they hold every event of `core.event` is tested.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from mulligan.core import event as e
+from mulligan.core.message import TaskName
+
+__all__ = ["AnyEvent", "duration", "first_line", "sentence"]
+
+TaskEvent = (
+    e.TaskSucceeded | e.TaskSkipped | e.TaskFailed | e.TaskExhausted | e.TaskStuck | e.SuspectIsolated | e.SuspectDied
+)
+MessageEvent = (
+    e.MessageDone
+    | e.MessageRejected
+    | e.MessageReleased
+    | e.MessageBuried
+    | e.AlertsDone
+    | e.TwinFolded
+    | e.StoryMissing
+    | e.LeaseLost
+    | e.SettlementFailed
+)
+ProcessEvent = (
+    e.WorkerStarted
+    | e.WorkerDied
+    | e.WorkerRecycled
+    | e.WorkerBlocked
+    | e.Started
+    | e.Stopping
+    | e.Stopped
+    | e.ListenerRaised
+)
+ServiceEvent = e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.LedgerDown | e.LedgerUp
+AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent
+
+_ERROR_MAX = 300
+
+
+def sentence(event: AnyEvent) -> str:
+    """The event in words, on one line as far as our words go; texts of others are cut to their first line."""
+    if isinstance(event, MessageEvent):
+        return f"{event.uid} {_of_message(event)}"
+    if isinstance(event, TaskEvent):
+        return f"{event.uid} {_of_task(event)}"
+    if isinstance(event, ProcessEvent):
+        return _of_process(event)
+    return _of_service(event)
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: '850 ms', '7.3 s', '12 min', '3.5 h', '2.1 days'."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms" if seconds > 0 else "0 s"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h" if seconds < 172_800 else f"{seconds / 86_400:.3g} days"
+
+
+def first_line(text: str) -> str:
+    """The first line of somebody's text, cut; ' ...' says that there is more."""
+    line, _, rest = text.strip().partition("\n")
+    line = line.rstrip()
+    if len(line) > _ERROR_MAX:
+        return line[: _ERROR_MAX - 4] + " ..."
+    return f"{line} ..." if rest else line
+
+
+def _of_message(event: MessageEvent) -> str:
+    match event:
+        case e.MessageDone():
+            return f"is done: {_count(event.tasks, 'task')} in {duration(event.took_s)}"
+        case e.MessageRejected():
+            return f"waits on the rejects queue for {duration(event.delay_s)} (copy {event.hop})"
+        case e.MessageReleased():
+            return f"was given back, due in {duration(event.delay_s)}: {first_line(event.reason)}"
+        case e.MessageBuried():
+            return (
+                f"is a dead letter now: {_names(event.failed)} failed for good"
+                if event.failed
+                else ("is a dead letter now: no task takes it")
+            )
+        case e.AlertsDone():
+            ended = "default tasks have ended"
+            return f"{ended}, {_names(event.exhausted)} failed for good" if event.exhausted else ended
+        case e.TwinFolded():
+            return f"was not run, it is a copy: {first_line(event.reason)}"
+        case e.StoryMissing():
+            return f"came on {event.queue} with no story to read, all its tasks run: {first_line(event.problem)}"
+        case e.LeaseLost():
+            return f"is no longer ours, left to its next receiver: {first_line(event.reason)}"
+        case e.SettlementFailed():
+            return f"{event.settlement} failed: {first_line(event.reason)}; {first_line(event.action)}"
+        case _:
+            assert_never(event)
+
+
+def _of_task(event: TaskEvent) -> str:
+    match event:
+        case e.TaskSucceeded():
+            return f"{event.task} succeeded at attempt {event.attempt} in {duration(event.took_s)}"
+        case e.TaskSkipped():
+            return f"{event.task} skipped it: {first_line(event.reason)}"
+        case e.TaskFailed():
+            which = f"attempt {event.attempt} of {event.max_attempts}"
+            return f"{event.task} failed ({which}, again in {duration(event.retry_in_s)}): {first_line(event.error)}"
+        case e.TaskExhausted():
+            return f"{event.task} failed for good (attempt {event.attempt}): {first_line(event.error)}"
+        case e.TaskStuck():
+            return f"{event.task} does not end {duration(event.after_s)} after its start, its slot stays taken"
+        case e.SuspectIsolated():
+            return f"was in flight at {_count(event.deaths, 'death')} of a worker: its tasks run alone now"
+        case e.SuspectDied():
+            return f"{event.task} ended its process ({event.how}), {_count(event.deaths, 'time')} now"
+        case _:
+            assert_never(event)
+
+
+def _of_process(event: ProcessEvent) -> str:
+    match event:
+        case e.WorkerStarted():
+            return (
+                f"worker {event.worker} (pid {event.pid}) is up: "
+                f"{event.requests_slots} slots for requests, {event.rejects_slots} for rejects"
+            )
+        case e.WorkerDied():
+            then = "is not restarted" if event.restart_in_s is None else f"restart in {duration(event.restart_in_s)}"
+            return (
+                f"worker {event.worker} (pid {event.pid}) died: {event.how}, "
+                f"{_count(event.in_flight, 'message')} in flight, {then}"
+            )
+        case e.WorkerRecycled():
+            return f"worker {event.worker} (pid {event.pid}) ended in order and is replaced: {first_line(event.reason)}"
+        case e.WorkerBlocked():
+            return (
+                f"worker {event.worker} (pid {event.pid}) is killed and replaced: "
+                f"a task holds it {duration(event.overdue_s)} beyond its timeout"
+            )
+        case e.Started():
+            return (
+                f"up on {event.broker}: {_count(event.workers, 'worker')}, consumers: "
+                f"{event.requests_consumers} of requests, {event.rejects_consumers} of rejects"
+            )
+        case e.Stopping():
+            return f"stopping ({first_line(event.reason)}): running tasks have {duration(event.grace_s)} to end"
+        case e.Stopped():
+            return f"stopped: {event.done} done, {event.rejected} rejected, {event.buried} buried"
+        case e.ListenerRaised():
+            return f"listener {event.listener} raised, it is passed over: {first_line(event.error)}"
+        case _:
+            assert_never(event)
+
+
+def _of_service(event: ServiceEvent) -> str:
+    match event:
+        case e.QueuesDeclared():
+            created = f", created {_names(event.created)}" if event.created else ""
+            return f"queues {_names(event.names)} are there{created}"
+        case e.BrokerDown():
+            return f"broker is not reachable ({event.where}), tried again: {first_line(event.error)}"
+        case e.BrokerUp():
+            return f"broker answers again ({event.where}) after {duration(event.after_s)}"
+        case e.BrokerRefuses():
+            return f"broker refuses {event.queue}, this consumer has stopped: {first_line(event.error)}"
+        case e.LedgerDown():
+            return f"ledger can't be written, nothing is acknowledged until it can: {first_line(event.error)}"
+        case e.LedgerUp():
+            return f"ledger takes records again after {duration(event.after_s)}"
+        case _:
+            assert_never(event)
+
+
+def _names(names: Sequence[TaskName] | Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,6 @@
+"""What a user writes tasks with, and how the files of an application become tasks that a worker can run.
+
+Written by users: `base` (Task), `signal` (Retry, GiveUp, Skip), `context` (TaskContext). At start: `manifest` reads
+tasks.xml, `source` imports the files of the tasks folder, `adapter` makes a `LoadedTask` of each class, `loader` does
+all of that and gives a `Catalogue`. On every message: `catalogue` routes, `payload` converts, `attempt` names the end.
+"""

@@ -1,0 +1,139 @@
+"""Makes a `LoadedTask` of a task class: checks what the user wrote in it, and builds the function that calls `run`.
+
+Everything that can be wrong is told at once, at start, so that no message has to find it.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from mulligan.core.message import Message, TaskName
+from mulligan.core.policy import Policy
+from mulligan.tasks.attribute import read_backoff_fn, read_give_up_on, read_policy
+from mulligan.tasks.base import Task
+from mulligan.tasks.catalogue import LoadedTask
+from mulligan.tasks.context import TaskContext
+from mulligan.tasks.manifest import Entry
+from mulligan.tasks.signal import Skip
+from mulligan.tasks.signature import Run, read_run, takes_one
+from mulligan.tasks.wording import raised, shown
+
+__all__ = ["adapt"]
+
+
+def adapt(
+    cls: type[Task], module: ModuleType, entry: Entry, defaults: Policy, folder: str
+) -> tuple[LoadedTask | None, list[str]]:
+    """The task of a class, or None and every problem with it.
+
+    entry: its values win over the class, the class over `defaults`.
+    folder: the application's, with a separator at the end.
+    """
+    origin = _origin(cls, folder)
+    problems: list[str] = []
+    loaded = None
+    try:
+        task = _made(cls, problems)
+        if task is not None:
+            loaded = _adapted(task, module, entry, defaults, problems)
+    except Exception as exc:  # noqa: BLE001 - an attribute that is a property is user code
+        problems.append(f"reading it raises {raised(exc)}.")
+    if problems or loaded is None:
+        return None, [f"{origin}: task {cls.__name__!r}: {problem}" for problem in problems]
+    return replace(loaded, folder=folder, origin=origin.replace(" line ", ":")), []
+
+
+def _adapted(task: Task, module: ModuleType, entry: Entry, defaults: Policy, problems: list[str]) -> LoadedTask | None:
+    run = read_run(task, module, problems)
+    policy = read_policy(task, entry, defaults, problems)
+    accepts = _accepts(task, problems)
+    give_up_on = read_give_up_on(task, problems)
+    backoff_fn = read_backoff_fn(task, problems)
+    _check(task, problems)
+    if run is None:
+        return None
+    return LoadedTask(
+        name=TaskName(entry.class_name),
+        policy=policy,
+        is_default=entry.is_default,
+        is_async=run.is_async,
+        wants_context=run.wants_context,
+        call=_call(run, accepts),
+        accepts=accepts,
+        give_up_on=give_up_on,
+        backoff_fn=backoff_fn,
+    )
+
+
+def _origin(cls: type[Task], folder: str) -> str:
+    try:
+        file = inspect.getsourcefile(cls) or ""
+        line = inspect.getsourcelines(cls)[1]
+    except (OSError, TypeError, SyntaxError):
+        return cls.__module__.replace(".", "/") + ".py"
+    return f"{file.removeprefix(folder)} line {line}"
+
+
+def _made(cls: type[Task], problems: list[str]) -> Task | None:
+    try:
+        return cls()
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
+        problems.append(
+            f"{cls.__name__}() raises {raised(exc)}. A task is made without arguments, once, at start: "
+            "correct its __init__."
+        )
+        return None
+
+
+def _call(run: Run, accepts: Callable[[Message], bool] | None) -> Callable[[Message, TaskContext | None], Any]:
+    function, convert = run.function, run.convert
+    if run.wants_context:
+
+        def call(message: Message, context: TaskContext | None) -> Any:
+            return function(convert(message), context)
+    else:
+
+        def call(message: Message, context: TaskContext | None) -> Any:  # noqa: ARG001 - the one way to call a task
+            return function(convert(message))
+
+    if accepts is None:
+        return call
+
+    def call_accepted(message: Message, context: TaskContext | None) -> Any:
+        # asked again, since a task whose `accepts` raised at the first claim is in the route all the same
+        if not accepts(message):
+            raise Skip("accepts() returned False")
+        return call(message, context)
+
+    return call_accepted
+
+
+def _accepts(task: Task, problems: list[str]) -> Callable[[Message], bool] | None:
+    accepts = getattr(task, "accepts", None)
+    if getattr(accepts, "__func__", None) is Task.accepts:
+        return None
+    if not callable(accepts) or not takes_one(accepts) or inspect.iscoroutinefunction(accepts):
+        problems.append(
+            "its `accepts` can't be asked. Write def accepts(self, message): return True or False (no async)."
+        )
+        return None
+    checked: Callable[[Message], bool] = accepts
+    return checked
+
+
+def _check(task: Task, problems: list[str]) -> None:
+    try:
+        told: Any = task.check()
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
+        problems.append(f"its check() raises {raised(exc)}. Return a list of sentences, [] when nothing is wrong.")
+        return
+    if isinstance(told, str):
+        told = [told] if told else []
+    if inspect.iscoroutine(told):
+        told.close()
+    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+        problems.append(f"its check() returns {shown(told)}. Return a list of sentences, [] when nothing is wrong.")
+        return
+    problems.extend(told)

@@ -1,0 +1,102 @@
+"""How an attempt ended: from what `run` returned or raised to an `Outcome`. Pure; `core.flow.record` comes next.
+
+User code can return and raise anything. Nothing here raises for it.
+"""
+
+import inspect
+import linecache
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from mulligan.core.outcome import SUCCEEDED, Failed, Outcome, Skipped
+from mulligan.tasks.catalogue import LoadedTask
+from mulligan.tasks.signal import GiveUp, PayloadError, Retry, Skip
+from mulligan.tasks.wording import cut
+
+__all__ = ["ERROR_TEXT_MAX", "outcome_of_error", "outcome_of_result"]
+
+ERROR_TEXT_MAX = 2000
+"""Characters of an error text: below what a mark keeps, so that the place in the user's code survives."""
+
+PLACES_SHOWN = 3
+MESSAGE_MAX = 1200
+LINE_MAX = 160
+
+_RETURNED_FALSE = Failed("returned False")
+_MULLIGAN = str(Path(__file__).parents[1]) + "/"
+
+
+def outcome_of_result(result: object) -> Outcome:
+    """The outcome of an attempt whose `run` returned. Only False is a failure, and what nobody waited for."""
+    if result is None or result is True:
+        return SUCCEEDED
+    if result is False:
+        return _RETURNED_FALSE
+    if inspect.iscoroutine(result):
+        result.close()
+        return Failed("returned a coroutine that was not awaited: write `async def run`, or await it", is_final=True)
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        return Failed("returned a generator, whose code has not run: `run` must not yield", is_final=True)
+    return SUCCEEDED
+
+
+def outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
+    """The outcome of an attempt that raised. A group of one exception counts as that exception."""
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    match exc:
+        case Retry():
+            return Failed(_text(exc), retry_after_s=exc.after_s)
+        case GiveUp():
+            return Failed(_text(exc), is_final=True)
+        case Skip():
+            return Skipped(_text(exc))
+        case PayloadError():
+            return Failed(_text(exc), is_final=True)
+        case _:
+            return Failed(_told(task, exc), is_final=isinstance(exc, task.give_up_on))
+
+
+def _told(task: LoadedTask, exc: BaseException) -> str:
+    lines = [_named(exc)]
+    if isinstance(exc, BaseExceptionGroup):
+        lines += [f"  {cut(_named(part), LINE_MAX)}" for part in exc.exceptions[:PLACES_SHOWN]]
+    lines += list(_places(task.folder, exc))[-PLACES_SHOWN:]
+    return cut("\n".join(lines), ERROR_TEXT_MAX)
+
+
+def _named(exc: BaseException) -> str:
+    name = type(exc).__name__
+    text = _text(exc)
+    return f"{name}: {text}" if text else name
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        text = str(exc)
+    except BaseException as raised:  # noqa: BLE001 - the text of an exception is user code, too
+        text = f"(its text can't be made: __str__ raised {type(raised).__name__})"
+    return cut(text, MESSAGE_MAX)
+
+
+def _places(folder: str, exc: BaseException) -> Iterator[str]:
+    """Where in the user's code it was raised, outermost call first."""
+    trace = exc.__traceback__
+    while trace is not None:
+        if _is_users(folder, trace.tb_frame):
+            yield _place(folder, trace.tb_frame, trace.tb_lineno)
+        trace = trace.tb_next
+
+
+def _is_users(folder: str, frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    # an application may hold its virtual environment, and mulligan's own source
+    return bool(folder) and file.startswith(folder) and "/site-packages/" not in file and not file.startswith(_MULLIGAN)
+
+
+def _place(folder: str, frame: FrameType, line: int | None) -> str:
+    file = frame.f_code.co_filename
+    source = linecache.getline(file, line, frame.f_globals).strip() if line else ""
+    place = f"  {file[len(folder) :]} line {line} in {frame.f_code.co_name}"
+    return cut(f"{place}: {source}" if source else place, LINE_MAX)

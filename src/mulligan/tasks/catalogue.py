@@ -1,0 +1,80 @@
+"""The tasks of an application, ready to run. The worker asks it for routes; `attempt` names how their runs end."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mulligan.core.message import Message, TaskName
+from mulligan.core.policy import Policy
+from mulligan.core.route import Route
+from mulligan.core.value import value
+from mulligan.tasks.context import TaskContext
+
+__all__ = ["Catalogue", "LoadedTask"]
+
+
+@value
+class LoadedTask:
+    """One task, checked and ready to be called.
+
+    policy: the task's own values where it has them, else the settings'. Without regard to `backoff_fn`.
+    is_async: `call` gives a coroutine. Else it is to be called in a thread.
+    wants_context: False: the context may be None, it is not looked at.
+    call: converts the body and calls `run`. Raises `PayloadError` when the body is not what `run` takes, `Skip` when
+        the task does not accept the message after all, and whatever the user's code raises.
+    accepts: None when the task takes every message.
+    give_up_on: exceptions that are final.
+    backoff_fn: the user's function from attempts so far to seconds, else None. User code: it may raise.
+    folder: the application's folder, with a separator at the end: what lies in it is the user's code.
+    origin: where the class is, e.g. "tasks/task1.py:12".
+    """
+
+    name: TaskName
+    policy: Policy
+    is_default: bool
+    is_async: bool
+    wants_context: bool
+    call: Callable[[Message, TaskContext | None], Any]
+    accepts: Callable[[Message], bool] | None = None
+    give_up_on: tuple[type[BaseException], ...] = ()
+    backoff_fn: Callable[[int], float] | None = None
+    folder: str = ""
+    origin: str = ""
+
+
+class Catalogue:
+    """All tasks of an application, by name, in manifest order."""
+
+    __slots__ = ("_alerts", "_drops_unrouted", "_plain_route", "_works", "names", "tasks")
+
+    def __init__(self, tasks: Mapping[TaskName, LoadedTask], *, drops_unrouted: bool = False) -> None:
+        self.tasks = tasks
+        self.names = tuple(tasks)
+        self._works = tuple(task for task in tasks.values() if not task.is_default)
+        self._alerts = tuple(task for task in tasks.values() if task.is_default)
+        self._drops_unrouted = drops_unrouted
+        # most applications have no task that picks its messages: then one route serves them all
+        picks = any(task.accepts is not None for task in tasks.values())
+        self._plain_route = None if picks else self._route(self._works, self._alerts)
+
+    def route(self, message: Message) -> Route:
+        """The tasks that take the message. A task whose `accepts` raises is among them: its attempts will tell."""
+        if self._plain_route is not None:
+            return self._plain_route
+        return self._route(
+            [task for task in self._works if _takes(task, message)],
+            [task for task in self._alerts if _takes(task, message)],
+        )
+
+    def _route(
+        self, works: "list[LoadedTask] | tuple[LoadedTask, ...]", alerts: "list[LoadedTask] | tuple[LoadedTask, ...]"
+    ) -> Route:
+        return Route(tuple(task.name for task in works), tuple(task.name for task in alerts), self._drops_unrouted)
+
+
+def _takes(task: LoadedTask, message: Message) -> bool:
+    if task.accepts is None:
+        return True
+    try:
+        return bool(task.accepts(message))
+    except Exception:  # noqa: BLE001 - user code; the attempt calls it again, and its outcome tells what was raised
+        return True

@@ -1,0 +1,99 @@
+"""What a task may know about its attempt."""
+
+from typing import TYPE_CHECKING
+
+from mulligan.core import fingerprint
+from mulligan.core.message import Message, TaskName, Uid
+from mulligan.core.value import value
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["Failure", "TaskContext"]
+
+
+@value
+class Failure:
+    """A task that could not be done for a message, as its default tasks are told.
+
+    reason: the last error. attempts: all that were made. failed_at: epoch seconds (UTC) of the last failure.
+    """
+
+    task: TaskName
+    reason: str
+    attempts: int
+    failed_at: float | None = None
+
+
+class TaskContext:
+    """One attempt of one task on one message. A new one is made for every attempt.
+
+    attempt: 1 for the first.
+    generation: 0, and one more at each replay of a dead letter.
+    first_seen_at: epoch seconds (UTC) at which the message was first received in this generation.
+    failures, succeeded: the exhausted and the finished tasks of the message, for default tasks; empty for others.
+    """
+
+    __slots__ = (
+        "_log",
+        "attempt",
+        "failures",
+        "first_seen_at",
+        "generation",
+        "max_attempts",
+        "message",
+        "succeeded",
+        "task",
+    )
+
+    def __init__(
+        self,
+        message: Message,
+        task: TaskName,
+        attempt: int = 1,
+        max_attempts: int = 1,
+        *,
+        generation: int = 0,
+        first_seen_at: float = 0.0,
+        failures: tuple[Failure, ...] = (),
+        succeeded: tuple[TaskName, ...] = (),
+    ) -> None:
+        self.message = message
+        self.task = task
+        self.attempt = attempt
+        self.max_attempts = max_attempts
+        self.generation = generation
+        self.first_seen_at = first_seen_at
+        self.failures = failures
+        self.succeeded = succeeded
+        self._log: FilteringBoundLogger | None = None
+
+    def __repr__(self) -> str:
+        return f"TaskContext(uid={self.uid!r}, task={self.task!r}, attempt={self.attempt} of {self.max_attempts})"
+
+    @property
+    def uid(self) -> Uid:
+        """The identity of the message, the same on every attempt."""
+        return self.message.uid
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure now exhausts the task."""
+        return self.attempt >= self.max_attempts
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same on every attempt of this task on this message, and on no other.
+
+        Hand it to the service that is called, so that an attempt repeated after a crash has its effect once.
+        """
+        return fingerprint.idempotency_key(self.message.uid, self.task)
+
+    @property
+    def log(self) -> "FilteringBoundLogger":
+        """A structlog logger that adds uid, task and attempt to every line: `context.log.info("sent", to=address)`."""
+        if self._log is None:
+            import structlog
+
+            self._log = structlog.get_logger().bind(uid=self.message.uid, task=self.task, attempt=self.attempt)
+        return self._log

@@ -1,6 +1,7 @@
 """Where each task of one message stands. The next module is `step`: what may be said about it."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from enum import Enum
 
 from mulligan.core.message import TaskName
@@ -49,7 +50,7 @@ class Progress:
     """
 
     marks: Mapping[TaskName, Mark]
-    alerts: Mapping[TaskName, Mark] = {}  # noqa: RUF012 - never changed, as no value is
+    alerts: Mapping[TaskName, Mark] = field(default_factory=dict)
     is_buried: bool = False
     deaths: int = 0
 

@@ -16,7 +16,6 @@ from mulligan.tasks.base import Task
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.manifest import Entry
-from mulligan.tasks.signal import Skip
 from mulligan.tasks.signature import Run, read_run, takes_one
 from mulligan.tasks.wording import raised, shown
 
@@ -60,7 +59,7 @@ def _adapted(task: Task, module: ModuleType, entry: Entry, defaults: Policy, pro
         is_default=entry.is_default,
         is_async=run.is_async,
         wants_context=run.wants_context,
-        call=_call(run, accepts),
+        call=_call(run),
         accepts=accepts,
         give_up_on=give_up_on,
         backoff_fn=backoff_fn,
@@ -87,7 +86,7 @@ def _made(cls: type[Task], problems: list[str]) -> Task | None:
         return None
 
 
-def _call(run: Run, accepts: Callable[[Message], bool] | None) -> Callable[[Message, TaskContext | None], Any]:
+def _call(run: Run) -> Callable[[Message, TaskContext | None], Any]:
     function, convert = run.function, run.convert
     if run.wants_context:
 
@@ -98,16 +97,7 @@ def _call(run: Run, accepts: Callable[[Message], bool] | None) -> Callable[[Mess
         def call(message: Message, context: TaskContext | None) -> Any:  # noqa: ARG001 - the one way to call a task
             return function(convert(message))
 
-    if accepts is None:
-        return call
-
-    def call_accepted(message: Message, context: TaskContext | None) -> Any:
-        # asked again, since a task whose `accepts` raised at the first claim is in the route all the same
-        if not accepts(message):
-            raise Skip("accepts() returned False")
-        return call(message, context)
-
-    return call_accepted
+    return call
 
 
 def _accepts(task: Task, problems: list[str]) -> Callable[[Message], bool] | None:

@@ -1,6 +1,5 @@
 """Reads the attributes of a task class: attempts, waits, timeout, exceptions that are final."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -60,8 +59,7 @@ def read_backoff_fn(task: Task, problems: list[str]) -> Callable[[int], float] |
     candidates: tuple[Any, ...] = (task.backoff, type(task).backoff)
     for function in candidates:
         if callable(function) and takes_one(function):
-            checked: Callable[[int], float] = function
-            return checked
+            return _checked(function)
     problems.append("backoff is a function, but does not take one argument: the number of attempts so far.")
     return None
 
@@ -77,9 +75,19 @@ def read_give_up_on(task: Task, problems: list[str]) -> tuple[type[BaseException
     return tuple(kinds)
 
 
+def _checked(function: Callable[[int], Any]) -> Callable[[int], float]:
+    def backoff(attempts: int) -> float:
+        wait_s = function(attempts)
+        if not (_is_number(wait_s) and 0 <= wait_s <= RETRY_AFTER_MAX_S):
+            raise ValueError(f"backoff({attempts}) returned {shown(wait_s)}, expected seconds from 0 to a year")
+        return float(wait_s)
+
+    return backoff
+
+
 def _is_whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _is_number(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    return isinstance(number, int | float) and not isinstance(number, bool)

@@ -19,11 +19,12 @@ class LoadedTask:
     policy: the task's own values where it has them, else the settings'. Without regard to `backoff_fn`.
     is_async: `call` gives a coroutine. Else it is to be called in a thread.
     wants_context: False: the context may be None, it is not looked at.
-    call: converts the body and calls `run`. Raises `PayloadError` when the body is not what `run` takes, `Skip` when
-        the task does not accept the message after all, and whatever the user's code raises.
-    accepts: None when the task takes every message.
+    call: converts the body and calls `run`. Raises `PayloadError` when the body is not what `run` takes, and whatever
+        the user's code raises.
+    accepts: None when the task takes every message. An attempt asks it again before `call`, since a task whose
+        `accepts` raised is in the route all the same.
     give_up_on: exceptions that are final.
-    backoff_fn: the user's function from attempts so far to seconds, else None. User code: it may raise.
+    backoff_fn: the user's function from attempts so far to seconds (finite, at least 0), else None. It may raise.
     folder: the application's folder, with a separator at the end: what lies in it is the user's code.
     origin: where the class is, e.g. "tasks/task1.py:12".
     """

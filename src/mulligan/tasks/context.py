@@ -46,13 +46,12 @@ class TaskContext:
         "task",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one is made for every attempt, and keywords cost
         self,
         message: Message,
         task: TaskName,
         attempt: int = 1,
         max_attempts: int = 1,
-        *,
         generation: int = 0,
         first_seen_at: float = 0.0,
         failures: tuple[Failure, ...] = (),

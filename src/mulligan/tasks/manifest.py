@@ -15,7 +15,6 @@ dangerous in XML (entities, external files) starts with a DOCTYPE, which is refu
 """
 
 import keyword
-import math
 import re
 from pathlib import Path
 from typing import Never
@@ -272,7 +271,7 @@ def _check_attempts(text: str) -> str:
 
 
 def _check_timeout(text: str) -> str:
-    if _DECIMAL.fullmatch(text) and 0 < float(text) <= TIMEOUT_MAX_S and math.isfinite(float(text)):
+    if _DECIMAL.fullmatch(text) and 0 < float(text) <= TIMEOUT_MAX_S:
         return ""
     return f"is {_short(text)!r}, expected seconds above 0 and up to {TIMEOUT_MAX_S:.0f}, e.g. 30."
 

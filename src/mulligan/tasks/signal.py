@@ -1,7 +1,5 @@
 """What a task raises to say explicitly how its attempt ends, and what mulligan raises when a body can't be read."""
 
-import math
-
 from mulligan.core.error import MulliganError
 
 __all__ = ["GiveUp", "PayloadError", "Retry", "Skip"]
@@ -47,7 +45,7 @@ class PayloadError(MulliganError):
 def _checked_seconds(after_s: object) -> float:
     if isinstance(after_s, bool) or not isinstance(after_s, int | float):
         raise TypeError(f"Retry(after_s={after_s!r}): expected seconds as a number, or None for the task's backoff")
-    if not (math.isfinite(after_s) and 0 <= after_s <= RETRY_AFTER_MAX_S):
+    if not 0 <= after_s <= RETRY_AFTER_MAX_S:
         raise ValueError(f"Retry(after_s={after_s!r}): expected seconds from 0 to {RETRY_AFTER_MAX_S:.0f} (a year)")
     return float(after_s)
 

@@ -20,11 +20,13 @@ def read_policy(task: Task, entry: Entry, defaults: Policy, problems: list[str])
         problems.append(
             f"max_attempts is {shown(attempts)}, expected a whole number from 1 to {ATTEMPTS_MAX}, or None."
         )
+        attempts = None
     timeout_s = task.timeout_s
     if timeout_s is not None and not (_is_number(timeout_s) and 0 < timeout_s <= TIMEOUT_MAX_S):
         problems.append(
             f"timeout_s is {shown(timeout_s)}, expected seconds above 0 and up to {TIMEOUT_MAX_S:.0f}, or None."
         )
+        timeout_s = None
     return Policy(
         max_attempts=entry.attempts or attempts or defaults.max_attempts,
         backoff=_backoff(task, defaults.backoff, problems),

@@ -124,6 +124,9 @@ class _Reader:
         except expat.ExpatError as exc:
             self._broken(exc)
             return
+        except (LookupError, ValueError) as exc:  # an encoding that Python or expat doesn't know
+            self._problem(1, f"is no XML that can be read: {exc}. Save it as UTF-8, and say so in its first line.")
+            return
         if not self._tasks_count:
             self._problem(
                 1, f"has no <task>, so there is nothing to run. Add one for each task, or remove the file: {ALL}"
@@ -214,13 +217,15 @@ class _Reader:
             if problem:
                 self._problem(line, f"<{name}> {problem}")
         class_name, class_line = task.fields.get("classname", ("", task.line))
-        first = self._class_lines.setdefault(class_name, class_line) if class_name else class_line
-        if first != class_line:
+        if class_name in self._class_lines:
+            first = self._class_lines[class_name]
             self._problem(
                 class_line,
                 f"the class {_short(class_name)!r} is in line {first}, too. A task is known by its class name: "
                 "remove one of them, or rename the class.",
             )
+        elif class_name:
+            self._class_lines[class_name] = class_line
         if len(self.problems) == before:
             self.entries.append(_entry(task))
 

@@ -19,7 +19,10 @@ class Retry(Exception):  # noqa: N818 - a request, not an error; `raise Retry(af
             after_s = _checked_seconds(after_s)
         self.after_s = after_s
         self.reason = _checked_text("Retry", reason)
-        super().__init__(self.reason or "the task asked for another attempt")
+        super().__init__(after_s, reason)
+
+    def __str__(self) -> str:
+        return self.reason or "the task asked for another attempt"
 
 
 class GiveUp(Exception):  # noqa: N818 - as Retry
@@ -27,7 +30,10 @@ class GiveUp(Exception):  # noqa: N818 - as Retry
 
     def __init__(self, reason: str) -> None:
         self.reason = _checked_text("GiveUp", reason)
-        super().__init__(self.reason or "the task gave up")
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return self.reason or "the task gave up"
 
 
 class Skip(Exception):  # noqa: N818 - as Retry
@@ -35,7 +41,10 @@ class Skip(Exception):  # noqa: N818 - as Retry
 
     def __init__(self, reason: str) -> None:
         self.reason = _checked_text("Skip", reason)
-        super().__init__(self.reason or "not for this task")
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return self.reason or "not for this task"
 
 
 class PayloadError(MulliganError):

@@ -44,6 +44,9 @@ def read_run(task: Task, module: ModuleType, problems: list[str]) -> Run | None:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
+        if inspect.ismethod(function):
+            problems.append(f"its `run` takes no payload, not even self. {_RUN_HINT}")
+            return None
         problems.append(f"the parameters of its `run` ({shown(function)}) can't be read. {_RUN_HINT}")
         return None
     problem = _parameters_problem(parameters)

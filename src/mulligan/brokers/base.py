@@ -8,6 +8,7 @@ A broker reads no clock and writes no log of its own: it is handed a clock and a
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from mulligan.core.clock import Clock
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing, Queues
 from mulligan.core.event import Event
 from mulligan.core.message import QueueName
@@ -16,16 +17,6 @@ from mulligan.core.value import value
 __all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Queues"]
 
 Emit = Callable[[Event], None]
-
-
-class Clock(Protocol):
-    """Where time comes from. `worker.clock` has the real one, the tests another."""
-
-    def now(self) -> float:
-        """Epoch seconds (UTC)."""
-
-    def monotonic(self) -> float:
-        """Seconds that never jump, the same for all processes of the host."""
 
 
 @value

@@ -1,0 +1,59 @@
+"""What doesn't fit a broker's `Features`, told entry by entry and in the same words by every broker."""
+
+from mulligan.brokers.base import Features
+from mulligan.core.delivery import EntryFault, Fault, Outgoing
+from mulligan.core.message import Typed
+
+__all__ = ["batch_fault", "delay_fault", "lease_fault", "size_bytes", "size_fault"]
+
+
+def size_bytes(entry: Outgoing) -> int:
+    """Body and attributes together: names, kinds and values."""
+    size = len(entry.body)
+    for name, attribute in entry.attributes.items():
+        content = attribute
+        if isinstance(content, Typed):
+            size += _length(content.kind)
+            content = content.value
+        size += _length(name) + _length(content)
+    return size
+
+
+def size_fault(entry: Outgoing, features: Features) -> EntryFault | None:
+    """Why the entry is too big, or None."""
+    size = size_bytes(entry)
+    if size <= features.max_message_bytes:
+        return None
+    return EntryFault(
+        Fault.REFUSED,
+        f"the message has {size} bytes (body {len(entry.body)}, attributes {size - len(entry.body)}), at most"
+        f" {features.max_message_bytes} can be sent. Put the content elsewhere and send a reference to it.",
+    )
+
+
+def delay_fault(delay_s: float, features: Features) -> EntryFault | None:
+    """Why a send or a release can't be delayed so long, or None."""
+    # written so that NaN is refused too
+    if 0.0 <= delay_s <= features.max_delay_s:
+        return None
+    return EntryFault(Fault.REFUSED, f"a delay of {delay_s} s, expected 0 to {features.max_delay_s:.0f} s")
+
+
+def lease_fault(lease_s: float, features: Features) -> EntryFault | None:
+    """Why a lease can't last so long, or None."""
+    if 0.0 < lease_s <= features.max_lease_s:
+        return None
+    return EntryFault(
+        Fault.REFUSED, f"a lease of {lease_s} s, expected more than 0 and at most {features.max_lease_s:.0f} s"
+    )
+
+
+def batch_fault(count: int, features: Features) -> EntryFault | None:
+    """Why a batch can't have so many entries, or None."""
+    if count <= features.max_batch:
+        return None
+    return EntryFault(Fault.REFUSED, f"a batch of {count} entries, expected at most {features.max_batch}")
+
+
+def _length(content: str | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else len(content.encode("utf-8", "surrogatepass"))

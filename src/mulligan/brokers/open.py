@@ -1,0 +1,28 @@
+"""From `BROKER_URL` to a broker that is not open yet."""
+
+from pathlib import Path
+
+from mulligan.brokers.base import Broker, Clock, Emit
+from mulligan.core.error import ConfigurationError
+from mulligan.storage import url as urls
+
+__all__ = ["open_broker"]
+
+KNOWN = ("sqlite", "memory")
+
+
+def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:  # noqa: ARG001 - none here has events
+    """The broker that the URL names; nothing is opened before its `declare`. Raises ConfigurationError.
+
+    `sqlite:///var/mulligan.db` is below base_dir, `sqlite:////abs/mulligan.db` absolute, `memory://` one process alone.
+    """
+    match urls.scheme_of(url, "BROKER_URL", KNOWN):
+        case "sqlite":
+            from mulligan.brokers.sqlite import SqliteBroker
+
+            return SqliteBroker(urls.sqlite_path(url, "BROKER_URL", base_dir), clock)
+        case "memory":
+            from mulligan.brokers.memory import MemoryBroker
+
+            return MemoryBroker(clock)
+    raise ConfigurationError([f"BROKER_URL: {urls.redacted(url)!r} is known but not built in."])

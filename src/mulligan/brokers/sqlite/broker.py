@@ -1,0 +1,253 @@
+"""The seam's side of the embedded queue."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from mulligan.brokers.base import Clock, Declared, Features, Queues
+from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
+from mulligan.brokers.sqlite import attribute, store
+from mulligan.brokers.sqlite.bell import Bell
+from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
+from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable
+from mulligan.core.message import QueueName
+from mulligan.storage.fault import Kinds
+from mulligan.storage.sqlite import Database
+
+__all__ = ["SqliteBroker"]
+
+FEATURES = Features(
+    max_batch=100,
+    max_pollers=1,
+    max_delay_s=10 * 365 * 86_400.0,
+    max_lease_s=43_200.0,
+    time_unit_s=0.001,
+    max_message_bytes=16 * 2**20,
+)
+LOOK_EVERY_S = 1.0  # a waiting receiver looks by itself this often, should no bell reach it
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class SqliteBroker:
+    """Queues in a SQLite file that any number of processes of this host share."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._database = Database(path, store.LAYOUT, Kinds(BrokerUnavailable, BrokerRefused))
+        self._bell = Bell(path.with_name(f"{path.name}-wake"))
+        self._numbers: dict[str, int] = {}
+        self._offset_s = 0.0
+        self._is_closed = False
+
+    @property
+    def features(self) -> Features:
+        """See the seam."""
+        return FEATURES
+
+    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+        """See the seam. Also raises ConfigurationError or StorageBroken when the file can't be used."""
+        await self._database.open()
+        anchor = partial(store.anchor, _boot_id(), self._clock.now(), self._clock.monotonic())
+        self._offset_s = await self._database.run(anchor)
+        created: list[str] = []
+        if create:
+            created = await self._database.run(partial(store.create, queues.all))
+        self._numbers = await self._database.read(store.names)
+        missing = [name for name in queues.all if name not in self._numbers]
+        return Declared(tuple(QueueName(name) for name in created), tuple(self._missing(name) for name in missing))
+
+    async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
+        """See the seam."""
+        if fault := lease_fault(lease_s, FEATURES):
+            self._refuse(fault.reason)
+        try:
+            number = await self._number(queue)
+            deliveries = await self._take(queue, number, max_count, lease_s)
+            if deliveries or wait_s <= 0 or max_count <= 0:
+                return deliveries
+            return await self._wait(queue, number, max_count, wait_s=wait_s, lease_s=lease_s)
+        except BrokerError:
+            if self._is_closed:
+                return []
+            raise
+
+    async def _take(self, queue: QueueName, number: int, max_count: int, lease_s: float) -> list[Delivery]:
+        now = self._time()
+        job = partial(store.take, number, now, now + lease_s, max(0, min(max_count, FEATURES.max_batch)))
+        return [_delivery(queue, row) for row in await self._database.run(job)]
+
+    async def _wait(
+        self, queue: QueueName, number: int, max_count: int, *, wait_s: float, lease_s: float
+    ) -> list[Delivery]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        with self._bell.listening(number) as rung:
+            while not self._is_closed:
+                rung.clear()
+                due_at = await self._look(number)
+                if due_at <= self._time():
+                    deliveries = await self._take(queue, number, max_count, lease_s)
+                    if deliveries:
+                        return deliveries
+                left_s = deadline - loop.time()
+                if left_s <= 0:
+                    return []
+                due_in_s = max(due_at - self._time(), FEATURES.time_unit_s)
+                await _rung_within(rung, min(left_s, LOOK_EVERY_S, due_in_s))
+        return []
+
+    async def _look(self, number: int) -> float:
+        due_at = await self._database.read(partial(store.next_due, number))
+        return math.inf if due_at is None else due_at
+
+    async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
+        """See the seam."""
+        number = await self._number(queue, len(entries))
+        answers = [size_fault(entry, FEATURES) or delay_fault(entry.delay_s, FEATURES) for entry in entries]
+        good = [entry for entry, fault in zip(entries, answers, strict=True) if fault is None]
+        if good:
+            now = self._time()
+            contents = [(entry.body, attribute.encode(entry.attributes)) for entry in good]
+            visible_at = [now + entry.delay_s for entry in good]
+            await self._database.run(partial(store.send, number, contents, visible_at, self._clock.now()))
+            self._ring(number, min(entry.delay_s for entry in good))
+        return answers
+
+    async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
+        """See the seam. A message that is gone altogether is acknowledged: a repeated call succeeds."""
+        number = await self._number(queue, len(receipts))
+        if not receipts:
+            return []
+        parsed = [self._parsed(receipt) for receipt in receipts]
+        left = await self._database.run(partial(store.acknowledge, number, parsed))
+        if not left:
+            return [None] * len(receipts)
+        return [_lost(receipt) if parsed[i][0] in left else None for i, receipt in enumerate(receipts)]
+
+    async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """See the seam."""
+        number = await self._number(queue, len(entries))
+        faults = [delay_fault(delay_s, FEATURES) for _, delay_s in entries]
+        moves = self._moves(entries, faults)
+        if not moves:
+            return faults
+        moved = await self._database.run(partial(store.release, number, moves))
+        self._ring(number, min(visible_at for _, _, visible_at in moves) - self._time())
+        return self._answers(entries, faults, moved)
+
+    async def extend(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """See the seam. A lease that is over can be extended as long as nobody else received the message."""
+        number = await self._number(queue, len(entries))
+        faults = [lease_fault(lease_s, FEATURES) for _, lease_s in entries]
+        moves = self._moves(entries, faults)
+        if not moves:
+            return faults
+        return self._answers(entries, faults, await self._database.run(partial(store.extend, number, moves)))
+
+    async def depth(self, queue: QueueName) -> Depth:
+        """See the seam."""
+        number = await self._number(queue)
+        job = partial(store.depth, number, self._time())
+        ready, delayed, leased, oldest = await self._database.read(job)
+        age_s = None if oldest is None else max(0.0, self._clock.now() - oldest)
+        return Depth(ready, delayed, leased, age_s)
+
+    async def purge(self, queue: QueueName) -> None:
+        """See the seam. In pieces; messages sent after its beginning stay."""
+        number = await self._number(queue)
+        up_to_id = await self._database.read(store.newest_id)
+        while await self._database.run(partial(store.purge, number, up_to_id)):
+            pass
+
+    async def close(self) -> None:
+        """See the seam."""
+        self._is_closed = True
+        self._bell.wake_all()
+        await self._database.close()
+        self._bell.close()
+
+    def _time(self) -> float:
+        return self._clock.monotonic() + self._offset_s
+
+    def _ring(self, number: int, due_in_s: float) -> None:
+        # who waits looks by itself every second, and sets a timer for what is due then
+        if due_in_s <= LOOK_EVERY_S:
+            self._bell.ring(number)
+
+    async def _number(self, queue: QueueName, count: int = 0) -> int:
+        if fault := batch_fault(count, FEATURES):
+            self._refuse(fault.reason)
+        number = self._numbers.get(queue)
+        if number is None:
+            # another process may have created it since
+            self._numbers = await self._database.read(store.names)
+            number = self._numbers.get(queue)
+        if number is None:
+            raise BrokerRefused(self._missing(queue))
+        return number
+
+    def _missing(self, queue: str) -> str:
+        known = ", ".join(self._numbers) or "none"
+        return (
+            f"queue database {self._path}: there is no queue {queue!r} (there are: {known})."
+            " Set CREATE_QUEUES=true to have it created, or correct its name."
+        )
+
+    def _moves(self, entries: Sequence[tuple[str, float]], faults: Sequence[EntryFault | None]) -> list[store.Move]:
+        now = self._time()
+        return [
+            (*self._parsed(receipt), now + seconds)
+            for (receipt, seconds), fault in zip(entries, faults, strict=True)
+            if fault is None
+        ]
+
+    def _answers(
+        self, entries: Sequence[tuple[str, float]], faults: Sequence[EntryFault | None], moved: set[tuple[int, int]]
+    ) -> list[EntryFault | None]:
+        return [
+            fault or (None if self._parsed(receipt) in moved else _lost(receipt))
+            for (receipt, _), fault in zip(entries, faults, strict=True)
+        ]
+
+    def _parsed(self, receipt: str) -> tuple[int, int]:
+        number, _, count = receipt.partition(".")
+        if not (number.isdecimal() and count.isdecimal()):
+            self._refuse(f"{receipt!r} is no receipt of this broker")
+        return int(number), int(count)
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise BrokerRefused(f"queue database {self._path}: {reason}.")
+
+
+def _delivery(queue: QueueName, row: store.Row) -> Delivery:
+    return Delivery(
+        queue=queue,
+        receipt=f"{row.id}.{row.receive_count}",
+        id=str(row.id),
+        body=row.body,
+        attributes=attribute.decode(row.attributes),
+        sent_at=row.sent_at,
+        receive_count=row.receive_count,
+    )
+
+
+def _lost(receipt: str) -> EntryFault:
+    return EntryFault(Fault.LEASE_LOST, f"receipt {receipt}: the message was received again, released or removed")
+
+
+def _boot_id() -> str | None:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return None
+
+
+async def _rung_within(rung: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await rung.wait()

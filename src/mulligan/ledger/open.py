@@ -1,0 +1,34 @@
+"""From `LEDGER_URL` to a ledger that is not open yet."""
+
+from pathlib import Path
+
+from mulligan.core.clock import Clock
+from mulligan.core.error import ConfigurationError
+from mulligan.ledger.base import Ledger
+from mulligan.storage import url as urls
+
+__all__ = ["open_ledger"]
+
+KNOWN = ("sqlite", "memory", "none")
+
+
+def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
+    """The ledger that the URL names; nothing is opened yet. Raises ConfigurationError.
+
+    `sqlite:///var/ledger.db` is below base_dir, `sqlite:////abs/ledger.db` absolute, `none` or "" keeps nothing.
+    """
+    scheme = "none" if url.strip() in ("", "none", "none://") else urls.scheme_of(url, "LEDGER_URL", KNOWN)
+    match scheme:
+        case "sqlite":
+            from mulligan.ledger.sqlite import SqliteLedger
+
+            return SqliteLedger(urls.sqlite_path(url, "LEDGER_URL", base_dir), clock)
+        case "memory":
+            from mulligan.ledger.memory import MemoryLedger
+
+            return MemoryLedger(clock)
+        case "none":
+            from mulligan.ledger.none import NoLedger
+
+            return NoLedger()
+    raise ConfigurationError([f"LEDGER_URL: {urls.redacted(url)!r} is known but not built in."])

@@ -79,6 +79,7 @@ class TaskExhausted(Event):
 class MessageRejected(Event):
     """A copy with the new progress is on the rejects queue, due in delay_s seconds."""
 
+    level: ClassVar[Level] = "debug"
     uid: Uid
     hop: int
     delay_s: float
@@ -279,7 +280,7 @@ class BrokerUp(Event):
 
 @value
 class BrokerRefuses(Event):
-    """The broker refuses a consumer's calls for good: this consumer has stopped, the others go on."""
+    """The broker refuses to give messages of a queue; it is asked again once a minute, the other queues go on."""
 
     level: ClassVar[Level] = "error"
     queue: QueueName

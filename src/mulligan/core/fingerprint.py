@@ -5,7 +5,7 @@ import re
 
 from mulligan.core.message import TaskName, Uid
 
-__all__ = ["ID_ATTRIBUTE", "idempotency_key", "new_id", "uid"]
+__all__ = ["ID_ATTRIBUTE", "has_time", "idempotency_key", "new_id", "uid"]
 
 ID_ATTRIBUTE = "mulligan-uid"
 """Name of the attribute by which a producer gives its message an id of its own."""
@@ -37,6 +37,11 @@ def new_id(now: float, rand_hex: str) -> str:
     rand_hex: at least 8 random hex digits.
     """
     return f"{_time_hex(now)}-{rand_hex}"
+
+
+def has_time(message_id: str) -> bool:
+    """Whether the id is one of `new_id`'s, so that its uid is known before a broker has taken the message."""
+    return _TIMED_ID.fullmatch(message_id) is not None
 
 
 def idempotency_key(message_uid: Uid, task: TaskName) -> str:

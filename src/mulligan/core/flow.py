@@ -96,7 +96,7 @@ def record(progress: Progress, task: TaskName, outcome: Outcome, policy: Policy,
 
 
 def mark_buried(progress: Progress, route: Route) -> Progress:
-    """The progress once the broker has confirmed the dead letter: the default tasks are pending, the deaths forgotten."""
+    """The progress once the broker has confirmed the dead letter: default tasks pending, deaths forgotten."""
     return Progress(progress.marks, dict.fromkeys(route.default_tasks, FRESH), is_buried=True)
 
 

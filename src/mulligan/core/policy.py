@@ -7,7 +7,7 @@ __all__ = ["Backoff", "Policy", "delay_s"]
 
 @value
 class Backoff:
-    """Exponential waits with half jitter: the wait before attempt n + 1 is between half and all of first_s * factor**(n - 1).
+    """Exponential waits with half jitter: before attempt n + 1, between half and all of first_s * factor**(n - 1).
 
     All in seconds; never above max_s.
     """

@@ -23,6 +23,8 @@ __all__ = [
     "Recycle",
     "Setup",
     "Stop",
+    "from_host",
+    "from_solo",
     "from_supervisor",
     "from_worker",
 ]
@@ -107,6 +109,8 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
 
 
 from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)
+from_host = msgspec.msgpack.Decoder(Setup | Job)
+from_solo = msgspec.msgpack.Decoder(JobEnd)
 from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Fatal | Drained)
 
 T = TypeVar("T")

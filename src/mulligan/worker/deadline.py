@@ -1,6 +1,6 @@
 """Timeouts of attempts, at a cost that a hundred thousand of them a second can bear.
 
-Attempts of one timeout end in the order in which they started, so one timer a timeout is enough: it looks at the oldest.
+Attempts of one timeout expire in the order in which they started, so one timer a timeout is enough: for the oldest.
 """
 
 import asyncio

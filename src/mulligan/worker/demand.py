@@ -7,7 +7,7 @@ __all__ = ["Width", "adapt", "wanted"]
 
 @value
 class Width:
-    """How many receives of one queue this process should have in flight, and whether the next one should pause first."""
+    """How many receives of one queue this process should have in flight. is_short: the last one came back short."""
 
     pollers: int = 1
     is_short: bool = False

@@ -1,9 +1,9 @@
-"""One delivery on its way through a worker. The one mutable object of the way; only the modules of the worker poke it."""
+"""One delivery on its way through a worker: the one mutable object there, poked by the worker's modules only."""
 
 from collections.abc import Mapping
 
 from mulligan.core.delivery import Delivery
-from mulligan.core.message import Message, TaskName
+from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.progress import Progress
 from mulligan.core.route import Route
 from mulligan.core.step import Step
@@ -17,7 +17,9 @@ class Flight:
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
     closing: the step that follows once `progress` is saved; None while attempts run.
+    ends_claim: whether the next save ends the claim, because `closing` is an Ack.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
+    is_settling: its end is under way. has_moved: something was done for it here.
     slot: in the lease table; -1 before and after.
     """
 
@@ -25,11 +27,14 @@ class Flight:
         "carried",
         "closing",
         "delivery",
+        "ends_claim",
         "first_seen_at",
         "generation",
+        "has_moved",
         "hop",
         "is_lost",
         "is_saving",
+        "is_settling",
         "message",
         "progress",
         "received_at",
@@ -39,7 +44,6 @@ class Flight:
         "sequence",
         "slot",
         "token",
-        "tries",
     )
 
     def __init__(self, delivery: Delivery, message: Message, story: Story | None, token: str, now: float) -> None:
@@ -55,15 +59,17 @@ class Flight:
         self.saved = self.carried
         self.route = _NO_ROUTE
         self.closing: Step | None = None
+        self.ends_claim = False
         self.running = 0
         self.is_lost = False
         self.is_saving = False
+        self.is_settling = False
+        self.has_moved = False
         self.slot = -1
         self.sequence = 0
-        self.tries = 0
 
     @property
-    def key(self) -> tuple[str, int, str]:
+    def key(self) -> tuple[Uid, int, str]:
         """uid, generation and token, as the ledger's calls take them."""
         return self.message.uid, self.generation, self.token
 

@@ -65,6 +65,11 @@ class Holding:
     token: str
     receipt: str
 
+    @property
+    def key(self) -> tuple[Uid, int, str]:
+        """uid, generation and token, as the ledger's calls take them."""
+        return self.uid, self.generation, self.token
+
 
 # header: slots in use (4 bytes, 4 of padding), the loop's last tick (8), the counters (8 each)
 _HEADER_BYTES = 256
@@ -111,9 +116,7 @@ class LeaseTable:
         """Slots that can be put to use now."""
         return len(self._free)
 
-    def put(
-        self, queue: int, receipt: str, uid: str, generation: int, token: str, lease_until: float
-    ) -> int:
+    def put(self, queue: int, receipt: str, uid: str, generation: int, token: str, lease_until: float) -> int:
         """Take a slot for a message; the slot's number. Raises IndexError when none is free, ValueError for a receipt
         that does not fit (SQS receipts have up to 1,024 characters).
         """

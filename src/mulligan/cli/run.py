@@ -1,0 +1,42 @@
+"""`mulligan run`, and `python main.py`: the system itself, until it is told to stop."""
+
+from pathlib import Path
+
+from mulligan.brokers.open import open_broker
+from mulligan.ledger.open import open_ledger
+from mulligan.settings.model import Settings
+from mulligan.telemetry.hub import Hub
+from mulligan.telemetry.log import configure
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.extension import named
+from mulligan.worker.loop import run as run_loop
+from mulligan.worker.supervisor import Supervisor
+
+__all__ = ["run"]
+
+
+def run(settings: Settings, *, drain: bool, for_s: float | None) -> int:
+    """Start the workers and work. Returns 0 after an end in order.
+
+    drain: end once requests and rejects hold nothing. for_s: end after so many seconds.
+    Raises what the command line turns into words and an exit code.
+    """
+    clock = SystemClock()
+    listeners = named(settings.listeners, "LISTENERS")
+    hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
+    try:
+        run_loop(_run(settings, hub, clock, drain, for_s))
+    finally:
+        hub.close()
+    return 0
+
+
+async def _run(settings: Settings, hub: Hub, clock: SystemClock, drains: bool, for_s: float | None) -> None:
+    broker = open_broker(settings.broker_url, clock=clock, emit=hub.emit, base_dir=Path.cwd())
+    ledger = open_ledger(settings.ledger_url, clock=clock, base_dir=Path.cwd())
+    try:
+        await ledger.open()
+        await Supervisor(settings, broker, ledger, hub, clock).run(drains=drains, for_s=for_s)
+    finally:
+        await broker.close()
+        await ledger.close()

@@ -1,0 +1,388 @@
+"""Takes deliveries of one queue through the flow: claim, decide, run, record, settle. Decides nothing itself.
+
+take      read the story, take a slot of the lease table, claim, merge what is known
+_advance  ask `core.flow.next_step`, and do as it says
+_ended    `core.flow.record` each outcome, and have it saved at once
+_kept     when all of a message's attempts have ended and are saved: its next step
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from mulligan.brokers.base import Emit
+from mulligan.core import story
+from mulligan.core.delivery import Delivery
+from mulligan.core.event import (
+    AlertsDone,
+    Event,
+    LeaseLost,
+    MessageBuried,
+    MessageDone,
+    MessageReleased,
+    StoryMissing,
+    SuspectDied,
+    SuspectIsolated,
+    TaskExhausted,
+    TaskFailed,
+    TaskSkipped,
+    TaskSucceeded,
+    TwinFolded,
+)
+from mulligan.core.flow import mark_buried, next_step, record
+from mulligan.core.message import TaskName
+from mulligan.core.outcome import Died, Outcome, Skipped, Succeeded
+from mulligan.core.progress import Mark, Progress, State, merge
+from mulligan.core.route import begin, fit
+from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
+from mulligan.core.value import value
+from mulligan.ledger.base import Answer, Claim, Granted, Held, Outdated
+from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.flight import Flight
+from mulligan.worker.recorder import Recorder
+from mulligan.worker.runner import Attempt, Runner
+from mulligan.worker.settler import Settler
+from mulligan.worker.solo import Solo
+from mulligan.worker.table import Counter, LeaseTable, Standing
+
+__all__ = ["Consumer", "Stage"]
+
+
+@value
+class Stage:
+    """The queue that a consumer serves, and how.
+
+    index: as the lease table names it: 0 requests, 1 rejects. is_trusted: the stories of its messages are believed.
+    prefix: of the queues' names. lease_s: as messages are received.
+    suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
+    """
+
+    index: int
+    is_trusted: bool
+    prefix: str
+    lease_s: float
+    suspects_repeats: bool = False
+
+
+class Consumer:
+    """All consumers of one queue in one process, as one.
+
+    freed: called when a message stops being in flight, so that another may be asked for.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        catalogue: Catalogue,
+        table: LeaseTable,
+        clock: SystemClock,
+        emit: Emit,
+        wants: Callable[[type[Event]], bool],
+        *,
+        new_token: Callable[[], str],
+        freed: Callable[[], None],
+    ) -> None:
+        self._stage = stage
+        self._catalogue = catalogue
+        self._table = table
+        self._counters = table.counters
+        self._clock = clock
+        self._emit = emit
+        self._new_token = new_token
+        self._freed = freed
+        self._tells_done = wants(MessageDone)
+        self._tells_succeeded = wants(TaskSucceeded)
+        self._flights: dict[int, Flight] = {}
+        self._can_run = True
+        self.in_flight = 0
+        """Messages received whose processing has not ended."""
+
+    def wire(self, runner: Runner, recorder: Recorder, settler: Settler, solo: Solo) -> None:
+        """Connect the parts that act for this consumer and call it back. Once, before `take`."""
+        self._runner = runner
+        self._recorder = recorder
+        self._settler = settler
+        self._solo = solo
+
+    # -- in
+
+    async def take(self, deliveries: Sequence[Delivery], lease_until: float) -> None:
+        """Take the deliveries of one receive. lease_until: monotonic seconds at which their leases end."""
+        now = self._clock.now()
+        flights = [self._board(delivery, now, lease_until) for delivery in deliveries]
+        self.in_flight += len(flights)
+        self._counters[Counter.RECEIVED] += len(flights)
+        until = now + self._stage.lease_s
+        answers = await self._recorder.claim(
+            [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights]
+        )
+        if answers is None:  # the process ends, and the ledger can't be reached: nothing was started
+            for flight in flights:
+                self._finish(flight, Release(0.0), "the ledger can't be reached")
+            return
+        for flight, answer in zip(flights, answers, strict=True):
+            if not flight.is_lost and self._admit(flight, answer):
+                self._advance(flight)
+
+    @property
+    def held(self) -> int:
+        """Slots of the lease table in use: messages in flight, and those whose settlement is under way."""
+        return len(self._flights)
+
+    def stop_running(self) -> None:
+        """From now on start no attempt: what is unfinished is released or handed on."""
+        self._can_run = False
+
+    def lose(self, slot: int, sequence: int) -> None:
+        """The lease of a slot is somebody else's: cancel what can be cancelled, settle nothing."""
+        flight = self._flights.get(slot)
+        if flight is not None and flight.sequence == sequence and not flight.is_lost:
+            self.drop(flight, "its lease could not be extended")
+            self._runner.interrupt(lambda one: one is flight)
+
+    def drop(self, flight: Flight, reason: str) -> None:
+        """End a flight without a settlement, as soon as its attempts have ended."""
+        if flight.is_lost or flight.is_settling:
+            return
+        flight.is_lost = True
+        self._emit(LeaseLost(flight.message.uid, reason))
+        if flight.running == 0:
+            self._leave(flight)
+
+    def _board(self, delivery: Delivery, now: float, lease_until: float) -> Flight:
+        message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)
+        flight = Flight(delivery, message, told, self._new_token(), now)
+        if problem is not None:
+            self._emit(StoryMissing(message.uid, delivery.queue, problem))
+        slot = self._table.put(
+            self._stage.index, delivery.receipt, message.uid, flight.generation, flight.token, lease_until
+        )
+        flight.slot = slot
+        flight.sequence = self._table.sequence(slot)
+        self._flights[slot] = flight
+        return flight
+
+    def _admit(self, flight: Flight, answer: Answer) -> bool:
+        """Take the ledger's answer to the claim; False: this copy is not to be run."""
+        match answer:
+            case Granted(known):
+                self._brief(flight, known)
+                return True
+            case Held(until):
+                wait_s = max(0.05, until - self._clock.now())
+                self._fold(flight, Release(min(wait_s, self._stage.lease_s)), "another copy is being worked on")
+                return False
+            case Outdated():
+                self._fold(flight, ACK, "a later copy exists")
+                return False
+            case _:
+                assert_never(answer)
+
+    def _brief(self, flight: Flight, known: Progress | None) -> None:
+        catalogue = self._catalogue
+        has_story = bool(flight.carried.marks) or flight.carried.is_buried
+        flight.route = catalogue.route(flight.message)
+        if known is not None and (known.marks or known.is_buried):
+            # the route was fixed at the first claim; what this copy carries beyond it is merged in
+            base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, _FRESH))
+            flight.carried = base
+            flight.saved = known
+            flight.progress = fit(merge(known, base), catalogue.names)
+            return
+        if not has_story:
+            flight.carried = begin(flight.route)
+        progress = fit(flight.carried, catalogue.names)
+        deaths = known.deaths if known is not None else 0
+        if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
+            deaths = max(1, deaths)
+        if deaths:
+            progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
+        flight.progress = progress
+        flight.saved = progress
+
+    # -- the flow
+
+    def _advance(self, flight: Flight) -> None:
+        step = next_step(flight.route, flight.carried, flight.progress, self._clock.now(), can_run=self._can_run)
+        match step:
+            case Run(tasks):
+                self._run(flight, tasks)
+            case Bury():
+                flight.is_settling = True
+                self._table.set_standing(flight.slot, Standing.HELD)
+                self._settler.bury(flight)
+            case Ack() | Release() | Reject():
+                self._finish(flight, step, "not due yet" if self._can_run else "shutting down")
+            case _:
+                assert_never(step)
+
+    def _run(self, flight: Flight, names: tuple[TaskName, ...]) -> None:
+        tasks = [self._catalogue.tasks[name] for name in names]
+        if flight.progress.deaths:
+            self._emit(SuspectIsolated(flight.message.uid, flight.progress.deaths))
+            self._table.set_standing(flight.slot, Standing.ISOLATED)
+            flight.running += 1  # the isolation as a whole
+            self._solo.put(flight, tasks)
+            return
+        # the slot says so first: whatever a task does to the process, its message is known as a suspect
+        longest_s = max(task.policy.timeout_s for task in tasks)
+        self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + longest_s)
+        self._runner.start(flight, tasks)
+
+    def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
+        """Take the ends of attempts, many at a time."""
+        now = self._clock.now()
+        for attempt, outcome in ends:
+            flight = attempt.flight
+            flight.running -= 1
+            self.outcome(flight, attempt.task, outcome, now, attempt.started_at)
+
+    def park(self, left: Sequence[tuple[Attempt, Outcome]]) -> None:
+        """Record attempts that were abandoned, and settle nothing: their code runs until the process ends.
+
+        Their slots stay in the lease table, so the supervisor releases their messages once it has.
+        """
+        for attempt, _ in left:
+            attempt.flight.is_settling = True
+        self.ended(left)
+        for flight in {attempt.flight for attempt, _ in left}:
+            if not flight.is_lost:
+                self._table.set_standing(flight.slot, Standing.HELD)
+                self._land()
+
+    def isolated(self, flight: Flight, task: LoadedTask, outcome: Outcome, started_at: float, *, is_last: bool) -> None:
+        """Take the end of an attempt in a process of its own. is_last: no other task of this `Run` follows."""
+        if is_last:
+            flight.running -= 1
+        self.outcome(flight, task, outcome, self._clock.now(), started_at)
+
+    def outcome(self, flight: Flight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
+        """Record one outcome and have it saved. The flight's `running` has been counted down already."""
+        if flight.is_lost:
+            if flight.running == 0:
+                self._leave(flight)
+            return
+        before = flight.progress
+        after = record(before, task.name, outcome, task.policy, now, self._clock.random())
+        if after is not before:
+            flight.progress = after
+            flight.has_moved = True
+            self._count(outcome)
+            self._tell(flight, task, outcome, now, started_at)
+        if flight.running == 0:
+            step = next_step(flight.route, flight.carried, after, now, can_run=self._can_run)
+            flight.ends_claim = type(step) is Ack
+        if after is not flight.saved:
+            self._recorder.put(flight)
+        elif flight.running == 0 and not flight.is_settling:
+            self._advance(flight)
+
+    def kept(self, flights: Sequence[Flight]) -> None:
+        """Go on with flights whose progress is now saved."""
+        for flight in flights:
+            if flight.is_lost or flight.is_settling or flight.running:
+                continue
+            if flight.progress is not flight.saved:
+                self._recorder.put(flight)
+            else:
+                self._advance(flight)
+
+    def buried(self, flight: Flight) -> None:
+        """The dead letter of a flight is confirmed: record that, then go on to the default tasks."""
+        if flight.is_lost:
+            return
+        marks = flight.progress.marks.items()
+        self._emit(MessageBuried(flight.message.uid, tuple(name for name, one in marks if one.state is _EXHAUSTED)))
+        flight.progress = mark_buried(flight.progress, flight.route)
+        flight.ends_claim = not flight.progress.alerts
+        flight.is_settling = False
+        flight.has_moved = True
+        self._recorder.put(flight)
+
+    # -- out
+
+    def _finish(self, flight: Flight, settlement: Ack | Release | Reject, reason: str) -> None:
+        """Hand the delivery to the settler; it is not in flight any more."""
+        self._table.set_standing(flight.slot, Standing.HELD)
+        flight.is_settling = True
+        match settlement:
+            case Ack():
+                self._tell_end(flight)
+            case Release(delay_s):
+                self._emit(MessageReleased(flight.message.uid, reason, delay_s))
+            case Reject():
+                pass  # told when the copy is confirmed
+            case _:
+                assert_never(settlement)
+        self._settler.put(flight, settlement)
+        self._land()
+
+    def _fold(self, flight: Flight, settlement: Ack | Release, reason: str) -> None:
+        self._counters[Counter.FOLDED] += 1
+        self._emit(TwinFolded(flight.message.uid, reason))
+        flight.token = ""  # the claim is not ours to give back
+        flight.is_settling = True
+        self._settler.put(flight, settlement)
+        self._land()
+
+    def _land(self) -> None:
+        self.in_flight -= 1
+        self._freed()
+
+    def over(self, flight: Flight) -> None:
+        """The settlement of a flight has ended, one way or the other: its slot is free."""
+        if flight.slot >= 0:
+            del self._flights[flight.slot]
+            self._table.remove(flight.slot)
+            flight.slot = -1
+
+    def _leave(self, flight: Flight) -> None:
+        if flight.slot >= 0:
+            self.over(flight)
+            self._land()
+
+    # -- tell
+
+    def _count(self, outcome: Outcome) -> None:
+        self._counters[Counter.SUCCEEDED if isinstance(outcome, Succeeded | Skipped) else Counter.FAILED] += 1
+
+    def _tell(self, flight: Flight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
+        uid = flight.message.uid
+        mark = _mark(flight.progress, task.name)
+        if isinstance(outcome, Died) and mark.state is State.PENDING:
+            self._emit(SuspectDied(uid, task.name, flight.progress.deaths, outcome.how))
+        elif isinstance(outcome, Skipped):
+            self._emit(TaskSkipped(uid, task.name, outcome.reason))
+        elif mark.state is State.EXHAUSTED:
+            self._emit(TaskExhausted(uid, task.name, mark.attempts, mark.reason or ""))
+        elif mark.state is State.PENDING:
+            reason, wait_s = mark.reason or "", max(0.0, mark.due_at - now)
+            self._emit(TaskFailed(uid, task.name, mark.attempts, task.policy.max_attempts, reason, wait_s))
+        elif self._tells_succeeded:
+            took_s = asyncio.get_running_loop().time() - started_at
+            self._emit(TaskSucceeded(uid, task.name, mark.attempts, took_s))
+
+    def _tell_end(self, flight: Flight) -> None:
+        progress = flight.progress
+        if not flight.has_moved and progress.marks:
+            self._counters[Counter.FOLDED] += 1
+            self._emit(TwinFolded(flight.message.uid, "it has been finished already"))
+            return
+        if progress.is_buried:
+            if progress.alerts:
+                exhausted = tuple(name for name, mark in progress.alerts.items() if mark.state is State.EXHAUSTED)
+                self._emit(AlertsDone(flight.message.uid, exhausted))
+            return
+        self._counters[Counter.DONE] += 1
+        if self._tells_done:
+            took_s = max(0.0, self._clock.now() - flight.received_at)
+            self._emit(MessageDone(flight.message.uid, len(progress.marks), took_s))
+
+
+_FRESH = Mark()
+_EXHAUSTED = State.EXHAUSTED
+
+
+def _mark(progress: Progress, task: TaskName) -> Mark:
+    return (progress.alerts if progress.is_buried else progress.marks)[task]

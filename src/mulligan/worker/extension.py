@@ -1,0 +1,36 @@
+"""Finds what the settings name as "package.module:function": middleware and listeners of the user's own."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mulligan.core.error import ConfigurationError
+
+__all__ = ["named"]
+
+
+def named(names: Sequence[str], setting: str) -> tuple[Callable[..., Any], ...]:
+    """The functions. Imports user code, with the current folder first. Raises ConfigurationError with all problems."""
+    found: list[Callable[..., Any]] = []
+    problems: list[str] = []
+    if names and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        module_name, _, attribute = name.partition(":")
+        try:
+            thing = getattr(importlib.import_module(module_name), attribute)
+        except Exception as exc:  # noqa: BLE001 - importing runs user code
+            problems.append(
+                f"{setting} names {name!r}, which can't be imported ({type(exc).__name__}: {exc}). "
+                "Write package.module:function, importable from the application's folder."
+            )
+            continue
+        if callable(thing):
+            found.append(thing)
+        else:
+            problems.append(f"{setting} names {name!r}, which is a {type(thing).__name__}; expected a function.")
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(found)

@@ -1,0 +1,152 @@
+"""Keeps the leases and claims of every worker, from the supervisor: no task can stop it, however it holds its worker.
+
+It reads the workers' lease tables. What passes half of its lease is extended, lease and claim together, in batches.
+When a worker has ended, its claims are ended first, then its messages are released.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from mulligan.brokers.base import Broker, Emit, Queues
+from mulligan.core.delivery import EntryFault, Fault
+from mulligan.core.error import BrokerError, LedgerError, LedgerUnavailable
+from mulligan.core.event import BrokerDown, BrokerUp
+from mulligan.core.message import QueueName
+from mulligan.ledger.base import Ledger
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.table import Holding, LeaseTable, Standing
+
+__all__ = ["Keeper", "is_overdue"]
+
+_SWEEP_TRIES = 5
+_SWEEP_PAUSE_S = 0.5
+
+Key = tuple[int, int, int]
+
+
+class Keeper:
+    """One for all workers. lease_s: what a lease and a claim are extended to."""
+
+    def __init__(
+        self, broker: Broker, ledger: Ledger, queues: Queues, clock: SystemClock, emit: Emit, lease_s: float
+    ) -> None:
+        self._broker = broker
+        self._ledger = ledger
+        self._queues = queues
+        self._clock = clock
+        self._emit = emit
+        self._lease_s = lease_s
+        self._until: dict[Key, float] = {}
+        self._down_since: float | None = None
+
+    @property
+    def interval_s(self) -> float:
+        """How often `extend` wants to be called."""
+        return min(5.0, self._lease_s / 8)
+
+    async def extend(self, tables: Iterable[tuple[int, LeaseTable]]) -> dict[int, list[tuple[int, int]]]:
+        """Extend what has passed half of its lease. tables: (worker, table).
+
+        Returns by worker the (slot, sequence) that are somebody else's now. What could not be extended for a passing
+        reason is tried again at the next call.
+        """
+        now = self._clock.monotonic()
+        seen: dict[Key, float] = {}
+        due: list[tuple[int, Holding]] = []
+        for worker, table in tables:
+            for holding in table.holdings():
+                key = (worker, holding.slot, holding.sequence)
+                until = seen[key] = self._until.get(key, holding.lease_until)
+                if holding.token and until - now <= self._lease_s / 2:
+                    due.append((worker, holding))
+        self._until = seen
+        if not due:
+            return {}
+        lost = await self._extend(due)
+        kept_until = now + self._lease_s
+        for worker, holding in due:
+            key = (worker, holding.slot, holding.sequence)
+            if lost is not None and key not in lost and key in self._until:
+                self._until[key] = kept_until
+        result: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for worker, slot, sequence in lost or ():
+            result[worker].append((slot, sequence))
+        return result
+
+    async def sweep(self, table: LeaseTable, *, guilty: Collection[int] | None) -> int:
+        """End the claims of a worker that has ended, then release its messages; how many it held.
+
+        guilty: slots whose messages count a death; None for a worker that drained, whose left-overs are no suspects.
+        """
+        holdings = list(table.holdings())
+        suspects = [one.key for one in holdings if guilty is not None and one.slot in guilty]
+        others = [one.key for one in holdings if guilty is None or one.slot not in guilty]
+        for attempt in range(_SWEEP_TRIES):
+            try:
+                if suspects:
+                    await self._ledger.end(suspects)
+                if others:
+                    await self._ledger.give_back(others)
+                break
+            except LedgerUnavailable:
+                await asyncio.sleep(_SWEEP_PAUSE_S * (attempt + 1))
+        else:
+            return len(holdings)  # claims and leases end by themselves
+        for queue, some in _by_queue(holdings, self._queues).items():
+            for batch in _chunks(some, self._broker.features.max_batch):
+                try:
+                    await self._broker.release(queue, [(one.receipt, 0.0) for one in batch])
+                except BrokerError as exc:
+                    self._tell_down(exc)
+        return len(holdings)
+
+    async def _extend(self, due: Sequence[tuple[int, Holding]]) -> set[Key] | None:
+        """The keys that are lost; None when nothing could be done now."""
+        lost: set[Key] = set()
+        try:
+            kept = await self._ledger.extend([one.key for _, one in due], self._clock.now() + self._lease_s)
+            for (worker, holding), is_kept in zip(due, kept, strict=True):
+                if not is_kept:
+                    lost.add((worker, holding.slot, holding.sequence))
+            if self._broker.features.keeps_lease:
+                await self._extend_leases(due, lost)
+        except (BrokerError, LedgerError, LedgerUnavailable) as exc:
+            self._tell_down(exc)
+            return None
+        if self._down_since is not None:
+            self._emit(BrokerUp("extending leases", self._clock.monotonic() - self._down_since))
+            self._down_since = None
+        return lost
+
+    async def _extend_leases(self, due: Sequence[tuple[int, Holding]], lost: set[Key]) -> None:
+        keys = {id(holding): (worker, holding.slot, holding.sequence) for worker, holding in due}
+        for queue, some in _by_queue([one for _, one in due], self._queues).items():
+            for batch in _chunks(some, self._broker.features.max_batch):
+                answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for one in batch])
+                lost.update(keys[id(one)] for one, fault in zip(batch, answers, strict=True) if _is_lost(fault))
+
+    def _tell_down(self, exc: Exception) -> None:
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+            self._emit(BrokerDown("extending leases", str(exc)))
+
+
+def is_overdue(holding: Holding, now: float, after_s: float) -> bool:
+    """Whether the running attempts of a message should have ended more than after_s seconds ago (monotonic now)."""
+    return holding.standing is Standing.RUNNING and holding.deadline > 0 and now > holding.deadline + after_s
+
+
+def _is_lost(fault: EntryFault | None) -> bool:
+    return fault is not None and fault.fault is Fault.LEASE_LOST
+
+
+def _by_queue(holdings: Iterable[Holding], queues: Queues) -> dict[QueueName, list[Holding]]:
+    grouped: dict[QueueName, list[Holding]] = defaultdict(list)
+    for holding in holdings:
+        grouped[queues.all[holding.queue]].append(holding)
+    return grouped
+
+
+def _chunks(holdings: Sequence[Holding], size: int) -> Iterable[Sequence[Holding]]:
+    return (holdings[start : start + size] for start in range(0, len(holdings), size))

@@ -1,0 +1,100 @@
+"""One queue's parts in a worker process, wired to each other: pollers, consumer, runner, recorder, settler, solo."""
+
+from collections.abc import Callable, Sequence
+
+from mulligan.brokers.base import Broker, Queues
+from mulligan.core.event import Event
+from mulligan.ledger.base import Ledger
+from mulligan.tasks.catalogue import Catalogue
+from mulligan.worker.channel import Setup
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.consumer import Consumer, Stage
+from mulligan.worker.flight import Flight
+from mulligan.worker.poller import Pace, Pollers
+from mulligan.worker.recorder import Recorder
+from mulligan.worker.runner import Attempt, Middleware, Runner
+from mulligan.worker.settler import Settler
+from mulligan.worker.solo import Solo
+from mulligan.worker.table import LeaseTable
+
+__all__ = ["Line", "Shop"]
+
+
+class Shop:
+    """What all lines of a process share."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        ledger: Ledger,
+        queues: Queues,
+        catalogue: Catalogue,
+        table: LeaseTable,
+        clock: SystemClock,
+        emit: Callable[[Event], None],
+        wants: Callable[[type[Event]], bool],
+        *,
+        setup: Setup,
+        new_token: Callable[[], str],
+        stuck: Callable[[Attempt], None],
+        failed: Callable[[BaseException], None],
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self.broker = broker
+        self.ledger = ledger
+        self.queues = queues
+        self.catalogue = catalogue
+        self.table = table
+        self.clock = clock
+        self.emit = emit
+        self.wants = wants
+        self.setup = setup
+        self.new_token = new_token
+        self.stuck = stuck
+        self.failed = failed
+        self.middleware = middleware
+
+
+class Line:
+    """All consumers of one queue in one process.
+
+    index: 0 requests, 1 rejects. slots: of the lease table, at most; more than pace.capacity, because a message keeps
+    its slot until its settlement is confirmed.
+    """
+
+    def __init__(self, shop: Shop, index: int, pace: Pace, slots: int) -> None:
+        queue = shop.queues.all[index]
+        stage = Stage(index, index == 1, shop.queues.prefix, pace.lease_s, not shop.ledger.is_durable)
+        self.consumer = Consumer(
+            stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
+            new_token=shop.new_token, freed=lambda: self.pollers.freed(),  # noqa: PLW0108 - the pollers are made below
+        )  # fmt: skip
+        self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware)
+        self.recorder = Recorder(
+            shop.ledger, shop.clock, shop.emit,
+            kept=self.consumer.kept, lost=self._lost, failed=shop.failed,
+        )  # fmt: skip
+        self.settler = Settler(
+            shop.broker, shop.queues, queue, self.recorder, shop.table, shop.clock, shop.emit,
+            buried=self.consumer.buried, over=self.consumer.over, failed=shop.failed,
+        )  # fmt: skip
+        self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit)
+        self.pollers = Pollers(
+            shop.broker, queue, pace, shop.clock, shop.emit,
+            take=self.consumer.take, in_flight=lambda: self.consumer.in_flight,
+            free_slots=lambda: slots - self.consumer.held, failed=shop.failed,
+        )  # fmt: skip
+        self.consumer.wire(self.runner, self.recorder, self.settler, self.solo)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is in flight, and nothing waits to be saved or settled."""
+        return not self.consumer.in_flight and self.recorder.is_idle and self.settler.is_idle
+
+    def give_up(self) -> None:
+        """From now on neither the ledger nor the broker is waited for."""
+        self.recorder.give_up()
+        self.settler.give_up()
+
+    def _lost(self, flight: Flight) -> None:
+        self.consumer.drop(flight, "its claim was taken by another worker")

@@ -1,0 +1,18 @@
+"""What a child process does so as not to outlive its parent."""
+
+import ctypes
+import signal
+import sys
+
+__all__ = ["die_with_parent"]
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends; Linux only, elsewhere nothing.
+
+    The end of the pipe tells the same to a process that listens; a task that holds the interpreter does not.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,213 @@
+"""Asks a queue for messages: as many as there is room for, with as many receives at once as bring full batches."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from mulligan.brokers.base import Broker, Emit
+from mulligan.core.delivery import Delivery
+from mulligan.core.error import BrokerRefused, BrokerUnavailable
+from mulligan.core.event import BrokerDown, BrokerRefuses, BrokerUp
+from mulligan.core.message import QueueName
+from mulligan.core.value import value
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.demand import Width, adapt, wanted
+
+__all__ = ["Pace", "Pollers"]
+
+_RETRY_MAX_S = 30.0
+_REFUSED_RETRY_S = 60.0
+_FREE_PAUSE_S = 0.002  # without a price, waiting for fuller receives is worth no more than this
+
+
+@value
+class Pace:
+    """How a queue is asked. capacity: messages in flight. lease_s, latency_s: as in the settings."""
+
+    capacity: int
+    lease_s: float
+    latency_s: float
+
+
+class Pollers:
+    """All receives of one queue in one process.
+
+    take: gets the deliveries of one receive and the end of their leases (monotonic seconds).
+    in_flight: how many messages are in flight now. free_slots: how many more the lease table can hold.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        queue: QueueName,
+        pace: Pace,
+        clock: SystemClock,
+        emit: Emit,
+        *,
+        take: Callable[[Sequence[Delivery], float], Awaitable[None]],
+        in_flight: Callable[[], int],
+        free_slots: Callable[[], int],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._pace = pace
+        self._clock = clock
+        self._emit = emit
+        self._take = take
+        self._in_flight = in_flight
+        self._free_slots = free_slots
+        self._failed = failed
+        features = broker.features
+        self._max_batch = features.max_batch
+        self._pollers_max = features.max_pollers
+        self._has_price = features.has_price
+        self._pause_s = pace.latency_s if features.has_price else min(pace.latency_s, _FREE_PAUSE_S)
+        self._width = Width()
+        self._batch = min(features.max_batch, pace.capacity)
+        self._asked = 0
+        self._waiting = 0
+        self._patience: asyncio.TimerHandle | None = None
+        self._is_patience_over = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._receives: set[asyncio.Task[list[Delivery]]] = set()
+        self._room = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._down_since: float | None = None
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._widen()
+
+    def freed(self) -> None:
+        """There is room for one more."""
+        if self._waiting:
+            if self._free() >= self._batch:
+                self._room.set()
+            else:
+                self._be_patient()
+
+    async def stop(self) -> None:
+        """Ask no more. Receives under way end, and what they bring is taken; then this returns."""
+        self._stopping.set()
+        self._room.set()
+        self._end_patience()
+        if self._broker.features.cancels_receive:
+            for receive in self._receives:
+                receive.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _widen(self) -> None:
+        while len(self._tasks) < self._width.pollers and not self._stopping.is_set():
+            task = asyncio.get_running_loop().create_task(self._poll())
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    async def _poll(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            count = await self._demand()
+            if count == 0:
+                return
+            self._asked += count
+            try:
+                deliveries = await self._receive(count)
+            except BrokerUnavailable as exc:
+                self._asked -= count
+                failures += 1
+                await self._pause(self._outage(exc, failures))
+                continue
+            except BrokerRefused as exc:
+                self._asked -= count
+                self._width = Width()
+                self._emit(BrokerRefuses(self._queue, str(exc)))
+                await self._pause(_REFUSED_RETRY_S)
+                continue
+            failures = 0
+            self._tell_up()
+            # from here on they count as in flight
+            self._asked -= count
+            if deliveries:
+                await self._take(deliveries, self._clock.monotonic() + self._pace.lease_s)
+            self._width = adapt(self._width, count, len(deliveries), self._pollers_max)
+            if len(self._tasks) > self._width.pollers:
+                return
+            self._widen()
+            if self._width.is_short and self._has_price and self._pace.latency_s > 0:
+                await self._pause(self._pace.latency_s)
+
+    async def _receive(self, count: int) -> list[Delivery]:
+        receive = asyncio.get_running_loop().create_task(
+            self._broker.receive(
+                self._queue, count, wait_s=self._broker.features.long_poll_s, lease_s=self._pace.lease_s
+            )
+        )
+        self._receives.add(receive)
+        try:
+            return await receive
+        except asyncio.CancelledError:
+            if self._stopping.is_set() and receive.cancelled():
+                return []
+            raise
+        finally:
+            self._receives.discard(receive)
+
+    async def _demand(self) -> int:
+        """How many to ask for, as soon as there is room; 0 at the end."""
+        while not self._stopping.is_set():
+            free = self._free()
+            count = wanted(free, self._pace.capacity, self._max_batch, has_waited=self._is_patience_over)
+            if count:
+                self._end_patience()
+                return count
+            self._room.clear()
+            if free > 0:
+                self._be_patient()
+            self._waiting += 1
+            await self._room.wait()
+            self._waiting -= 1
+        return 0
+
+    def _free(self) -> int:
+        return min(self._pace.capacity - self._in_flight(), self._free_slots()) - self._asked
+
+    def _be_patient(self) -> None:
+        """Wait a little for a whole batch of room; then ask for what there is."""
+        if self._patience is None and not self._is_patience_over:
+            self._patience = asyncio.get_running_loop().call_later(self._pause_s, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self._is_patience_over = True
+        self._room.set()
+
+    def _end_patience(self) -> None:
+        self._is_patience_over = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    def _outage(self, exc: BrokerUnavailable, failures: int) -> float:
+        """Tell of an outage once; how long to wait before the next try (full jitter below a doubling bound)."""
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+            self._emit(BrokerDown(f"receiving from {self._queue}", str(exc)))
+        bound_s: float = min(_RETRY_MAX_S, 0.25 * 2.0 ** min(failures, 16))
+        return bound_s / 4 + bound_s * 3 / 4 * self._clock.random()
+
+    def _tell_up(self) -> None:
+        if self._down_since is not None:
+            self._emit(BrokerUp(f"receiving from {self._queue}", self._clock.monotonic() - self._down_since))
+            self._down_since = None

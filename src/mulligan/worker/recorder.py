@@ -1,0 +1,133 @@
+"""Keeps outcomes, durably, before anything is settled: the first word of record -> copy -> remove."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from mulligan.brokers.base import Emit
+from mulligan.core.error import LedgerUnavailable
+from mulligan.core.event import LedgerDown, LedgerUp
+from mulligan.ledger.base import Answer, Claim, Ledger, Record
+from mulligan.worker.batcher import Batcher
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.flight import Flight
+
+__all__ = ["Recorder"]
+
+_BATCH_MAX = 1000
+_RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+
+class Recorder:
+    """Saves flights' progress in groups, each as soon as the group before it is on disk.
+
+    kept: called with flights whose progress is now saved. lost: with flights whose claim is somebody else's.
+    While the ledger can't be written everything waits, and nothing is settled; an event says so once.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: SystemClock,
+        emit: Emit,
+        *,
+        kept: Callable[[Sequence[Flight]], None],
+        lost: Callable[[Flight], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._emit = emit
+        self._kept = kept
+        self._lost = lost
+        self._down_since: float | None = None
+        self._saves: Batcher[Flight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
+        self._is_giving_up = False
+
+    def put(self, flight: Flight) -> None:
+        """Keep the flight's progress. Put again while it is being saved, it is saved again."""
+        if not flight.is_saving:
+            flight.is_saving = True
+            self._saves.put(flight)
+
+    @property
+    def is_idle(self) -> bool:
+        """Everything that was put is saved."""
+        return self._saves.is_idle
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Answer] | None:
+        """The ledger's answers; waits while it is not available. None when that lasted until `give_up`."""
+        for attempt in range(1_000_000):
+            try:
+                answers = await self._ledger.claim(claims, self._clock.now())
+            except LedgerUnavailable as exc:
+                if not await self._wait(attempt, exc):
+                    return None
+                continue
+            self._tell_up()
+            return answers
+        return None
+
+    async def keep(self, records: Sequence[Record]) -> list[bool] | None:
+        """The ledger's answers to records that are not a flight's progress; waits as `claim` does."""
+        for attempt in range(1_000_000):
+            try:
+                answers = await self._ledger.save(records)
+            except LedgerUnavailable as exc:
+                if not await self._wait(attempt, exc):
+                    return None
+                continue
+            self._tell_up()
+            return answers
+        return None
+
+    async def give_back(self, flights: Sequence[Flight]) -> None:
+        """End the claims of flights that are released. If that can't be written now, they end by themselves."""
+        try:
+            await self._ledger.give_back([flight.key for flight in flights])
+        except LedgerUnavailable as exc:
+            self._tell_down(exc)
+
+    def give_up(self) -> None:
+        """From now on a ledger that is not available is not waited for: the process has to end."""
+        self._is_giving_up = True
+
+    async def drain(self) -> None:
+        """Wait until everything that was put is saved, or given up."""
+        await self._saves.drain()
+
+    async def _save(self, flights: list[Flight]) -> None:
+        snapshots = [flight.progress for flight in flights]
+        records = [
+            Record(flight.message.uid, flight.generation, flight.token, snapshot, None, flight.ends_claim)
+            for flight, snapshot in zip(flights, snapshots, strict=True)
+        ]
+        for flight in flights:
+            flight.is_saving = False
+        answers = await self.keep(records)
+        if answers is None:
+            return
+        kept: list[Flight] = []
+        for flight, snapshot, is_kept in zip(flights, snapshots, answers, strict=True):
+            if is_kept:
+                flight.saved = snapshot
+                kept.append(flight)
+            else:
+                self._lost(flight)
+        self._kept(kept)
+
+    async def _wait(self, attempt: int, exc: LedgerUnavailable) -> bool:
+        self._tell_down(exc)
+        if self._is_giving_up:
+            return False
+        await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+        return True
+
+    def _tell_down(self, exc: LedgerUnavailable) -> None:
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+            self._emit(LedgerDown(str(exc)))
+
+    def _tell_up(self) -> None:
+        if self._down_since is not None:
+            self._emit(LedgerUp(self._clock.monotonic() - self._down_since))
+            self._down_since = None

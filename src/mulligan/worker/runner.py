@@ -1,0 +1,298 @@
+"""Runs attempts. Whatever the user's code does, an attempt ends as an `Outcome`, exactly once.
+
+Async attempts that are ready share one asyncio task until one of them waits; then another task takes over the rest. So
+an attempt that never waits costs no task of its own, and one that does has the task that it began in to itself, as
+`asyncio.timeout` and cancellation need. A task whose context variables were changed by an attempt takes no other.
+"""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, assert_never
+
+from mulligan.brokers.base import Emit
+from mulligan.core.event import TaskStuck
+from mulligan.core.message import TaskName
+from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, Succeeded, TimedOut
+from mulligan.core.progress import Progress, State
+from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
+from mulligan.tasks.catalogue import LoadedTask
+from mulligan.tasks.context import Failure, TaskContext
+from mulligan.worker.deadline import Deadlines, Timed
+from mulligan.worker.flight import Flight
+from mulligan.worker.thread import Threads
+
+__all__ = ["STUCK_AFTER_S", "Attempt", "Middleware", "Runner", "context_of", "with_backoff"]
+
+STUCK_AFTER_S = 10.0
+"""Seconds that a task has to end after its timeout, before its worker is given up."""
+
+Middleware = Callable[[Callable[[], Awaitable[Any]], TaskContext], Awaitable[Any]]
+"""`async (call_next, context)` around one attempt; what it returns or raises is the attempt's end."""
+
+
+class Attempt:
+    """One attempt under way. number: 1 for the first. why: the outcome of a cancellation that we asked for."""
+
+    __slots__ = ("deadline", "driver", "flight", "has_ended", "number", "started_at", "task", "why")
+
+    def __init__(self, flight: Flight, task: LoadedTask, number: int, started_at: float) -> None:
+        self.flight = flight
+        self.task = task
+        self.number = number
+        self.started_at = started_at
+        self.deadline = 0.0
+        self.has_ended = False
+        self.driver: asyncio.Task[None] | None = None
+        self.why: Outcome | None = None
+
+
+class Runner:
+    """Starts attempts; `ended` gets those that ended, with their outcomes, many at a time.
+
+    stuck: called with an attempt that goes on STUCK_AFTER_S after it was told to end.
+    """
+
+    def __init__(
+        self,
+        ended: Callable[[Sequence[tuple[Attempt, Outcome]]], None],
+        stuck: Callable[[Attempt], None],
+        emit: Emit,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+        self._stuck = stuck
+        self._emit = emit
+        self._middleware = tuple(middleware)
+        self._ready: deque[Attempt] = deque()
+        self._running: set[Attempt] = set()
+        self._drivers: set[asyncio.Task[None]] = set()
+        self._outcomes: list[tuple[Attempt, Outcome]] = []
+        self._is_kicked = False
+        self._deadlines = Deadlines(self._loop, self._expired)
+        self._overdue = Deadlines(self._loop, self._overran)
+        self._threads: Threads[Attempt, Outcome] = Threads(self._loop, self._run_sync, self._collect)
+
+    @property
+    def running(self) -> int:
+        """Attempts under way."""
+        return len(self._running)
+
+    def start(self, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
+        """Start these tasks on a message, side by side."""
+        now = self._loop.time()
+        marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
+        for task in tasks:
+            attempt = Attempt(flight, task, marks[task.name].attempts + 1, now)
+            flight.running += 1
+            self._running.add(attempt)
+            self._deadlines.add(attempt, task.policy.timeout_s)
+            if task.is_async or self._middleware:
+                self._ready.append(attempt)
+            else:
+                self._threads.put(attempt)
+        if self._ready:
+            self._ask_for_driver()
+
+    def interrupt(self, of: Callable[[Flight], bool] = lambda _: True) -> None:
+        """End what can be ended: attempts not begun, and async ones (by cancellation), as Interrupted."""
+        for attempt in [one for one in self._running if of(one.flight)]:
+            if attempt.driver is not None:
+                self._cancel(attempt, INTERRUPTED)
+            elif attempt in self._ready:
+                self._ready.remove(attempt)
+                self._end(attempt, INTERRUPTED)
+
+    def abandon(self) -> list[tuple[Attempt, Outcome]]:
+        """Take what does not end as ended: timed out where it has been told so, else interrupted.
+
+        For the last moment of a process: the user's code still runs.
+        """
+        left = [(one, one.why or INTERRUPTED) for one in self._running]
+        for attempt, _ in left:
+            attempt.has_ended = True
+        self._running.clear()
+        return left
+
+    def close(self) -> None:
+        """Stop timers and idle threads."""
+        self._deadlines.close()
+        self._overdue.close()
+        self._threads.close()
+
+    # -- async attempts
+
+    def _ask_for_driver(self) -> None:
+        if not self._is_kicked:
+            self._is_kicked = True
+            self._loop.call_soon(self._kick)
+
+    def _kick(self) -> None:
+        self._is_kicked = False
+        if self._ready:
+            driver = self._loop.create_task(self._drive())
+            self._drivers.add(driver)
+            driver.add_done_callback(self._drivers.discard)
+
+    async def _drive(self) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        clean = contextvars.copy_context()
+        while self._ready:
+            attempt = self._ready.popleft()
+            if self._ready:
+                self._ask_for_driver()
+            attempt.driver = me
+            outcome = await self._run_async(attempt, me)
+            attempt.driver = None
+            self._end(attempt, outcome)
+            if contextvars.copy_context() != clean:
+                self._ask_for_driver()
+                return
+
+    async def _run_async(self, attempt: Attempt, me: "asyncio.Task[None]") -> Outcome:
+        try:
+            if self._middleware:
+                return outcome_of_result(await self._wrapped(attempt))
+            task = attempt.task
+            context = context_of(attempt) if task.wants_context else None
+            return outcome_of_result(await task.call(attempt.flight.message, context))
+        except asyncio.CancelledError as exc:
+            if attempt.why is None:
+                return with_backoff(attempt, outcome_of_error(attempt.task, exc))  # it cancelled itself
+            return attempt.why
+        except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
+            return with_backoff(attempt, outcome_of_error(attempt.task, exc))
+        finally:
+            while me.cancelling():
+                me.uncancel()
+
+    async def _wrapped(self, attempt: Attempt) -> Any:
+        context = context_of(attempt)
+
+        async def call() -> Any:
+            task, message = attempt.task, attempt.flight.message
+            if task.is_async:
+                return await task.call(message, context)
+            return await _in_thread(lambda: task.call(message, context))
+
+        for middleware in reversed(self._middleware):
+            call = _bound(middleware, call, context)
+        return await call()
+
+    # -- sync attempts
+
+    def _run_sync(self, attempt: Attempt) -> Outcome:
+        task, message = attempt.task, attempt.flight.message
+        try:
+            return outcome_of_result(task.call(message, context_of(attempt) if task.wants_context else None))
+        except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
+            return with_backoff(attempt, outcome_of_error(task, exc))
+
+    def _collect(self, results: list[tuple[Attempt, Outcome]]) -> None:
+        for attempt, outcome in results:
+            # a success after the timeout is one all the same: a retry would repeat its effect
+            is_late = attempt.why is not None and not isinstance(outcome, Succeeded)
+            self._end(attempt, attempt.why if is_late and attempt.why is not None else outcome)
+
+    # -- ends
+
+    def _end(self, attempt: Attempt, outcome: Outcome) -> None:
+        if attempt.has_ended:
+            return
+        attempt.has_ended = True
+        self._running.discard(attempt)
+        if not self._outcomes:
+            self._loop.call_soon(self._tell)
+        self._outcomes.append((attempt, outcome))
+
+    def _tell(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        self._ended(outcomes)
+
+    def _expired(self, item: Timed) -> None:
+        assert isinstance(item, Attempt)
+        attempt = item
+        if attempt.driver is None and attempt in self._ready:
+            self._ready.remove(attempt)  # never began: the loop was held all the time
+            self._end(attempt, INTERRUPTED)
+            return
+        outcome = TimedOut(attempt.task.policy.timeout_s)
+        if attempt.driver is not None:
+            self._cancel(attempt, outcome)
+        else:
+            attempt.why = outcome
+        self._overdue.add(attempt, STUCK_AFTER_S)
+
+    def _overran(self, item: Timed) -> None:
+        assert isinstance(item, Attempt)
+        self._emit(TaskStuck(item.flight.message.uid, item.task.name, self._loop.time() - item.started_at))
+        self._stuck(item)
+
+    def _cancel(self, attempt: Attempt, why: Outcome) -> None:
+        attempt.why = attempt.why or why
+        if attempt.driver is not None:
+            attempt.driver.cancel()
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """What `call` gives, from a thread. Does not end before the thread does: a retry must not run beside it."""
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    was_cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as exc:
+            was_cancelled = exc
+    if was_cancelled is not None and future.exception() is not None:
+        raise was_cancelled
+    return future.result()
+
+
+def _bound(middleware: Middleware, call_next: Callable[[], Awaitable[Any]], context: TaskContext) -> Any:
+    return lambda: middleware(call_next, context)
+
+
+def context_of(attempt: Attempt) -> TaskContext:
+    """What the task may know about this attempt."""
+    flight, task = attempt.flight, attempt.task
+    failures, succeeded = _story_of(flight.progress) if task.is_default else ((), ())
+    return TaskContext(
+        flight.message,
+        task.name,
+        attempt.number,
+        task.policy.max_attempts,
+        flight.generation,
+        flight.first_seen_at,
+        failures,
+        succeeded,
+    )
+
+
+def with_backoff(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """The outcome, with the wait that the task's own backoff function asks for if it has one."""
+    own = attempt.task.backoff_fn
+    if own is None or not isinstance(outcome, Failed) or outcome.is_final or outcome.retry_after_s is not None:
+        return outcome
+    try:
+        return Failed(outcome.error, retry_after_s=max(0.0, float(own(attempt.number))))
+    except Exception as exc:  # noqa: BLE001 - the user's function; the policy's own backoff is used instead
+        return Failed(f"{outcome.error}\nbackoff() raised {type(exc).__name__}: {exc}; the default wait is used")
+
+
+def _story_of(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...]]:
+    failures: list[Failure] = []
+    succeeded: list[TaskName] = []
+    for task, mark in progress.marks.items():
+        match mark.state:
+            case State.EXHAUSTED:
+                failures.append(Failure(task, mark.reason or "", mark.attempts, mark.failed_at))
+            case State.DONE:
+                succeeded.append(task)
+            case State.PENDING:
+                pass  # never in a buried message
+            case _:
+                assert_never(mark.state)
+    return tuple(failures), tuple(succeeded)

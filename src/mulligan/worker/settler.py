@@ -1,0 +1,254 @@
+"""Ends deliveries: copy -> remove. Nothing is removed before its copy is confirmed and its progress is recorded.
+
+Each settlement is a chain of batched calls; an entry moves to the next call only when its own answer is a success:
+
+    Ack      ack
+    Release  ledger.give_back -> release
+    Reject   send(rejects) -> ledger.save(hop + 1, final) -> ack
+    bury     send(dead)    -> (the consumer records "buried" and goes on)
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from mulligan.brokers.base import Broker, Emit, Queues
+from mulligan.core import fingerprint, story
+from mulligan.core.delivery import EntryFault, Fault, Outgoing
+from mulligan.core.error import BrokerRefused, BrokerUnavailable
+from mulligan.core.event import BrokerDown, BrokerUp, MessageRejected, SettlementFailed
+from mulligan.core.flow import settled
+from mulligan.core.message import AttributeValue, QueueName
+from mulligan.core.step import Ack, Reject, Release, Settlement
+from mulligan.ledger.base import Record
+from mulligan.worker.batcher import Batcher
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.flight import Flight
+from mulligan.worker.recorder import Recorder
+from mulligan.worker.table import Counter, LeaseTable
+
+__all__ = ["Settler", "rounded_up"]
+
+T = TypeVar("T")
+
+_TRIES = 4
+"""Calls for one entry before it is left to its next receipt."""
+
+_RETRY_S = (0.2, 1.0, 3.0)
+
+_REFUSED_DELAY_S = 60.0
+"""A message whose copy the broker refuses is released for so long: it can't be finished, and must not spin."""
+
+
+class Settler:
+    """Acknowledges, releases, rejects and buries, in batches.
+
+    buried: called with flights whose dead letter is confirmed. over: with each flight that is settled or dropped.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        queues: Queues,
+        queue: QueueName,
+        recorder: Recorder,
+        table: LeaseTable,
+        clock: SystemClock,
+        emit: Emit,
+        *,
+        buried: Callable[[Flight], None],
+        over: Callable[[Flight], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._broker = broker
+        self._queues = queues
+        self._queue = queue
+        self._recorder = recorder
+        self._table = table
+        self._clock = clock
+        self._emit = emit
+        self._buried = buried
+        self._over = over
+        self._is_giving_up = False
+        self._down_since: float | None = None
+        features = broker.features
+        self._unit_s = features.time_unit_s
+        self._max_delay_s = features.max_delay_s
+        self._max_lease_s = features.max_lease_s
+        max_calls = features.max_pollers
+
+        def batcher(call: Callable[[list[T]], Awaitable[None]], linger_s: float = features.linger_s) -> Batcher[T]:
+            return Batcher(call, max_batch=features.max_batch, linger_s=linger_s, max_calls=max_calls, failed=failed)
+
+        self._acks: Batcher[Flight] = batcher(self._ack)
+        self._releases: Batcher[tuple[Flight, float]] = batcher(self._release, min(features.linger_s, 0.1))
+        self._rejects: Batcher[tuple[Flight, float]] = batcher(self._reject, min(features.linger_s, 0.1))
+        self._burials: Batcher[Flight] = batcher(self._bury, min(features.linger_s, 0.1))
+
+    def put(self, flight: Flight, settlement: Settlement) -> None:
+        """Settle a delivery. Its progress must be saved."""
+        match settlement:
+            case Ack():
+                self._acks.put(flight)
+            case Release(delay_s):
+                self._releases.put((flight, delay_s))
+            case Reject(delay_s):
+                self._rejects.put((flight, delay_s))
+
+    def bury(self, flight: Flight) -> None:
+        """Put a copy with its whole story on the dead queue, then call `buried`."""
+        self._burials.put(flight)
+
+    @property
+    def is_idle(self) -> bool:
+        """Everything that was put is settled."""
+        return all(one.is_idle for one in (self._acks, self._releases, self._rejects, self._burials))
+
+    def give_up(self) -> None:
+        """From now on a broker that is not available is not waited for: the process has to end."""
+        self._is_giving_up = True
+
+    async def drain(self) -> None:
+        """Let everything out and wait for it."""
+        while not self.is_idle:
+            await asyncio.gather(
+                self._rejects.drain(), self._burials.drain(), self._releases.drain(), self._acks.drain()
+            )
+
+    # -- the calls
+
+    async def _ack(self, flights: list[Flight]) -> None:
+        # the claim of a message that was found finished; every other has ended with its last record
+        if held := [flight for flight in flights if flight.token and not flight.ends_claim]:
+            await self._recorder.give_back(held)
+
+        def call(some: Sequence[Flight]) -> Awaitable[list[EntryFault | None]]:
+            return self._broker.ack(self._queue, [flight.delivery.receipt for flight in some])
+
+        for flight, fault in await self._insist(flights, call):
+            if fault is not None and fault.fault is not Fault.LEASE_LOST:
+                self._tell(flight, "ack", fault, "it will come back, and is folded by the ledger")
+            self._over(flight)
+
+    async def _release(self, entries: list[tuple[Flight, float]]) -> None:
+        await self._recorder.give_back([flight for flight, _ in entries])
+
+        def call(some: Sequence[tuple[Flight, float]]) -> Awaitable[list[EntryFault | None]]:
+            return self._broker.release(
+                self._queue,
+                [(one.delivery.receipt, rounded_up(delay_s, self._unit_s, self._max_lease_s)) for one, delay_s in some],
+            )
+
+        for (flight, _), fault in await self._insist(entries, call):
+            if fault is not None and fault.fault is not Fault.LEASE_LOST:
+                self._tell(flight, "release", fault, "it comes back when its lease ends")
+            self._table.counters[Counter.RELEASED] += 1
+            self._over(flight)
+
+    async def _reject(self, entries: list[tuple[Flight, float]]) -> None:
+        copied = await self._copy(self._queues.rejects, entries, hops=1)
+        if not copied:
+            return
+        records = [
+            Record(flight.message.uid, flight.generation, flight.token, settled(flight.progress), flight.hop + 1, True)
+            for flight, _ in copied
+        ]
+        # a refused record is a claim that was lost meanwhile: the copy is confirmed, so this original can go
+        await self._recorder.keep(records)
+        for flight, delay_s in copied:
+            flight.ends_claim = True
+            self._table.counters[Counter.REJECTED] += 1
+            self._emit(MessageRejected(flight.message.uid, flight.hop + 1, delay_s))
+            self._acks.put(flight)
+
+    async def _bury(self, flights: list[Flight]) -> None:
+        for flight, _ in await self._copy(self._queues.dead, [(flight, 0.0) for flight in flights], hops=0):
+            self._table.counters[Counter.BURIED] += 1
+            self._buried(flight)
+
+    async def _copy(
+        self, target: QueueName, entries: Sequence[tuple[Flight, float]], hops: int
+    ) -> list[tuple[Flight, float]]:
+        """Send copies; those that the target confirmed. The others are released, not removed."""
+
+        def call(some: Sequence[tuple[Flight, float]]) -> Awaitable[list[EntryFault | None]]:
+            return self._broker.send(target, [self._outgoing(flight, delay_s, hops) for flight, delay_s in some])
+
+        copied: list[tuple[Flight, float]] = []
+        for (flight, delay_s), fault in await self._insist(entries, call):
+            if fault is None:
+                copied.append((flight, delay_s))
+                continue
+            rest_s = _REFUSED_DELAY_S if fault.fault is Fault.REFUSED else 0.0
+            self._tell(flight, f"copy to {target}", fault, "it is released, and tried again when it comes back")
+            self._releases.put((flight, rest_s))
+        return copied
+
+    def _outgoing(self, flight: Flight, delay_s: float, hops: int) -> Outgoing:
+        delivery = flight.delivery
+        told = flight.story(settled(flight.progress), flight.hop + hops)
+        attributes: dict[str, AttributeValue] = {**flight.message.attributes, story.ATTRIBUTE: story.encode(told)}
+        attributes.pop(fingerprint.ID_ATTRIBUTE, None)  # the story has the uid
+        return Outgoing(
+            delivery.body,
+            attributes,
+            rounded_up(delay_s, self._unit_s, self._max_delay_s),
+            delivery.group,
+            f"{told.uid}-{told.generation}-{told.hop}",
+        )
+
+    async def _insist(
+        self, entries: Sequence[T], call: Callable[[Sequence[T]], Awaitable[list[EntryFault | None]]]
+    ) -> list[tuple[T, EntryFault | None]]:
+        """Call until each entry has succeeded or can't: passing faults of entries a few times, an outage until it ends
+        or `give_up` was called. Every answer is read entry by entry.
+        """
+        results: dict[int, EntryFault | None] = {}
+        left = list(range(len(entries)))
+        tries = 0
+        while left:
+            try:
+                answers = await call([entries[index] for index in left])
+            except BrokerUnavailable as exc:
+                self._tell_down(exc)
+                answers = [EntryFault(Fault.RETRY, str(exc))] * len(left)
+                tries = tries if self._is_giving_up else -1
+            except BrokerRefused as exc:
+                answers = [EntryFault(Fault.REFUSED, str(exc))] * len(left)
+            else:
+                self._tell_up()
+            tries += 1
+            results.update(zip(left, answers, strict=True))
+            is_last = tries >= _TRIES or self._is_giving_up
+            left = [] if is_last else [at for at in left if _is_passing(results[at])]
+            if left:
+                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+        return [(entry, results[index]) for index, entry in enumerate(entries)]
+
+    def _tell(self, flight: Flight, settlement: str, fault: EntryFault, action: str) -> None:
+        self._emit(SettlementFailed(flight.message.uid, settlement, fault.reason, action))
+
+    def _tell_down(self, exc: BrokerUnavailable) -> None:
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+            self._emit(BrokerDown(f"settling {self._queue}", str(exc)))
+
+    def _tell_up(self) -> None:
+        if self._down_since is not None:
+            self._emit(BrokerUp(f"settling {self._queue}", self._clock.monotonic() - self._down_since))
+            self._down_since = None
+
+
+def rounded_up(delay_s: float, unit_s: float, longest_s: float) -> float:
+    """A delay in whole units of the broker, never shorter than asked but for the longest that the broker can hold.
+
+    A message that wakes early is released for the rest.
+    """
+    if delay_s <= 0:
+        return 0.0
+    units = -int(-delay_s // unit_s)
+    return min(units * unit_s, longest_s)
+
+
+def _is_passing(fault: EntryFault | None) -> bool:
+    return fault is not None and fault.fault is Fault.RETRY

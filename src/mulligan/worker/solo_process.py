@@ -1,0 +1,93 @@
+"""The process in which suspects run: `python -m mulligan.worker.solo_process DESCRIPTOR`. The other side of `solo`.
+
+It takes one job at a time and answers its end. It knows no broker and no ledger: there is nothing that it could settle.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import assert_never
+
+from mulligan.core import story
+from mulligan.core.delivery import Delivery
+from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, Typed, Uid
+from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
+from mulligan.settings.model import Settings
+from mulligan.tasks import loader
+from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
+from mulligan.tasks.catalogue import LoadedTask
+from mulligan.telemetry.log import configure
+from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_host
+from mulligan.worker.flight import Flight
+from mulligan.worker.orphan import die_with_parent
+from mulligan.worker.runner import Attempt, context_of, with_backoff
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Serve jobs until the worker closes its end."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1]))))
+
+
+async def _serve(end: socket.socket) -> None:
+    channel = await Channel.open(end, from_host)
+    setup = await channel.receive()
+    if not isinstance(setup, Setup):
+        return
+    settings = Settings.from_json(setup.settings)
+    hub = configure(settings, worker=setup.worker, rotates=False, now=time.time)
+    catalogue = loader.load(Path.cwd(), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
+    while isinstance(job := await channel.receive(), Job):
+        outcome = await _run(job, catalogue.tasks[TaskName(job.task)])
+        channel.send(_told(outcome))
+        await channel.flush()
+    hub.close()
+
+
+async def _run(job: Job, task: LoadedTask) -> Outcome:
+    flight = _flight(job)
+    attempt = Attempt(flight, task, job.attempt, 0.0)
+    context = context_of(attempt)
+    try:
+        result = task.call(flight.message, context)
+        return outcome_of_result(await result if task.is_async else result)
+    except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
+        return with_backoff(attempt, outcome_of_error(task, exc))
+
+
+def _flight(job: Job) -> Flight:
+    attributes = {name: _unpacked(kind, one) for name, kind, one in job.attributes}
+    message = Message(Uid(job.uid), job.body, attributes, job.sent_at)
+    delivery = Delivery(QueueName(""), "", "", job.body, attributes, job.sent_at)
+    flight = Flight(delivery, message, None, "", job.first_seen_at)
+    flight.generation = job.generation
+    flight.progress = story.decode_progress(job.progress)
+    return flight
+
+
+def _unpacked(kind: str, one: str | bytes) -> AttributeValue:
+    return Typed(kind, one) if kind else one
+
+
+def _told(outcome: Outcome) -> JobEnd:
+    match outcome:
+        case Succeeded():
+            return JobEnd("succeeded")
+        case Skipped(reason):
+            return JobEnd("skipped", reason)
+        case Failed(error, is_final, retry_after_s):
+            return JobEnd("failed", error, is_final, retry_after_s)
+        case TimedOut() | Interrupted() | Died():  # told by the worker that waits, never from in here
+            raise AssertionError(outcome)
+        case _:
+            assert_never(outcome)
+
+
+if __name__ == "__main__":
+    main()

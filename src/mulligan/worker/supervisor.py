@@ -1,0 +1,375 @@
+"""The process that `python main.py` is: starts workers, keeps their leases, restarts them, and ends them in order."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from enum import Enum
+
+from mulligan.brokers.base import Broker
+from mulligan.core.error import BrokerError, ConfigurationError, LedgerError, LedgerUnavailable, StorageBroken
+from mulligan.core.event import (
+    Event,
+    QueuesDeclared,
+    Started,
+    Stopped,
+    Stopping,
+    WorkerBlocked,
+    WorkerDied,
+    WorkerRecycled,
+)
+from mulligan.core.secret import redacted
+from mulligan.core.value import value
+from mulligan.ledger.base import Ledger
+from mulligan.settings.model import Settings
+from mulligan.telemetry.hub import Hub
+from mulligan.worker.channel import (
+    Channel,
+    Drained,
+    Fatal,
+    Go,
+    LeasesLost,
+    Problems,
+    Ready,
+    Recycle,
+    Setup,
+    Stop,
+    from_worker,
+)
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.deal import Hand, deal
+from mulligan.worker.exits import told
+from mulligan.worker.keeper import Keeper, is_overdue
+from mulligan.worker.process import slots_for
+from mulligan.worker.restart import STEADY_S, delay_s
+from mulligan.worker.runner import STUCK_AFTER_S
+from mulligan.worker.table import Counter, LeaseTable, Standing
+
+__all__ = ["Supervisor"]
+
+_BLOCKED_AFTER_S = STUCK_AFTER_S + 2.0  # a worker whose loop turns gives up by itself before
+_KILL_AFTER_S = 5.0
+_FORGET_EVERY_S = 3600.0
+_DRAIN_EVERY_S = 0.2
+_DRAIN_READINGS = 2
+_DRAIN_ESTIMATE_EVERY_S = 1.0
+_DRAIN_ESTIMATE_READINGS = 5
+
+
+FromWorker = Ready | Problems | Recycle | Fatal | Drained
+
+
+class Fate(Enum):
+    """How the life of a worker ended."""
+
+    DRAINED = "drained"
+    DIED = "died"
+    PROBLEMS = "problems"
+    FATAL = "fatal"
+
+
+@value
+class End:
+    """The end of one worker's life. told: how, why, or what the problems are."""
+
+    fate: Fate
+    told: tuple[str, ...]
+
+
+class Seat:
+    """The place of one worker: its number, its consumers, and the process that has it now."""
+
+    def __init__(self, number: int, hand: Hand) -> None:
+        self.number = number
+        self.hand = hand
+        self.table: LeaseTable | None = None
+        self.process: asyncio.subprocess.Process | None = None
+        self.channel: Channel[FromWorker] | None = None
+        self.ready = asyncio.Event()
+        self.guilty: set[int] | None = None
+        """Slots whose tasks blocked the worker until it was killed; None while nobody has killed it for that."""
+
+
+class Supervisor:
+    """All workers of one application. broker, ledger: opened already; used for declaring, leases and depth."""
+
+    def __init__(self, settings: Settings, broker: Broker, ledger: Ledger, hub: Hub, clock: SystemClock) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._ledger = ledger
+        self._hub = hub
+        self._clock = clock
+        self._emit: Callable[[Event], None] = hub.emit
+        self._keeper = Keeper(broker, ledger, settings.queues, clock, hub.emit, settings.lease_s)
+        hands = deal(settings.no_of_requests_consumers, settings.no_of_rejects_consumers, settings.pool_size)
+        self._seats = [Seat(number, hand) for number, hand in enumerate(hands)]
+        self._stopping = asyncio.Event()
+        self._reason = ""
+        self._signals = 0
+        self._error: Exception | None = None
+        self._can_go = False
+        self._totals = dict.fromkeys(Counter, 0)
+
+    async def run(self, *, drains: bool, for_s: float | None) -> None:
+        """Work until told to stop, until the queues are empty (drains), or for a time.
+
+        Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable, StorageBroken.
+        """
+        await self._declare()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signalled, number)
+        keeping = loop.create_task(self._keep())
+        tending = [loop.create_task(self._tend(seat)) for seat in self._seats[:1]]
+        # the first worker checks the tasks for all
+        await self._until_ready(self._seats[:1])
+        tending += [loop.create_task(self._tend(seat)) for seat in self._seats[1:]]
+        await self._until_ready(self._seats)
+        watching = [loop.create_task(self._forget())]
+        if not self._stopping.is_set():
+            self._begin()
+            watching += [loop.create_task(self._watch_empty())] if drains else []
+            watching += [loop.create_task(self._watch_time(for_s))] if for_s is not None else []
+        await self._stopping.wait()
+        self._emit(Stopping(self._reason, self._settings.grace_s))
+        for seat in self._seats:
+            if seat.channel is not None:
+                seat.channel.send(Stop(self._settings.grace_s))
+        await self._until_ended(tending)
+        for task in (*watching, keeping):
+            task.cancel()
+        await asyncio.gather(*watching, keeping, return_exceptions=True)
+        totals = self._totals
+        self._emit(Stopped(totals[Counter.DONE], totals[Counter.REJECTED], totals[Counter.BURIED]))
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, reason: str, error: Exception | None = None) -> None:
+        """Begin the end. The first reason counts."""
+        self._error = self._error or error
+        if not self._stopping.is_set():
+            self._reason = reason
+            self._stopping.set()
+
+    # -- start
+
+    async def _declare(self) -> None:
+        queues = self._settings.queues
+        declared = await self._broker.declare(queues, create=self._settings.create_queues)
+        if declared.problems:
+            raise ConfigurationError(declared.problems)
+        self._emit(QueuesDeclared(queues.all, declared.created))
+
+    def _begin(self) -> None:
+        self._can_go = True
+        for seat in self._seats:
+            if seat.channel is not None and seat.ready.is_set():
+                seat.channel.send(Go())
+        settings = self._settings
+        self._emit(
+            Started(
+                redacted(settings.broker_url), len(self._seats), settings.no_of_requests_consumers,
+                settings.no_of_rejects_consumers,
+            )
+        )  # fmt: skip
+
+    async def _until_ready(self, seats: list[Seat]) -> None:
+        """Return when all these seats are ready, or when the end has begun."""
+        stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
+        ready = [asyncio.get_running_loop().create_task(seat.ready.wait()) for seat in seats]
+        left: set[asyncio.Task[bool]] = {*ready}
+        while left and not self._stopping.is_set():
+            await asyncio.wait({*left, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            left = {task for task in left if not task.done()}
+        for task in (stopping, *ready):
+            task.cancel()
+
+    # -- one worker
+
+    async def _tend(self, seat: Seat) -> None:
+        """Have a worker in this seat until the end, one life after the other."""
+        quick_deaths = 0
+        while not self._stopping.is_set():
+            began_at = self._clock.monotonic()
+            end = await self._live(seat)
+            pid = seat.process.pid if seat.process is not None else 0
+            held = await self._sweep(seat, end)
+            is_steady = self._clock.monotonic() - began_at >= STEADY_S
+            quick_deaths = 1 if is_steady else quick_deaths + 1
+            wait_s: float | None = delay_s(quick_deaths)
+            if self._stopping.is_set():
+                wait_s = None
+            match end.fate:
+                case Fate.DRAINED:
+                    wait_s = 0.0
+                    if not self._stopping.is_set():
+                        self._emit(WorkerRecycled(seat.number, pid, *end.told))
+                case Fate.FATAL:
+                    self.stop("the storage is broken", StorageBroken(*end.told))
+                case Fate.PROBLEMS | Fate.DIED if not self._can_go and not self._stopping.is_set():
+                    self.stop("the tasks can't be used", ConfigurationError(_unusable(end)))
+                case Fate.PROBLEMS | Fate.DIED:
+                    self._emit(WorkerDied(seat.number, pid, "; ".join(end.told), held, wait_s))
+            if wait_s:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._stopping.wait()
+
+    async def _live(self, seat: Seat) -> End:
+        capacity = self._settings.concurrency
+        slots = sum(slots_for(count * capacity) for count in (seat.hand.requests, seat.hand.rejects) if count)
+        table = seat.table = LeaseTable.create(slots)
+        ours, theirs = socket.socketpair()
+        descriptors = [theirs.fileno(), table.descriptor]
+        seat.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mulligan.worker.process", *map(str, descriptors),
+            pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
+        channel = seat.channel = await Channel.open(ours, from_worker)
+        hand = seat.hand
+        channel.send(Setup(seat.number, self._settings.to_json(), hand.requests, hand.rejects, slots))
+        try:
+            return await self._listen(seat, channel, seat.process)
+        finally:
+            seat.ready.clear()
+            seat.channel = None
+            channel.close()
+
+    async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: asyncio.subprocess.Process) -> End:
+        reason = "it was told to stop by a signal of its own"
+        end: End | None = None
+        while (message := await channel.receive()) is not None:
+            match message:
+                case Ready():
+                    seat.ready.set()
+                    if self._stopping.is_set():
+                        channel.send(Stop(0.0))
+                    elif self._can_go:
+                        channel.send(Go())
+                case Recycle(why):
+                    reason = why
+                case Problems(problems):
+                    end = End(Fate.PROBLEMS, tuple(problems))
+                case Fatal(error):
+                    end = End(Fate.FATAL, (error,))
+                case Drained():
+                    end = End(Fate.DRAINED, (reason,))
+        code = await process.wait()
+        return end or End(Fate.DIED, (told(code),))
+
+    async def _sweep(self, seat: Seat, end: End) -> int:
+        """Give back what the worker held, and add up what it counted; how many messages it held."""
+        table = seat.table
+        assert table is not None
+        for counter in Counter:
+            self._totals[counter] += table.count(counter)
+        guilty = seat.guilty
+        if guilty is None and end.fate is Fate.DIED:
+            guilty = {one.slot for one in table.holdings() if one.standing is Standing.RUNNING}
+        seat.guilty = None
+        seat.table = None
+        try:
+            return await self._keeper.sweep(table, guilty=guilty)
+        except (LedgerError, StorageBroken) as exc:
+            self.stop("the ledger is broken", exc)
+            return 0
+        finally:
+            table.close()
+
+    # -- meanwhile
+
+    async def _keep(self) -> None:
+        """Extend leases, look after blocked workers, rotate the log."""
+        interval_s = min(1.0, self._keeper.interval_s)
+        while True:
+            await asyncio.sleep(interval_s)
+            self._hub.tend()
+            tables = [(seat.number, seat.table) for seat in self._seats if seat.table is not None]
+            try:
+                lost = await self._keeper.extend(tables)
+            except StorageBroken as exc:
+                self.stop("the storage is broken", exc)
+                continue
+            for seat in self._seats:
+                if seat.number in lost and seat.channel is not None:
+                    seat.channel.send(LeasesLost(lost[seat.number]))
+                await self._look_after(seat)
+
+    async def _look_after(self, seat: Seat) -> None:
+        """Kill a worker whose task holds it beyond its timeout, so that nothing else in it can act."""
+        table, process = seat.table, seat.process
+        now = self._clock.monotonic()
+        if table is None or process is None or seat.guilty is not None or not table.used:
+            return
+        if now - table.ticked_at < _BLOCKED_AFTER_S or table.ticked_at == 0.0:
+            return
+        overdue = {one.slot: now - one.deadline for one in table.holdings() if is_overdue(one, now, _BLOCKED_AFTER_S)}
+        if overdue:
+            seat.guilty = set(overdue)
+            self._emit(WorkerBlocked(seat.number, process.pid, max(overdue.values())))
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGUSR1)  # its stacks go to stderr
+                await asyncio.sleep(0.3)
+                process.kill()
+
+    async def _forget(self) -> None:
+        """Remove what the ledger need not remember any more, at the start and then once an hour."""
+        while True:
+            with contextlib.suppress(LedgerUnavailable):  # the next time, then
+                await self._ledger.forget(self._clock.now() - self._settings.ledger_keep_days * 86_400)
+            await asyncio.sleep(_FORGET_EVERY_S)
+
+    async def _watch_empty(self) -> None:
+        """Stop when requests and rejects hold nothing: read in this order, the one in which messages move."""
+        queues = self._settings.queues
+        readings = 0
+        while True:
+            is_exact = True
+            try:
+                depths = [await self._broker.depth(queue) for queue in (queues.requests, queues.rejects)]
+                is_exact = all(depth.is_exact for depth in depths)
+                is_empty = not any(depth.total for depth in depths)
+            except BrokerError:
+                is_empty = False  # the pollers tell of it
+            is_empty = is_empty and not any(seat.table.used for seat in self._seats if seat.table is not None)
+            readings = readings + 1 if is_empty else 0
+            if readings >= (_DRAIN_READINGS if is_exact else _DRAIN_ESTIMATE_READINGS):
+                self.stop("the queues are empty")
+                return
+            await asyncio.sleep(_DRAIN_EVERY_S if is_exact else _DRAIN_ESTIMATE_EVERY_S)
+
+    async def _watch_time(self, for_s: float) -> None:
+        await asyncio.sleep(for_s)
+        self.stop(f"{for_s:g} s are over")
+
+    # -- end
+
+    def _signalled(self, number: int) -> None:
+        self._signals += 1
+        self.stop(signal.Signals(number).name)
+        if self._signals > 1:
+            self._kill()
+
+    def _kill(self) -> None:
+        for seat in self._seats:
+            if seat.process is not None and seat.process.returncode is None:
+                seat.process.kill()
+
+    async def _until_ended(self, tending: list["asyncio.Task[None]"]) -> None:
+        """Wait for the workers; those that don't end in time are killed."""
+        _, pending = await asyncio.wait(tending, timeout=self._settings.shutdown_s + _KILL_AFTER_S)
+        if pending:
+            self._kill()
+            await asyncio.wait(pending, timeout=_KILL_AFTER_S)
+
+
+def _unusable(end: End) -> tuple[str, ...]:
+    if end.fate is Fate.PROBLEMS:
+        return end.told
+    return (
+        f"the worker that was to check the tasks died while it loaded them ({'; '.join(end.told)}). "
+        "Import the files of the folder tasks one by one to find the one that does it.",
+    )

@@ -10,14 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO, cast
+from typing import Any, Literal, Protocol, TextIO
 
 import structlog
 
 from mulligan.core.event import Event
 from mulligan.telemetry.hub import Hub, Listener
 from mulligan.telemetry.line import JsonLayout, TextLayout
-from mulligan.telemetry.sentence import AnyEvent, sentence
+from mulligan.telemetry.sentence import sentence_of
 from mulligan.telemetry.sink import FileSink, Sink, StreamSink
 
 __all__ = ["Log", "LogSettings", "configure"]
@@ -90,7 +90,7 @@ class Log:
             return
         for sink, layout in self._outputs:
             if isinstance(layout, TextLayout):
-                fields: Record = {"event": sentence(cast(AnyEvent, event))}
+                fields: Record = {"event": sentence_of(event)}
             else:
                 fields = {"event": type(event).__name__, **_fields(event)}
             # an event about another process (a worker that died) brings that one's number and pid

@@ -4,12 +4,12 @@ The unions are closed by `assert_never`; that they hold every event of `core.eve
 """
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import assert_never, cast
 
 from mulligan.core import event as e
 from mulligan.core.message import TaskName
 
-__all__ = ["AnyEvent", "duration", "first_line", "sentence"]
+__all__ = ["AnyEvent", "duration", "first_line", "sentence", "sentence_of"]
 
 TaskEvent = (
     e.TaskSucceeded | e.TaskSkipped | e.TaskFailed | e.TaskExhausted | e.TaskStuck | e.SuspectIsolated | e.SuspectDied
@@ -50,6 +50,11 @@ def sentence(event: AnyEvent) -> str:
     if isinstance(event, ProcessEvent):
         return _of_process(event)
     return _of_service(event)
+
+
+def sentence_of(event: e.Event) -> str:
+    """The same for an event whose kind is not known to the type checker. Raises AssertionError at one of no union."""
+    return sentence(cast(AnyEvent, event))
 
 
 def duration(seconds: float) -> str:
@@ -167,7 +172,7 @@ def _of_service(event: ServiceEvent) -> str:
         case e.BrokerUp():
             return f"broker answers again ({event.where}) after {duration(event.after_s)}"
         case e.BrokerRefuses():
-            return f"broker refuses {event.queue}, this consumer has stopped: {first_line(event.error)}"
+            return f"broker refuses to give messages of {event.queue}, asked again later: {first_line(event.error)}"
         case e.LedgerDown():
             return f"ledger can't be written, nothing is acknowledged until it can: {first_line(event.error)}"
         case e.LedgerUp():

@@ -1,0 +1,200 @@
+"""The commands: their names, arguments and help. Each imports what it needs when it runs, so that all start fast."""
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from mulligan.cli.ending import ended
+
+__all__ = ["app", "main"]
+
+
+class Queue(StrEnum):
+    """The three queues, as they are called on the command line."""
+
+    REQUESTS = "requests"
+    REJECTS = "rejects"
+    DEAD = "dead"
+
+
+class Target(StrEnum):
+    """The queues that messages may be sent to."""
+
+    REQUESTS = "requests"
+    REJECTS = "rejects"
+
+
+def _examples(*lines: str) -> str:
+    # \b: the help keeps these lines as they are
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+_AS_JSON = typer.Option("--json", help="Print JSON, for a program.")
+
+app = typer.Typer(
+    name="mulligan",
+    help="The error-tolerant message consumer. The current folder is the application's.",
+    epilog=_examples("mulligan init shop && cd shop", "mulligan check", "mulligan run", "mulligan send s1")
+    + "\n\n\b\nExit codes: 0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done,\n"
+    "  4 broker not reachable.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=_SETTINGS,
+)
+dead = typer.Typer(
+    help="Look at dead letters, and send them round again.",
+    epilog=_examples("mulligan dead ls", "mulligan dead show 018f3a", "mulligan dead replay --all"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+)
+app.add_typer(dead, name="dead")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from mulligan import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    del context
+
+
+@app.command(epilog=_examples("mulligan run", "mulligan run --drain", "mulligan run --for 3600"))
+def run(
+    drain: Annotated[bool, typer.Option("--drain", help="End once requests and rejects are empty.")] = False,
+    for_s: Annotated[
+        float | None, typer.Option("--for", metavar="SECONDS", min=0, help="End after that many seconds.")
+    ] = None,
+) -> int:
+    """Consume messages until told to stop (Ctrl-C)."""
+    from mulligan.cli.run import run as work
+    from mulligan.cli.session import settings
+
+    return work(settings().settings, drain=drain, for_s=for_s)
+
+
+@app.command(
+    epilog=_examples(
+        "mulligan send s1",
+        "mulligan send --delay 60 --attribute source=shop '{\"order\": 7}'",
+        "mulligan send @orders.jsonl",
+        "tail -f orders.jsonl | mulligan send -",
+    )
+)
+def send(
+    body: Annotated[
+        str,
+        typer.Argument(
+            metavar="BODY|-|@FILE",
+            help="The body of one message; or - for stdin, @FILE for a file: one message a line, taken as it is.",
+        ),
+    ],
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", "-a", metavar="NAME=VALUE", help="An attribute of each message. May be repeated."),
+    ] = None,
+    delay: Annotated[float, typer.Option(metavar="SECONDS", help="Not to be received before.")] = 0.0,
+    queue: Annotated[Target, typer.Option(help="The queue to send to.")] = Target.REQUESTS,
+) -> None:
+    """Send messages. One message: its uid is printed. Every message is confirmed by the broker, or told of."""
+    from mulligan.cli.send import send as work
+
+    work(body, attributes=attribute or [], delay_s=delay, queue=queue.value)
+
+
+@app.command(epilog=_examples("mulligan status", "mulligan status --json"))
+def status(as_json: Annotated[bool, _AS_JSON] = False) -> None:
+    """Show how full the queues are."""
+    from mulligan.cli.status import status as work
+
+    work(as_json=as_json)
+
+
+@app.command(epilog=_examples("mulligan peek requests", "mulligan peek rejects -n 3"))
+def peek(
+    queue: Annotated[Queue, typer.Argument(help="The queue to look at.")],
+    uid: Annotated[str | None, typer.Option(help="Only the message with this uid, with its whole body.")] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="At most so many messages.")] = 10,
+) -> None:
+    """Look at messages without taking them. They are held for a moment, and their receive counts rise."""
+    from mulligan.cli.peek import peek as work
+
+    work(queue.value, uid=uid, count=count)
+
+
+@dead.command("ls", epilog=_examples("mulligan dead ls", "mulligan dead ls --json | jq '.[].uid'"))
+def dead_ls(as_json: Annotated[bool, _AS_JSON] = False) -> None:
+    """List dead letters, the oldest first."""
+    from mulligan.cli.dead import ls
+
+    ls(as_json=as_json)
+
+
+@dead.command(
+    "show", epilog=_examples("mulligan dead show 018f3a52c0de-5d41402abc4b2a76b971", "mulligan dead show 018f3a")
+)
+def dead_show(
+    uid: Annotated[str, typer.Argument(metavar="UID", help="The uid, or enough of its beginning.")],
+    body: Annotated[bool, typer.Option("--body", help="Show the whole body.")] = False,
+    as_json: Annotated[bool, _AS_JSON] = False,
+) -> None:
+    """Show the story of a dead letter: every task, its attempts and errors, attributes, body."""
+    from mulligan.cli.dead import show
+
+    show(uid, whole_body=body, as_json=as_json)
+
+
+@dead.command(
+    "replay", epilog=_examples("mulligan dead replay 018f3a52c0de-5d41402abc4b2a76b971", "mulligan dead replay --all")
+)
+def dead_replay(
+    uids: Annotated[list[str] | None, typer.Argument(metavar="UID...", help="Whole uids.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+) -> None:
+    """Send dead letters round again. Tasks that are done stay done; the others start afresh."""
+    from mulligan.cli.ending import UsageError
+    from mulligan.cli.replay import replay
+
+    if bool(uids) is everything:
+        raise UsageError("give uids or --all, " + ("not both." if everything else "so that it is clear which letters."))
+    replay(uids or [])
+
+
+@app.command(epilog=_examples("mulligan check"))
+def check() -> int:
+    """Check settings, tasks, queues and ledger: each line ok, or what is wrong and what to do."""
+    from mulligan.cli.check import check as work
+
+    return work()
+
+
+@app.command(epilog=_examples("mulligan settings", "MULLIGAN_POOL_SIZE=2 mulligan settings --json"))
+def settings(as_json: Annotated[bool, _AS_JSON] = False) -> None:
+    """Show each setting, its value and where that came from."""
+    from mulligan.cli.listing import listing
+
+    listing(as_json=as_json)
+
+
+@app.command(epilog=_examples("mulligan init", "mulligan init shop"))
+def init(folder: Annotated[str, typer.Argument(help="The folder; made if it is missing.")] = ".") -> None:
+    """Lay an application out: main.py, publisher.py, config/, tasks.xml, tasks/."""
+    from mulligan.cli.init import init as work
+
+    work(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. arguments: those of the process when None."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return ended(lambda: app(args=given, prog_name="mulligan", standalone_mode=False))

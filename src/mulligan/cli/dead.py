@@ -1,0 +1,86 @@
+"""`mulligan dead ls | show`: look at dead letters. Sending them round again is `replay`'s."""
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from mulligan.cli.letter import Key, Letter, as_data, failed, joined, last_error, letter_of, slim
+from mulligan.cli.output import age, harmless, say, table, write
+from mulligan.cli.picture import first_line, picture
+from mulligan.cli.session import Session, run
+from mulligan.cli.walk import walk
+from mulligan.core.error import MulliganError
+
+__all__ = ["ls", "show", "unknown"]
+
+
+def ls(*, as_json: bool) -> None:
+    """Print one line a dead letter, the oldest first."""
+    letters, now = run(_listed)
+    if as_json:
+        write(json.dumps([as_data(letter) for letter in letters], indent=2))
+        return
+    if letters:
+        write(_table(letters, now))
+    say(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}")
+
+
+def show(text: str, *, whole_body: bool, as_json: bool) -> None:
+    """Print the story of a dead letter, a generation each. text: its uid, or the beginning of one."""
+    letters = run(lambda session: _matching(session, text))
+    if as_json:
+        write(json.dumps([as_data(letter) | {"body": _text(letter)} for letter in letters], indent=2))
+        return
+    write("\n\n".join(picture(letter, whole_body=whole_body) for letter in letters))
+
+
+def unknown(text: str, seen: Sequence[str]) -> str:
+    """The sentence about a uid that no dead letter has."""
+    near = get_close_matches(text, seen, n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]}?" if near else "`mulligan dead ls` lists them all."
+    return f"no dead letter has the uid {text!r}. {hint}"
+
+
+async def _listed(session: Session) -> tuple[list[Letter], float]:
+    letters: dict[Key, Letter] = {}
+    async with walk(session.broker, session.queues.dead) as walked:
+        async for batch in walked.batches():
+            for delivery in batch:
+                letter = slim(letter_of(delivery, session.queues.prefix))
+                key = (letter.uid, letter.generation)
+                letters[key] = joined(letters[key], letter) if key in letters else letter
+    return sorted(letters.values(), key=lambda letter: letter.dead_at), session.now()
+
+
+async def _matching(session: Session, text: str) -> list[Letter]:
+    letters: dict[Key, Letter] = {}
+    seen: list[str] = []
+    async with walk(session.broker, session.queues.dead) as walked:
+        async for batch in walked.batches():
+            for delivery in batch:
+                letter = letter_of(delivery, session.queues.prefix)
+                seen.append(letter.uid)
+                if not letter.uid.startswith(text):
+                    continue
+                key = (letter.uid, letter.generation)
+                letters[key] = joined(letters[key], letter) if key in letters else letter
+    uids = sorted({letter.uid for letter in letters.values()})
+    if not uids:
+        raise MulliganError(unknown(text, seen))
+    if len(uids) > 1:
+        raise MulliganError(f"{text!r} begins {len(uids)} uids, such as {uids[0]} and {uids[1]}. Give more of it.")
+    return sorted(letters.values(), key=lambda letter: letter.generation)
+
+
+def _table(letters: Sequence[Letter], now: float) -> str:
+    rows = [["uid", "dead for", "copies", "failed", "last error"]]
+    for letter in letters:
+        names = ", ".join(failed(letter.progress)) or ("no story" if letter.story is None else "no task takes it")
+        uid = letter.uid if letter.generation == 0 else f"{letter.uid} ({letter.generation} replayed)"
+        error = first_line(letter.problem or last_error(letter.progress))
+        rows.append([harmless(uid), age(now - letter.dead_at), str(len(letter.ids)), harmless(names), error])
+    return table(rows, right=(1, 2))
+
+
+def _text(letter: Letter) -> str:
+    return letter.message.body.decode("utf-8", "backslashreplace")

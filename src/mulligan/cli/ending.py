@@ -1,0 +1,118 @@
+"""How a command ends: the one place where errors become a text and an exit code.
+
+0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done, 4 broker not reachable.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+
+from typer import Abort, TyperException
+
+from mulligan.cli.output import say
+from mulligan.core.error import BrokerUnavailable, ConfigurationError, MulliganError
+
+__all__ = ["Code", "PartialError", "UsageError", "ended"]
+
+
+class Code(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    PARTLY = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+class UsageError(MulliganError):
+    """What was asked for can't be done as asked. Exit code 2."""
+
+
+class PartialError(MulliganError):
+    """Some of it was done, some was not; the text says which. Exit code 3."""
+
+
+def ended(command: Callable[[], int | None]) -> int:
+    """Run a command; its exit code. An error is told on stderr in a few lines; no traceback unless MULLIGAN_DEBUG=1."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _quiet()
+    except (KeyboardInterrupt, Abort):
+        say("interrupted")
+        return Code.INTERRUPTED
+    except TyperException as exc:
+        return _misused(exc)
+    except MulliganError as exc:
+        return _failed(exc)
+    except Exception as exc:  # noqa: BLE001 - the last resort: one line for a person instead of a traceback
+        return _unexpected(exc)
+    return Code.OK if code is None else code
+
+
+def code_of(error: MulliganError) -> Code:
+    """The exit code of an error."""
+    if isinstance(error, (ConfigurationError, UsageError)):
+        return Code.USAGE
+    if isinstance(error, PartialError):
+        return Code.PARTLY
+    return Code.UNREACHABLE if isinstance(error, BrokerUnavailable) else Code.FAILURE
+
+
+def _failed(error: MulliganError) -> Code:
+    problems = error.problems if isinstance(error, ConfigurationError) else (str(error),)
+    for problem in problems:
+        say(f"error: {problem}")
+    if len(problems) > 1:
+        say(f"{len(problems)} problems")
+    _trace(error)
+    return code_of(error)
+
+
+def _misused(error: TyperException) -> Code:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # its text is the whole help, and its class is not public
+        say(error.format_message())
+        return Code.USAGE
+    say(f"error: {_sentence(error.format_message())}")
+    if context is not None:
+        say(f"try: {context.command_path} --help")
+    return Code.USAGE
+
+
+def _sentence(text: str) -> str:
+    # texts of the parser's, in the words of all other hints
+    text = text.replace("Value error, ", "")
+    head, mark, rest = text.partition(" (Possible options: ")
+    return f"{head}. Did you mean {rest.rstrip(')')}?" if mark else text
+
+
+def _unexpected(error: Exception) -> Code:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    say(f"error: unexpected {type(error).__name__}{place}: {error}")
+    if not _trace(error):
+        say("This is a fault of the program. MULLIGAN_DEBUG=1 shows where it comes from.")
+    return Code.FAILURE
+
+
+def _trace(error: BaseException) -> bool:
+    if os.environ.get("MULLIGAN_DEBUG") != "1":
+        return False
+    say("".join(traceback.format_exception(error)))
+    return True
+
+
+def _quiet() -> Code:
+    """The reader of stdout has gone (`| head`) with what it wanted; the interpreter's last flush must not complain."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - lives as long as the process
+    return Code.OK

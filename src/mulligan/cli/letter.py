@@ -1,0 +1,165 @@
+"""Dead letters as values: deliveries of the dead queue, with twins folded into one by uid and generation. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from mulligan.core import story
+from mulligan.core.delivery import Delivery, Outgoing
+from mulligan.core.message import AttributeValue, Message, TaskName, Typed, Uid
+from mulligan.core.progress import Mark, Progress, State, merge
+from mulligan.core.route import Route, begin, renew
+from mulligan.core.story import Story
+from mulligan.core.value import value
+
+__all__ = [
+    "Key",
+    "Letter",
+    "as_data",
+    "attribute_data",
+    "copy_of",
+    "failed",
+    "joined",
+    "last_error",
+    "letter_of",
+    "slim",
+]
+
+
+@value
+class Letter:
+    """One dead letter, all its copies together.
+
+    story: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
+    dead_at: epoch seconds at which the first copy came to the dead queue.
+    ids: of the copies, as the broker has them. group: of a FIFO queue.
+    """
+
+    uid: Uid
+    generation: int
+    message: Message
+    body_bytes: int
+    story: Story | None
+    problem: str | None
+    dead_at: float
+    ids: tuple[str, ...]
+    group: str | None = None
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where its tasks stood at the burial."""
+        return None if self.story is None else self.story.progress
+
+
+Key = tuple[Uid, int]
+"""uid and generation: what all copies of a letter share."""
+
+
+def letter_of(delivery: Delivery, prefix: str) -> Letter:
+    """The letter that one delivery of the dead queue is."""
+    message, told, problem = story.read(delivery, prefix, is_trusted=True)
+    generation = 0 if told is None else told.generation
+    return Letter(
+        message.uid,
+        generation,
+        message,
+        len(delivery.body),
+        told,
+        problem,
+        delivery.sent_at,
+        (delivery.id,),
+        delivery.group,
+    )
+
+
+def joined(one: Letter, other: Letter) -> Letter:
+    """Two copies of one letter as one; the body is the first one's."""
+    told = [item for item in (one.story, other.story) if item is not None]
+    return replace(
+        one,
+        story=_merged(told),
+        problem=None if told else one.problem,
+        dead_at=min(one.dead_at, other.dead_at),
+        ids=one.ids + tuple(item for item in other.ids if item not in one.ids),
+    )
+
+
+def slim(letter: Letter) -> Letter:
+    """The letter without its body, so that a long list of them fits in memory."""
+    message = letter.message
+    return replace(letter, message=Message(message.uid, b"", message.attributes, message.sent_at))
+
+
+def copy_of(letter: Letter, route: Route) -> Outgoing:
+    """The message that replays the letter on the rejects queue: done stays done, every other task of the route is
+    pending, in the next generation.
+    """
+    generation = letter.generation + 1
+    progress = begin(route) if letter.progress is None else renew(letter.progress, route.tasks)
+    first_seen_at = letter.message.sent_at if letter.story is None else letter.story.first_seen_at
+    renewed = Story(letter.uid, generation, 0, first_seen_at, progress)
+    attributes = {**letter.message.attributes, story.ATTRIBUTE: story.encode(renewed)}
+    # the same for a repeated replay, so that a FIFO queue takes it once
+    return Outgoing(letter.message.body, attributes, group=letter.group, dedup_id=f"{letter.uid}-{generation}-0")
+
+
+def failed(progress: Progress | None) -> tuple[TaskName, ...]:
+    """The tasks that were exhausted."""
+    if progress is None:
+        return ()
+    return tuple(task for task, mark in progress.marks.items() if mark.state is State.EXHAUSTED)
+
+
+def last_error(progress: Progress | None) -> str:
+    """The error of the task that failed last, '' when there is none."""
+    if progress is None:
+        return ""
+    marks = [mark for mark in progress.marks.values() if mark.state is State.EXHAUSTED and mark.reason]
+    return max(marks, key=lambda mark: mark.failed_at or 0.0).reason or "" if marks else ""
+
+
+def as_data(letter: Letter) -> dict[str, Any]:
+    """The letter as JSON can hold it, without its body."""
+    progress = letter.progress
+    return {
+        "uid": letter.uid,
+        "generation": letter.generation,
+        "copies": len(letter.ids),
+        "sent_at": letter.message.sent_at,
+        "first_seen_at": None if letter.story is None else letter.story.first_seen_at,
+        "dead_at": letter.dead_at,
+        "failed": list(failed(progress)),
+        "tasks": {} if progress is None else {task: _mark_data(mark) for task, mark in progress.marks.items()},
+        "problem": letter.problem,
+        "attributes": {name: attribute_data(item) for name, item in letter.message.attributes.items()},
+        "body_bytes": letter.body_bytes,
+    }
+
+
+def attribute_data(item: AttributeValue) -> str:
+    """An attribute for a person: text, or bytes as Python writes them."""
+    if isinstance(item, Typed):
+        return f"{attribute_data(item.value)} ({item.kind})"
+    return item if isinstance(item, str) else repr(item)
+
+
+def _mark_data(mark: Mark) -> dict[str, Any]:
+    return {
+        "state": mark.state.name.lower(),
+        "attempts": mark.attempts,
+        "error": mark.reason,
+        "failed_at": mark.failed_at,
+    }
+
+
+def _merged(stories: Sequence[Story]) -> Story | None:
+    if len(stories) < 2:
+        return stories[0] if stories else None
+    one, other = stories
+    return Story(
+        one.uid,
+        one.generation,
+        max(one.hop, other.hop),
+        min(one.first_seen_at, other.first_seen_at),
+        merge(one.progress, other.progress),
+    )

@@ -1,0 +1,67 @@
+"""What a person sees: data on stdout, talk on stderr, tables, and texts of others made harmless for a terminal."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from mulligan.core.secret import redacted
+
+__all__ = ["age", "harmless", "may_color", "say", "table", "write"]
+
+# control characters but tab and newline, direction marks, lone surrogates
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def write(text: str) -> None:
+    """Data: one or more lines on stdout. Raises BrokenPipeError when its reader has gone."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Talk: a line on stderr. A stderr that is gone is no reason to fail."""
+    try:
+        sys.stderr.write(redacted(harmless(text)) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def harmless(text: str) -> str:
+    """`text` without a character that could colour a terminal, move its cursor or change the reading direction."""
+    return text if text.isprintable() else _UNSAFE.sub(_escape, text)
+
+
+def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Rows in columns, the first row being the head. right: columns that are aligned to the right."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    if may_color(sys.stdout):
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    return "\n".join(lines)
+
+
+def age(seconds: float | None) -> str:
+    """How old something is, in one unit: '12 s', '3 min', '5 h', '2 days'; '-' for unknown."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h" if whole < 172_800 else f"{whole // 86_400} days"
+
+
+def may_color(stream: object) -> bool:
+    """Whether the stream is a terminal that wants colours (https://no-color.org)."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")

@@ -1,0 +1,59 @@
+"""`mulligan peek`: look at messages of a queue without taking them."""
+
+from mulligan.cli.output import age, harmless, say, write
+from mulligan.cli.picture import attributes_text, body_text
+from mulligan.cli.session import Session, run
+from mulligan.cli.walk import walk
+from mulligan.core import story
+from mulligan.core.delivery import Delivery
+from mulligan.core.error import MulliganError
+
+__all__ = ["peek"]
+
+_BODY_SHOWN = 300
+
+
+def peek(kind: str, *, uid: str | None, count: int) -> None:
+    """Print up to `count` messages of a queue, or the copies of the one with that uid."""
+    shown = run(lambda session: _shown(session, kind, uid, count))
+    if shown:
+        write("\n\n".join(shown))
+    elif uid is not None:
+        raise MulliganError(
+            f"no message that can be seen on {kind} has the uid {uid!r}. "
+            "Delayed messages, and those that a worker holds, can't be seen."
+        )
+    say(f"{len(shown)} message{'' if len(shown) == 1 else 's'} shown")
+
+
+async def _shown(session: Session, kind: str, uid: str | None, count: int) -> list[str]:
+    shown: list[str] = []
+    async with walk(session.broker, session.queue(kind)) as walked:
+        async for batch in walked.batches(count if uid is None else None):
+            for delivery in batch:
+                text = _picture(session, delivery, kind, uid)
+                if text is not None and len(shown) < count:
+                    shown.append(text)
+            if len(shown) >= count:
+                break
+    return shown
+
+
+def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -> str | None:
+    is_trusted = kind != "requests"
+    message, told, _ = story.read(delivery, session.queues.prefix, is_trusted=is_trusted)
+    if uid is not None and message.uid != uid:
+        return None
+    facts = [
+        harmless(message.uid),
+        f"here for {age(session.now() - delivery.sent_at)}",
+        f"received {delivery.receive_count}x",
+        f"{len(message.body):,} bytes",
+    ]
+    if told is not None:
+        facts.append(f"copy {told.hop} of generation {told.generation}")
+    lines = ["  ".join(facts)]
+    if message.attributes:
+        lines.append(attributes_text(message))
+    lines.append(body_text(message.body, whole=uid is not None, limit=_BODY_SHOWN).replace("--body", "--uid"))
+    return "\n".join(lines)

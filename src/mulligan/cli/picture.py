@@ -1,0 +1,79 @@
+"""A message in words: the story of a dead letter, and the short form that `peek` prints. Pure."""
+
+from datetime import UTC, datetime
+
+from mulligan.cli.letter import Letter, attribute_data, failed
+from mulligan.cli.output import harmless, table
+from mulligan.core.message import Message
+from mulligan.core.progress import Mark, State
+
+__all__ = ["attributes_text", "body_text", "first_line", "moment", "picture"]
+
+_BODY_SHOWN = 2000
+_LINE_SHOWN = 100
+_WORDS = {State.DONE: "done", State.EXHAUSTED: "failed for good", State.PENDING: "pending"}
+
+
+def picture(letter: Letter, *, whole_body: bool) -> str:
+    """Everything about a dead letter, for a person."""
+    told = letter.story
+    names = ", ".join(failed(letter.progress))
+    facts = [
+        ("uid", letter.uid),
+        ("generation", f"{letter.generation}" + (" (as it was sent)" if letter.generation == 0 else " (replayed)")),
+        ("sent", moment(letter.message.sent_at)),
+        ("first received", moment(None if told is None else told.first_seen_at)),
+        ("dead since", moment(letter.dead_at)),
+        ("copies", f"{len(letter.ids)}" + (" (twins, replayed as one)" if len(letter.ids) > 1 else "")),
+        ("because", letter.problem or (f"{names} failed for good" if names else "no task takes it")),
+    ]
+    parts = ["\n".join(f"{name + ':':<16}{harmless(item)}" for name, item in facts)]
+    if letter.progress is not None and letter.progress.marks:
+        parts.append("tasks\n" + "\n".join(_task(task, mark) for task, mark in letter.progress.marks.items()))
+    if letter.message.attributes:
+        parts.append("attributes\n" + attributes_text(letter.message))
+    parts.append(f"body ({letter.body_bytes:,} bytes)\n" + body_text(letter.message.body, whole=whole_body))
+    return "\n\n".join(parts)
+
+
+def attributes_text(message: Message) -> str:
+    """One line an attribute, indented."""
+    rows = [[f"  {harmless(name)}", first_line(attribute_data(item))] for name, item in message.attributes.items()]
+    return table([["  name", "value"], *rows])
+
+
+def body_text(body: bytes, *, whole: bool, limit: int = _BODY_SHOWN) -> str:
+    """The body as text, harmless for a terminal; bytes that are no UTF-8 as \\xNN. whole: without a limit."""
+    text = body if whole else body[:limit]
+    shown = harmless(text.decode("utf-8", "backslashreplace"))
+    if len(text) == len(body):
+        return shown
+    return f"{shown}\n... {len(body) - len(text):,} bytes more: --body shows all"
+
+
+def first_line(text: str) -> str:
+    """The first line of a text, harmless and cut."""
+    line, _, rest = text.strip().partition("\n")
+    line = harmless(line)
+    if len(line) > _LINE_SHOWN:
+        return line[: _LINE_SHOWN - 4] + " ..."
+    return f"{line} ..." if rest else line
+
+
+def moment(at: float | None) -> str:
+    """A time as 2024-05-01 12:00:00 UTC; '-' for unknown."""
+    if at is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{at:g} (no date)"
+
+
+def _task(task: str, mark: Mark) -> str:
+    tries = f"{mark.attempts} attempt{'' if mark.attempts == 1 else 's'}"
+    when = "" if mark.failed_at is None else f", last failure {moment(mark.failed_at)}"
+    line = f"  {harmless(task)}: {_WORDS[mark.state]} ({tries}{when})"
+    if not mark.reason:
+        return line
+    return line + "".join(f"\n    | {row}" for row in harmless(mark.reason).splitlines())

@@ -1,0 +1,122 @@
+"""`mulligan dead replay`: dead letters go to the rejects queue in their next generation, then leave the dead queue.
+
+Order: copy, confirmed by the broker; then removal. A crash between them leaves a letter that was replayed already; a
+second replay of it is folded by uid and generation, so no task that is done runs again.
+"""
+
+from collections.abc import Sequence
+
+from mulligan.cli.confirm import confirmed
+from mulligan.cli.dead import unknown
+from mulligan.cli.ending import PartialError
+from mulligan.cli.letter import Key, Letter, copy_of, joined, letter_of
+from mulligan.cli.output import say
+from mulligan.cli.session import Session, app_dir, run, settings
+from mulligan.cli.walk import Walk, walk
+from mulligan.core.delivery import Delivery
+from mulligan.core.error import BrokerUnavailable, MulliganError
+from mulligan.tasks.catalogue import Catalogue
+
+__all__ = ["Replay", "replay"]
+
+_ROUND_BYTES = 64 * 1024 * 1024
+"""Bodies held at once: a replay of all goes in rounds."""
+
+_ROUND_COUNT = 10_000
+
+
+def replay(uids: Sequence[str]) -> None:
+    """Replay the dead letters of these uids; () means all of them. Raises PartialError when some are left."""
+    from mulligan.tasks.loader import load
+
+    chosen = settings().settings
+    catalogue = load(
+        app_dir(), tasks_file=chosen.tasks_xml_file, defaults=chosen.policy, drops_unrouted=chosen.unrouted == "drop"
+    )
+
+    async def work(session: Session) -> Replay:
+        job = Replay(session, catalogue)
+        await job.these(uids)
+        return job
+
+    job = run(work, create=True)
+    count = len(job.replayed)
+    say(f"{count} dead letter{'' if count == 1 else 's'} replayed")
+    if job.problems:
+        for problem in job.problems:
+            say(f"error: {problem}")
+        if count:
+            raise PartialError("not all could be replayed; what was not is still on the dead queue.")
+        raise MulliganError("nothing was replayed; all is still on the dead queue.")
+
+
+class Replay:
+    """One replay, and what became of it: keys of letters that were replayed, sentences about problems."""
+
+    def __init__(self, session: Session, catalogue: Catalogue) -> None:
+        self._session = session
+        self._catalogue = catalogue
+        self._letters: dict[Key, Letter] = {}
+        self._held_bytes = 0
+        self.replayed: set[Key] = set()
+        self.problems: list[str] = []
+
+    async def these(self, uids: Sequence[str]) -> None:
+        """Replay the letters of the uids, all letters when there are none."""
+        seen: set[str] = set()
+        async with walk(self._session.broker, self._session.queues.dead) as walked:
+            async for batch in walked.batches():
+                for delivery in batch:
+                    seen.add(self._take(delivery, uids))
+                if self._held_bytes > _ROUND_BYTES or len(self._letters) > _ROUND_COUNT:
+                    await self._round(walked)
+            await self._round(walked)
+        self.problems += [unknown(uid, sorted(seen)) for uid in dict.fromkeys(uids) if uid not in seen]
+
+    def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
+        letter = letter_of(delivery, self._session.queues.prefix)
+        if not uids or letter.uid in uids:
+            key = (letter.uid, letter.generation)
+            known = self._letters.get(key)
+            self._letters[key] = letter if known is None else joined(known, letter)
+            self._held_bytes += len(delivery.body) if known is None else 0
+        return letter.uid
+
+    async def _round(self, walked: Walk) -> None:
+        letters, self._letters, self._held_bytes = list(self._letters.values()), {}, 0
+        size = self._session.broker.features.max_batch
+        for at in range(0, len(letters), size):
+            await self._batch(walked, letters[at : at + size])
+
+    async def _batch(self, walked: Walk, letters: Sequence[Letter]) -> None:
+        # a copy that comes after its letter was replayed in an earlier round only has to go
+        fresh = [letter for letter in letters if (letter.uid, letter.generation) not in self.replayed]
+        entries = [copy_of(letter, self._catalogue.route(letter.message)) for letter in fresh]
+        answers = await confirmed(self._session.broker, self._session.queues.rejects, entries) if entries else []
+        refused: set[Key] = set()
+        for letter, answer in zip(fresh, answers, strict=True):
+            key = (letter.uid, letter.generation)
+            if answer is None:
+                self.replayed.add(key)
+            else:
+                refused.add(key)
+                self.problems.append(f"{letter.uid} could not be put on the rejects queue: {answer.reason}")
+        gone = [one for letter in letters if (letter.uid, letter.generation) not in refused for one in letter.ids]
+        await self._remove(walked, gone)
+
+    async def _remove(self, walked: Walk, ids: Sequence[str]) -> None:
+        size = self._session.broker.features.max_batch
+        for at in range(0, len(ids), size):
+            some = ids[at : at + size]
+            try:
+                answers = await self._session.broker.ack(
+                    self._session.queues.dead, [walked.receipt(one) for one in some]
+                )
+            except BrokerUnavailable as exc:
+                self.problems.append(f"{len(some)} replayed letters are still on the dead queue, too: {exc}")
+                continue
+            for one, answer in zip(some, answers, strict=True):
+                if answer is None:
+                    walked.keep_not(one)
+                else:
+                    self.problems.append(f"a replayed letter is still on the dead queue, too: {answer.reason}")

@@ -1,0 +1,81 @@
+"""What most commands need: the settings of the current folder, and a broker that is open while they work."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mulligan.brokers.base import Broker
+from mulligan.cli.output import say
+from mulligan.core.delivery import Queues
+from mulligan.core.error import BrokerRefused
+from mulligan.core.event import Event
+from mulligan.core.message import QueueName
+from mulligan.core.value import value
+from mulligan.settings.load import Loaded, load
+from mulligan.settings.model import Settings
+
+__all__ = ["Session", "app_dir", "run", "session", "settings"]
+
+T = TypeVar("T")
+
+
+@value
+class Session:
+    """An open broker whose queues are there. now: epoch seconds."""
+
+    settings: Settings
+    broker: Broker
+    queues: Queues
+    now: Callable[[], float]
+
+    def queue(self, kind: str) -> QueueName:
+        """The queue that is called "requests", "rejects" or "dead"."""
+        return {"requests": self.queues.requests, "rejects": self.queues.rejects, "dead": self.queues.dead}[kind]
+
+
+def app_dir() -> Path:
+    """The application's folder: the current one."""
+    return Path.cwd()
+
+
+def settings() -> Loaded:
+    """The application's settings. Raises ConfigurationError."""
+    return load(app_dir(), os.environ)
+
+
+def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False) -> T:
+    """Open the broker, do the work, close the broker; what the work gives. Ctrl-C cancels the work in order."""
+
+    async def whole() -> T:
+        async with session(settings().settings, create=create) as opened:
+            return await work(opened)
+
+    return asyncio.run(whole())
+
+
+@asynccontextmanager
+async def session(chosen: Settings, *, create: bool) -> AsyncIterator[Session]:
+    """An open session. create: make queues that are missing, if the settings allow it."""
+    from mulligan.brokers.open import open_broker
+    from mulligan.worker.clock import SystemClock
+
+    clock = SystemClock()
+    broker = open_broker(chosen.broker_url, clock=clock, emit=_told, base_dir=app_dir())
+    try:
+        declared = await broker.declare(chosen.queues, create=create and chosen.create_queues)
+        if declared.problems:
+            raise BrokerRefused(" ".join(declared.problems))
+        yield Session(chosen, broker, chosen.queues, clock.now)
+    finally:
+        await broker.close()
+
+
+def _told(event: Event) -> None:
+    """Say what a broker tells while a command waits for it."""
+    if event.level in ("warning", "error"):
+        from mulligan.telemetry.sentence import sentence_of
+
+        say(sentence_of(event))

@@ -5,7 +5,8 @@ User code can return and raise anything. Nothing here raises for it.
 
 import inspect
 import linecache
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -62,7 +63,7 @@ def _told(task: LoadedTask, exc: BaseException) -> str:
     lines = [_named(exc)]
     if isinstance(exc, BaseExceptionGroup):
         lines += [f"  {cut(_named(part), LINE_MAX)}" for part in exc.exceptions[:PLACES_SHOWN]]
-    lines += list(_places(task.folder, exc))[-PLACES_SHOWN:]
+    lines += [_place(task.folder, frame, line) for frame, line in _places(task.folder, exc)]
     return cut("\n".join(lines), ERROR_TEXT_MAX)
 
 
@@ -80,13 +81,15 @@ def _text(exc: BaseException) -> str:
     return cut(text, MESSAGE_MAX)
 
 
-def _places(folder: str, exc: BaseException) -> Iterator[str]:
-    """Where in the user's code it was raised, outermost call first."""
+def _places(folder: str, exc: BaseException) -> Iterable[tuple[FrameType, int]]:
+    """Where in the user's code it was raised: the innermost calls, the outermost of them first."""
+    places: deque[tuple[FrameType, int]] = deque(maxlen=PLACES_SHOWN)
     trace = exc.__traceback__
     while trace is not None:
         if _is_users(folder, trace.tb_frame):
-            yield _place(folder, trace.tb_frame, trace.tb_lineno)
+            places.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
+    return places
 
 
 def _is_users(folder: str, frame: FrameType) -> bool:
@@ -95,8 +98,8 @@ def _is_users(folder: str, frame: FrameType) -> bool:
     return bool(folder) and file.startswith(folder) and "/site-packages/" not in file and not file.startswith(_MULLIGAN)
 
 
-def _place(folder: str, frame: FrameType, line: int | None) -> str:
+def _place(folder: str, frame: FrameType, line: int) -> str:
     file = frame.f_code.co_filename
-    source = linecache.getline(file, line, frame.f_globals).strip() if line else ""
+    source = linecache.getline(file, line, frame.f_globals).strip()
     place = f"  {file[len(folder) :]} line {line} in {frame.f_code.co_name}"
     return cut(f"{place}: {source}" if source else place, LINE_MAX)

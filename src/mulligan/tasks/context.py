@@ -46,7 +46,7 @@ class TaskContext:
         "task",
     )
 
-    def __init__(  # noqa: PLR0917 - one is made for every attempt, and keywords cost
+    def __init__(
         self,
         message: Message,
         task: TaskName,

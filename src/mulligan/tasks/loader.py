@@ -14,7 +14,7 @@ from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.manifest import Entry
 from mulligan.tasks.wording import did_you_mean
 
-__all__ = ["Catalogue", "LoadedTask", "load"]
+__all__ = ["load"]
 
 
 def load(

@@ -27,6 +27,7 @@ __all__ = ["ATTEMPTS_MAX", "FILE_NAME", "SIZE_MAX_BYTES", "TIMEOUT_MAX_S", "Entr
 
 SIZE_MAX_BYTES = 1024 * 1024
 DEPTH_MAX = 20
+PROBLEMS_MAX = 100  # a mebibyte of wrong attributes would be a hundred thousand
 ATTEMPTS_MAX = 1000
 TIMEOUT_MAX_S = 7 * 86_400.0
 
@@ -82,7 +83,7 @@ def parse(data: bytes, name: str = "tasks.xml") -> tuple[Manifest, list[str]]:
 ALL = "without it every Task class in the files of the tasks folder is taken."
 
 
-class _Stop(Exception):  # noqa: N818 - ends the reading where going on is not safe; never leaves this module
+class _Stop(Exception):
     pass
 
 
@@ -134,6 +135,9 @@ class _Reader:
 
     def _problem(self, line: int, text: str) -> None:
         self.problems.append(f"{self.name} line {line}: {text}")
+        if len(self.problems) == PROBLEMS_MAX:
+            self.problems.append(f"{self.name} has more problems. What follows line {line} was not read.")
+            raise _Stop
 
     def _stop(self, text: str) -> Never:
         self._problem(self._parser.CurrentLineNumber, text)

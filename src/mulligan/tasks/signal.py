@@ -7,7 +7,7 @@ __all__ = ["GiveUp", "PayloadError", "Retry", "Skip"]
 RETRY_AFTER_MAX_S = 366 * 86_400.0  # a wait beyond a year is a unit mixed up
 
 
-class Retry(Exception):  # noqa: N818 - a request, not an error; `raise Retry(after_s=30)` is how it is read
+class Retry(Exception):
     """Try this task again later. Counts as an attempt; with none left the task is exhausted.
 
     after_s: seconds to wait, at most a year. None: the task's backoff decides.
@@ -25,7 +25,7 @@ class Retry(Exception):  # noqa: N818 - a request, not an error; `raise Retry(af
         return self.reason or "the task asked for another attempt"
 
 
-class GiveUp(Exception):  # noqa: N818 - as Retry
+class GiveUp(Exception):
     """This task can't be done for this message: no further attempt. reason: for the log and the dead letter."""
 
     def __init__(self, reason: str) -> None:
@@ -36,7 +36,7 @@ class GiveUp(Exception):  # noqa: N818 - as Retry
         return self.reason or "the task gave up"
 
 
-class Skip(Exception):  # noqa: N818 - as Retry
+class Skip(Exception):
     """The message is none of this task's business. Counts as done. reason: for the log."""
 
     def __init__(self, reason: str) -> None:

@@ -6,6 +6,7 @@ A file is user code: importing it can raise anything, and all of that is a probl
 import importlib
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -46,19 +47,20 @@ def prepare(app_dir: Path) -> None:
         return
     for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
         del sys.modules[name]
-    package = ModuleType(PACKAGE)
-    package.__path__ = [str(folder)]
-    init = folder / "__init__.py"
-    spec = importlib.util.spec_from_file_location(PACKAGE, init, submodule_search_locations=[str(folder)])
-    if init.exists() and spec is not None and spec.loader is not None:
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[PACKAGE] = package
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or not (folder / "__init__.py").exists():
+        spec = ModuleSpec(PACKAGE, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    if spec.loader is not None:
         try:
             spec.loader.exec_module(package)
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
             del sys.modules[PACKAGE]
             raise ConfigurationError([_told(app_dir, "__init__", exc)]) from None
-    sys.modules[PACKAGE] = package
 
 
 def import_file(app_dir: Path, name: str) -> ModuleType:
@@ -92,7 +94,7 @@ def _missing(module: str) -> str:
         return f"there is no module {module!r}. The class Task comes from mulligan now: from mulligan import Task"
     if top == PACKAGE and module != PACKAGE:
         return f"there is no file {module.replace('.', '/')}.py in the application's folder. Correct the import."
-    if top != module and importlib.util.find_spec(top) is not None:
+    if top != module and top in sys.modules:
         return f"the package {top!r} is installed, but has no module {module!r}. Correct the import, or update {top!r}."
     pip_name = _PIP_NAMES.get(top, top)
     return f"imports {module!r}, which is not installed. Install it: {sys.executable} -m pip install {pip_name}"

@@ -1,3 +1,5 @@
+import importlib.util
+import pickle
 import sys
 from pathlib import Path
 
@@ -58,6 +60,13 @@ def test_load_imports_files_as_modules_of_tasks_whatever_else_is_called_tasks(ap
 
     assert task.call(Message("u", b"", {}, 0.0), None) == "right"
     assert sys.path[0] == str(app.folder)
+
+
+def test_load_lets_tasks_be_found_by_name_as_a_process_pool_needs(app):
+    app.task(PLAIN)
+
+    assert importlib.util.find_spec("tasks") is not None
+    assert pickle.loads(pickle.dumps(sys.modules["tasks.one"].One)) is sys.modules["tasks.one"].One
 
 
 def test_load_forgets_the_files_of_another_application(app, tmp_path):

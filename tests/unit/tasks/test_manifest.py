@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mulligan.tasks.manifest import SIZE_MAX_BYTES, Entry, parse, read
 
@@ -239,6 +241,37 @@ def test_parse_tells_all_mistakes_at_once():
         "tasks.xml line 2: <default>",
         "tasks.xml line 3: <x>",
     ]
+
+
+def test_parse_stops_telling_when_there_are_very_many_problems():
+    problems = problems_of("<tasks>" + "<x/>" * 10_000 + "</tasks>")
+
+    assert len(problems) == 101
+    assert problems[-1] == "tasks.xml has more problems. What follows line 1 was not read."
+
+
+NAMES = st.sampled_from(["tasks", "task", "filename", "classname", "default", "attempts", "timeout", "x"])
+TEXTS = st.sampled_from(["", "a", "A", "true", "3", " ", "&amp;", "\u00e9"])
+TREES = st.recursive(
+    TEXTS,
+    lambda inner: st.builds("<{0}>{1}</{0}>".format, NAMES, st.lists(inner, max_size=6).map("".join)),
+    max_leaves=30,
+)
+
+
+@given(st.lists(TREES, max_size=4).map("".join))
+def test_parse_gives_an_entry_or_a_problem_for_every_task_whatever_the_elements_are(inner):
+    manifest, problems = parse(f"<tasks>{inner}</tasks>".encode())
+
+    assert manifest.entries or problems
+
+
+@given(st.binary(max_size=200))
+def test_parse_tells_a_problem_whatever_bytes_it_gets(data):
+    manifest, problems = parse(data)
+
+    assert not manifest.entries
+    assert problems
 
 
 def test_parse_keeps_right_entries_when_another_is_wrong():

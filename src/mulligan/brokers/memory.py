@@ -24,6 +24,7 @@ FEATURES = Features(
     max_lease_s=43_200.0,
     time_unit_s=0.001,
     max_message_bytes=16 * 2**20,
+    cancels_receive=True,
 )
 
 

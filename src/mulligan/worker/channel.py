@@ -85,12 +85,15 @@ class Drained(msgspec.Struct, tag=True, frozen=True):
 
 
 class Job(msgspec.Struct, tag=True, frozen=True):
-    """Worker to its solo process: one attempt. Attributes are (name, kind, value); kind "" is plain."""
+    """Worker to its solo process: one attempt.
+
+    Attributes are (name, kind, is text, value); a plain attribute has the kind "".
+    """
 
     uid: str
     generation: int
     body: bytes
-    attributes: list[tuple[str, str, str | bytes]]
+    attributes: list[tuple[str, str, bool, bytes]]
     sent_at: float
     first_seen_at: float
     task: str

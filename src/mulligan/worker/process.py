@@ -158,8 +158,13 @@ class Worker:
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
             )  # fmt: skip
             self._channel.send(Ready())
-            if not await self._wait_for_go():
-                return FATAL
+            match await self._channel.receive():
+                case Go():
+                    pass
+                case Stop():
+                    return await self._leave()
+                case _:
+                    return FATAL  # the supervisor is gone
             self._lines = [
                 Line(shop, index, Pace(capacity, settings.lease_s, settings.latency_s), slots_for(capacity))
                 for index, capacity in enumerate(
@@ -207,10 +212,6 @@ class Worker:
         await self._channel.flush()
         self._hub.close()
         return 0
-
-    async def _wait_for_go(self) -> bool:
-        message = await self._channel.receive()
-        return isinstance(message, Go)
 
     async def _listen(self) -> None:
         while True:

@@ -175,8 +175,11 @@ def _job(flight: Flight, task: LoadedTask) -> Job:
     )  # fmt: skip
 
 
-def _packed(name: str, attribute: AttributeValue) -> tuple[str, str, str | bytes]:
-    return (name, attribute.kind, attribute.value) if isinstance(attribute, Typed) else (name, "", attribute)
+def _packed(name: str, attribute: AttributeValue) -> tuple[str, str, bool, bytes]:
+    kind, item = (attribute.kind, attribute.value) if isinstance(attribute, Typed) else ("", attribute)
+    if isinstance(item, str):
+        return name, kind, True, item.encode("utf-8", "surrogatepass")
+    return name, kind, False, item
 
 
 def _outcome(end: JobEnd) -> Outcome:

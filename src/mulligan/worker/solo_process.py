@@ -62,7 +62,7 @@ async def _run(job: Job, task: LoadedTask) -> Outcome:
 
 
 def _flight(job: Job) -> Flight:
-    attributes = {name: _unpacked(kind, one) for name, kind, one in job.attributes}
+    attributes = {name: _unpacked(kind, is_text, raw) for name, kind, is_text, raw in job.attributes}
     message = Message(Uid(job.uid), job.body, attributes, job.sent_at)
     delivery = Delivery(QueueName(""), "", "", job.body, attributes, job.sent_at)
     flight = Flight(delivery, message, None, "", job.first_seen_at)
@@ -71,7 +71,8 @@ def _flight(job: Job) -> Flight:
     return flight
 
 
-def _unpacked(kind: str, one: str | bytes) -> AttributeValue:
+def _unpacked(kind: str, is_text: bool, raw: bytes) -> AttributeValue:
+    one = raw.decode("utf-8", "surrogatepass") if is_text else raw
     return Typed(kind, one) if kind else one
 
 

@@ -27,6 +27,7 @@ FEATURES = Features(
     max_lease_s=43_200.0,
     time_unit_s=0.001,
     max_message_bytes=16 * 2**20,
+    cancels_receive=True,
 )
 LOOK_EVERY_S = 1.0  # a waiting receiver looks by itself this often, should no bell reach it
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -79,7 +80,15 @@ class SqliteBroker:
     async def _take(self, queue: QueueName, number: int, max_count: int, lease_s: float) -> list[Delivery]:
         now = self._time()
         job = partial(store.take, number, now, now + lease_s, max(0, min(max_count, FEATURES.max_batch)))
-        return [_delivery(queue, row) for row in await self._database.run(job)]
+        taking = asyncio.ensure_future(self._database.run(job))
+        try:
+            rows = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # what was taken all the same would be hidden for a whole lease
+            taken = [_delivery(queue, row) for row in await taking]
+            await self.release(queue, [(delivery.receipt, 0.0) for delivery in taken])
+            raise
+        return [_delivery(queue, row) for row in rows]
 
     async def _wait(
         self, queue: QueueName, number: int, max_count: int, *, wait_s: float, lease_s: float

@@ -173,6 +173,8 @@ def _tell_refused(sender: Sender) -> None:
         return
     for text in sender.refused:
         say(f"error: {text}")
+    if not sender.sent:
+        raise UsageError("nothing was sent: every message was refused.")
     raise PartialError(f"{sender.refused_count} of {sender.sent + sender.refused_count} messages were refused.")
 
 

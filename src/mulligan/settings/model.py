@@ -105,7 +105,7 @@ class Settings(BaseModel):
         0.1,
         ge=0,
         le=60,
-        description="How long a message may wait for others to share a request with. Less is quicker, more is cheaper.",
+        description="Where requests cost money: how long free slots wait, so that a receive is full. Less is quicker.",
     )
     shutdown_s: Seconds = Field(
         25.0,
@@ -151,7 +151,7 @@ class Settings(BaseModel):
         "mulligan", min_length=1, max_length=100, description="Name of the program in JSON log lines."
     )
     log_file: Annotated[PathText | None, BeforeValidator(_none_if_empty)] = Field(
-        None, description="File for the log. None: stderr only."
+        None, description="File for the log, besides stderr. None: stderr only."
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)] = Field(
         "INFO", description="Least level that is logged."

@@ -1,0 +1,69 @@
+"""Writes the pages that are generated from the code: docs/settings.md. With --check it only says what is stale.
+
+.venv/bin/python tools/docs.py            write
+.venv/bin/python tools/docs.py --check    exit 1 when a page is stale
+"""
+
+import sys
+from pathlib import Path
+
+from mulligan.settings.describe import NAMES, default_of, expected, help_of, shown, unit_of, variable
+from mulligan.settings.model import CONFIGURATION_FILE, ENVIRONMENT_PREFIX, OTHER_VARIABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    parts = [
+        "# Settings",
+        "<!-- Written by tools/docs.py from src/mulligan/settings/model.py: change it there. -->",
+        f"Each setting is a name in `{CONFIGURATION_FILE}`, and `{ENVIRONMENT_PREFIX}<NAME>` in the environment, which "
+        "wins. `mulligan settings` shows every value and where it came from, `mulligan check` looks at all of them, and "
+        "a mistake is told before anything starts, all at once, with exit code 2. Relative paths are relative to the "
+        "application's folder, which is the current one.",
+        "| name | default | unit | expected | meaning |\n|---|---|---|---|---|\n" + "\n".join(map(_row, NAMES)),
+        f"Other variables of the environment that begin with `{ENVIRONMENT_PREFIX}`; any further one is an error:",
+        "\n".join(f"- `{name}` {_cell(text)}" for name, text in OTHER_VARIABLES.items()),
+        f"An example: `{variable('POOL_SIZE')}=2 python main.py` runs the application with two worker processes. "
+        "An empty value means None where None is allowed. `True` and `False` may be written `true`, `yes`, `1` and "
+        "`false`, `no`, `0` in the environment.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str) -> str:
+    cells = [f"`{name}`", f"`{shown(default_of(name))}`", unit_of(name), expected(name), help_of(name)]
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+PAGES = {"docs/settings.md": settings_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or check them. The exit code."""
+    stale = [name for name, page in PAGES.items() if _current(name) != page()]
+    if "--check" in arguments:
+        for name in stale:
+            print(f"{name} is stale. Write it again: .venv/bin/python tools/docs.py", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / name).write_text(PAGES[name](), encoding="utf-8")
+        print(f"wrote {name}")
+    return 0
+
+
+def _current(name: str) -> str | None:
+    try:
+        return (ROOT / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

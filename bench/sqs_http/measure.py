@@ -6,7 +6,6 @@ Prints microseconds of the client's CPU a cycle; the server (stub.py) is another
 are left out. aiohttp and pyreqwest get the signer and the codec of this project, so the difference is the transport.
 """
 
-import asyncio
 import hashlib
 import importlib.util
 import subprocess
@@ -78,9 +77,12 @@ def headers(signer: Signer, action: str, body: bytes) -> dict[str, str]:
 
 
 async def with_broker(port: int, cycles: int) -> None:
-    from mulligan.brokers.sqs.probe import broker_for_stub
+    from mulligan.brokers.sqs.broker import SqsBroker
+    from mulligan.core.message import QueueName
+    from mulligan.worker.clock import SystemClock
 
-    broker, queue = broker_for_stub(f"http://127.0.0.1:{port}", QUEUE)
+    queue = QueueName("q")
+    broker = SqsBroker(f"sqs://eu-west-1?endpoint=http://127.0.0.1:{port}", clock=SystemClock(), emit=print)
     for _ in range(cycles):
         deliveries = await broker.receive(queue, 10, wait_s=20.0, lease_s=60.0)
         assert await broker.ack(queue, [item.receipt for item in deliveries]) == [None] * 10

@@ -1,6 +1,6 @@
 """A stand-in for SQS that answers from memory, for measuring clients: no queue, no checks, counts nothing.
 
-    python bench/sqs_http/stub.py          prints its port, then serves until it is ended
+python bench/sqs_http/stub.py          prints its port, then serves until it is ended
 """
 
 import asyncio
@@ -15,18 +15,20 @@ BODY = "x" * 300
 def receive_answer() -> bytes:
     md5 = hashlib.md5(BODY.encode()).hexdigest()
     system = {"SentTimestamp": "1700000000000", "ApproximateReceiveCount": "1"}
-    return json.dumps({
-        "Messages": [
-            {
-                "MessageId": f"0e9c2f0a-7f2e-4c8e-9f44-2f9a7d3c{at:04d}",
-                "ReceiptHandle": f"AQEB{at:04d}" + "k" * 340,
-                "Body": BODY,
-                "MD5OfBody": md5,
-                "Attributes": system,
-            }
-            for at in range(10)
-        ]
-    }).encode()
+    return json.dumps(
+        {
+            "Messages": [
+                {
+                    "MessageId": f"0e9c2f0a-7f2e-4c8e-9f44-2f9a7d3c{at:04d}",
+                    "ReceiptHandle": f"AQEB{at:04d}" + "k" * 340,
+                    "Body": BODY,
+                    "MD5OfBody": md5,
+                    "Attributes": system,
+                }
+                for at in range(10)
+            ]
+        }
+    ).encode()
 
 
 def framed(body: bytes) -> bytes:
@@ -37,8 +39,13 @@ def framed(body: bytes) -> bytes:
     ) + body
 
 
-RECEIVED = framed(receive_answer())
-DELETED = framed(json.dumps({"Successful": [{"Id": str(at)} for at in range(10)], "Failed": []}).encode())
+ANSWERS = {
+    b"getqueueurl": framed(json.dumps({"QueueUrl": "http://127.0.0.1/000000000000/q"}).encode()),
+    b"receivemessage": framed(receive_answer()),
+    b"deletemessagebatch": framed(
+        json.dumps({"Successful": [{"Id": str(at)} for at in range(10)], "Failed": []}).encode()
+    ),
+}
 
 
 class Stub(asyncio.Protocol):
@@ -54,7 +61,8 @@ class Stub(asyncio.Protocol):
             if len(self.data) < end + 4 + size:
                 return
             self.data = self.data[end + 4 + size :]
-            self.transport.write(RECEIVED if b"receivemessage" in head else DELETED)
+            action = head.partition(b"amazonsqs.")[2].partition(b"\r\n")[0]
+            self.transport.write(ANSWERS[action])
 
 
 async def main() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "ServiceError",
     "attributes_md5",
     "delete_request",
+    "encode",
     "read_attributes",
     "read_batch",
     "read_error",
@@ -30,12 +31,13 @@ __all__ = [
     "read_receive",
     "receive_request",
     "send_request",
+    "sent_problem",
     "visibility_request",
     "wire_attributes",
 ]
 
 
-class Garbled(Exception):  # noqa: N818  a state of the answer, told as such
+class Garbled(Exception):
     """The answer is not one of the service's."""
 
 
@@ -131,7 +133,8 @@ class ServiceError:
     message: str
 
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
+"""Any request as bytes."""
 _receive_answer = msgspec.json.Decoder(_ReceiveAnswer)
 _raw_receive_answer = msgspec.json.Decoder(_RawReceiveAnswer)
 _received = msgspec.json.Decoder(Received)
@@ -155,22 +158,22 @@ def receive_request(url: str, max_count: int, wait_s: int, lease_s: int, attempt
     }
     if attempt_id is not None:
         data["ReceiveRequestAttemptId"] = attempt_id
-    return _encode(data)
+    return encode(data)
 
 
 def delete_request(url: str, handles: Sequence[str]) -> bytes:
     """Body of a DeleteMessageBatch; ids are the places in `handles`."""
-    return _encode(_Batch(url, [_Receipt(str(at), handle) for at, handle in enumerate(handles)]))
+    return encode(_Batch(url, [_Receipt(str(at), handle) for at, handle in enumerate(handles)]))
 
 
 def visibility_request(url: str, entries: Sequence[tuple[str, int]]) -> bytes:
     """Body of a ChangeMessageVisibilityBatch of (receipt handle, seconds)."""
-    return _encode(_Batch(url, [_Visibility(str(at), handle, rest_s) for at, (handle, rest_s) in enumerate(entries)]))
+    return encode(_Batch(url, [_Visibility(str(at), handle, rest_s) for at, (handle, rest_s) in enumerate(entries)]))
 
 
 def send_request(url: str, entries: Sequence[SendEntry]) -> bytes:
     """Body of a SendMessageBatch."""
-    return _encode(_Batch(url, list(entries)))
+    return encode(_Batch(url, list(entries)))
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -194,9 +197,7 @@ def read_receive(body: bytes) -> tuple[list[Received], list[str]]:
     if len(good) == len(messages):
         return good, []
     kept = {id(item) for item in good}
-    return good, [
-        f"message {item.message_id} doesn't match its checksum" for item in messages if id(item) not in kept
-    ]
+    return good, [f"message {item.message_id} doesn't match its checksum" for item in messages if id(item) not in kept]
 
 
 def read_batch(body: bytes, count: int) -> tuple[list[Answered | Failure | None], int]:
@@ -314,7 +315,7 @@ def read_attributes(attributes: Mapping[str, WireAttribute]) -> dict[str, Attrib
 
 
 def attributes_md5(attributes: Mapping[str, WireAttribute]) -> str:
-    """The checksum that SQS gives of attributes: names sorted; name, type, kind of value and value with their lengths."""
+    """The checksum that SQS gives of attributes: sorted by name, each part with its length."""
     parts: list[bytes] = []
     for name in sorted(attributes):
         item = attributes[name]
@@ -353,3 +354,13 @@ def _has_its_attributes(item: Received) -> bool:
 
 def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def sent_problem(entry: SendEntry, answer: Answered) -> str | None:
+    """What is wrong with the checksums that a send was answered with. Those that are absent are not missed."""
+    if answer.body_md5 is not None and answer.body_md5 != _md5(entry.message_body.encode()):
+        return "the queue got another body than was sent (its checksum differs)"
+    attributes = entry.message_attributes
+    if attributes and answer.attributes_md5 is not None and answer.attributes_md5 != attributes_md5(attributes):
+        return "the queue got other attributes than were sent (their checksum differs)"
+    return None

@@ -31,8 +31,8 @@ STALL_MAX_S = 60.0
 """An answer that keeps trickling in may take this much longer than its read timeout."""
 
 
-class Unreachable(Exception):  # noqa: N818  a state of the other side, told as such
-    """No answer: not connected, cut, timed out, or not HTTP. may_have_arrived: the request may have been carried out."""
+class Unreachable(Exception):
+    """No answer: not connected, cut, timed out, or not HTTP. may_have_arrived: it may have been carried out."""
 
     def __init__(self, reason: str, *, may_have_arrived: bool = True) -> None:
         self.may_have_arrived = may_have_arrived
@@ -274,11 +274,9 @@ async def _answer(connection: _Connection, request: bytes, timeout_s: float, kee
 
 
 class Pool:
-    """The connections to one endpoint. Belongs to the event loop that first uses it. The newest idle one is used first."""
+    """The connections to one endpoint. Belongs to one event loop. The newest idle one is used first."""
 
-    def __init__(
-        self, endpoint: Endpoint, *, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, *, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None) -> None:
         self.endpoint = endpoint
         self._tls = tls
         self._proxy = proxy

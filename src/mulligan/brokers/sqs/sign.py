@@ -96,9 +96,7 @@ class Signer:
         return self._stamp
 
     def _prepare(self, action: str) -> str:
-        after = (
-            f"\n{self._token_line}x-amz-target:{self._target}.{action}\nx-amzn-query-mode:true\n\n{self._signed}\n"
-        )
+        after = f"\n{self._token_line}x-amz-target:{self._target}.{action}\nx-amzn-query-mode:true\n\n{self._signed}\n"
         token = f"x-amz-security-token: {self.keys.token}\r\n" if self.keys.token else ""
         self._lines[action] = (
             f"POST / HTTP/1.1\r\nhost: {self._host}\r\ncontent-type: {_CONTENT_TYPE}\r\n{token}"

@@ -17,13 +17,13 @@ VECTORS = json.loads((Path(__file__).parent / "vectors/aws4_testsuite/cases.json
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 STAMP = "20150830T123600Z"
 
+
 def canonical_request(method: str, path: str, query: str, headers: Sequence[tuple[str, str]], body: bytes) -> str:
     """The canonical form of a request. query: as sent, without "?". headers: those to sign, doubles allowed."""
     merged = _merged(headers)
     lines = "".join(f"{name}:{text}\n" for name, text in merged.items())
-    return "\n".join([
-        method, _canonical_path(path), _canonical_query(query), lines, ";".join(merged), hashlib.sha256(body).hexdigest()
-    ])  # fmt: skip
+    digest = hashlib.sha256(body).hexdigest()
+    return f"{method}\n{_canonical_path(path)}\n{_canonical_query(query)}\n{lines}\n{';'.join(merged)}\n{digest}"
 
 
 def string_to_sign(canonical: str, stamp: str, region: str, service: str) -> str:

@@ -1,0 +1,376 @@
+"""`SqsBroker`: the seam `brokers.base` on Amazon SQS, or on a server that speaks like it.
+
+A receipt is `<second>:<handle>`: the monotonic second at which its receive set out, because SQS ends every lease 12
+hours after the receipt, and whoever extends (another process) must know how much is left.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from uuid import uuid4
+
+from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues
+from mulligan.brokers.sqs import batch, codec, setup
+from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
+from mulligan.brokers.sqs.client import Client, Counts
+from mulligan.brokers.sqs.codec import Received, SendEntry
+from mulligan.brokers.sqs.credentials import KeyRing, Source, find_keys
+from mulligan.brokers.sqs.entry import (
+    ATTRIBUTES_MAX,
+    DELAY_MAX_S,
+    Refused,
+    delivery,
+    send_entry,
+    whole,
+)
+from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
+from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
+from mulligan.brokers.sqs.event import BrokerNotice
+from mulligan.brokers.sqs.http import Response
+from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
+from mulligan.core.error import BrokerError, BrokerUnavailable, ConfigurationError
+from mulligan.core.message import QueueName
+
+__all__ = ["SqsBroker"]
+
+LEASE_MAX_S = 43_200
+LEASE_MARGIN_S = 5
+"""Kept back of the 12 hours: a change that goes beyond them is refused, not cut, by the service."""
+LONG_POLL_S = 20
+NEW_QUEUE_TRIES = 20
+"""A queue that was just made can be unknown for a second; asked every 0.5 s."""
+
+FEATURES = Features(
+    max_batch=BATCH_MAX,
+    max_pollers=40,
+    max_delay_s=DELAY_MAX_S,
+    max_lease_s=LEASE_MAX_S,
+    time_unit_s=1.0,
+    max_message_bytes=setup.SIZE_DEFAULT_BYTES,
+    max_attributes=ATTRIBUTES_MAX,
+    long_poll_s=LONG_POLL_S,
+    linger_s=1.0,
+    has_price=True,
+)
+
+
+class SqsBroker:
+    """Queues on SQS. Nothing is looked up or connected before the first call.
+
+    find: gives site and keys for the address; botocore by default.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        emit: Emit,
+        rand: Callable[[], float] = random.random,
+        find: Callable[[Address], tuple[Site, Source]] | None = None,
+    ) -> None:
+        self._address = parse_url(url)
+        self._clock = clock
+        self._emit = emit
+        self._rand = rand
+        self._find = find or _found
+        self._features = FEATURES
+        self._client: Client | None = None
+        self._opening = asyncio.Lock()
+        self._queues: dict[QueueName, Queue] = {}
+        self._copies: frozenset[QueueName] = frozenset()
+        self._receiving: set[asyncio.Future[None]] = set()
+        self._orphans: set[asyncio.Task[None]] = set()
+        self._receive_bodies: dict[tuple[QueueName, int, float, float], bytes] = {}
+        self._closing = asyncio.Event()
+
+    @property
+    def features(self) -> Features:
+        """The size limit and the delay of sends are exact after `declare`."""
+        return self._features
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests sent so far by action, repeats included."""
+        return self.counts.requests
+
+    @property
+    def counts(self) -> Counts:
+        """All counters by action."""
+        return Counts() if self._client is None else self._client.counts
+
+    # -- queues
+
+    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+        """Find the queues, make those that are missing if `create`, and say what differs from what is needed."""
+        if told := setup.name_problems(queues):
+            raise ConfigurationError(told)
+        self._copies = frozenset((queues.rejects, queues.dead))
+        created: list[QueueName] = []
+        problems: list[str] = []
+        found: dict[QueueName, Mapping[str, str]] = {}
+        for name in setup.order(queues):
+            try:
+                url = await self._url_of(name)
+                if url is None and create:
+                    url = await self._create(queues, name, found.get(queues.dead, {}).get("QueueArn"))
+                    created.append(name)
+                if url is None:
+                    problems.append(f"Queue {name}: it isn't there. Create it, or set CREATE_QUEUES=true.")
+                    continue
+                self._remember(name, url)
+                found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
+            except ServiceRefused as exc:
+                if create:
+                    raise
+                problems.append(str(exc))  # a producer may see no more than the queue that it sends to
+        problems += setup.problems(queues, found)
+        if found:
+            self._fit_features(found)
+        return Declared(tuple(reversed(created)), tuple(problems))
+
+    async def depth(self, queue: QueueName) -> Depth:
+        """An estimate. The age of the oldest message is known to CloudWatch only."""
+        names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "Delayed", "NotVisible")]
+        given = await self._attributes(queue, (await self._queue(queue)).url, names)
+        ready, delayed, in_flight = (int(given.get(name, 0)) for name in names)
+        return Depth(ready, delayed, in_flight, is_exact=False)
+
+    async def purge(self, queue: QueueName) -> None:
+        """Takes up to 60 s to happen; once a minute, else BrokerUnavailable."""
+        url = (await self._queue(queue)).url
+        await (await self._open()).call_object("PurgeQueue", {"QueueUrl": url}, where=queue)
+
+    # -- messages
+
+    async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
+        """A cancelled receive goes on without its caller, and what it brings is released."""
+        if self._closing.is_set():
+            return []
+        client = self._client or await self._open()
+        at = self._queues.get(queue) or await self._queue(queue)
+        received_at = int(self._clock.monotonic())
+        ended = asyncio.get_running_loop().create_future()
+        self._receiving.add(ended)
+        try:
+            messages, problems = await client.call(
+                "ReceiveMessage",
+                self._receive_body(at, max_count, wait_s, lease_s),
+                codec.read_receive,
+                where=queue,
+                wait_s=wait_s,
+                keep=partial(self._keep, at),
+            )
+            if problems:
+                self._tell_damage(at, problems, is_all=not messages)
+            if self._closing.is_set():
+                await self._give_back(at, messages)
+                return []
+        finally:
+            self._receiving.discard(ended)
+            ended.set_result(None)
+        return [delivery(item, queue, received_at, may_unwrap=at.is_copy) for item in messages]
+
+    async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
+        """In batches of at most 10 and 1 MiB. What SQS would refuse is refused here, with what to do about it."""
+        client = self._client or await self._open()
+        at = await self._queue(queue)
+        limit = self._features.max_message_bytes
+        results: list[EntryFault | None] = [None] * len(entries)
+        sendable: list[SendEntry] = []
+        places: list[int] = []
+        for index, outgoing in enumerate(entries):
+            try:
+                sendable.append(send_entry(outgoing, is_fifo=at.is_fifo, may_wrap=at.is_copy, max_bytes=limit))
+                places.append(index)
+            except Refused as exc:
+                results[index] = EntryFault(Fault.REFUSED, f"{queue}: the message can't be sent: {exc}")
+        for index, fault in zip(places, await batch.send(client, at, sendable), strict=True):
+            results[index] = fault
+        return results
+
+    async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
+        """On a standard queue a late ack succeeds unless somebody else received the message since; FIFO tells."""
+        client = self._client or await self._open()
+        at = self._queues.get(queue) or await self._queue(queue)
+        return await batch.delete(client, at, [receipt.partition(":")[2] for receipt in receipts])
+
+    async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """A delay beyond what is left of the receipt's 12 hours is cut to that: the message wakes early."""
+        return await self._change(queue, entries, is_release=True)
+
+    async def extend(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """An extension beyond what is left of the receipt's 12 hours is cut to that, and an event says so."""
+        return await self._change(queue, entries, is_release=False)
+
+    async def close(self) -> None:
+        """Receives under way end by themselves (up to their wait), and what they bring is released."""
+        self._closing.set()
+        client = self._client
+        if client is None:
+            return
+        client.stop_retries()
+        while waiting := [*self._receiving, *self._orphans]:
+            await asyncio.wait(waiting)
+        await client.close()
+
+    # -- leases
+
+    async def _change(
+        self, queue: QueueName, entries: Sequence[tuple[str, float]], *, is_release: bool
+    ) -> list[EntryFault | None]:
+        client = self._client or await self._open()
+        at = self._queues.get(queue) or await self._queue(queue)
+        results: list[EntryFault | None] = [None] * len(entries)
+        changes: list[tuple[str, int]] = []
+        places: list[int] = []
+        for index, (receipt, asked_s) in enumerate(entries):
+            handle, rest_s = self._rest(receipt)
+            seconds = whole(asked_s)
+            if seconds is None:
+                results[index] = EntryFault(Fault.REFUSED, f"{queue}: {asked_s!r} is no time in seconds")
+                continue
+            if rest_s <= 0 and not is_release:
+                text = f"{queue}: the 12 hours for which SQS leases a message are over"
+                results[index] = EntryFault(Fault.LEASE_LOST, text)
+                continue
+            if seconds > rest_s:
+                if not is_release:
+                    self._tell_cut(queue, asked_s, rest_s)
+                seconds = max(rest_s, 0)
+            places.append(index)
+            changes.append((handle, seconds))
+        faults = await batch.change(client, at, changes)
+        for index, fault in zip(places, faults, strict=True):
+            results[index] = fault
+        return results
+
+    def _rest(self, receipt: str) -> tuple[str, int]:
+        """Handle, and seconds for which a lease may still be set."""
+        received_at, _, handle = receipt.partition(":")
+        since_s = self._clock.monotonic() - int(received_at) if received_at.isdecimal() else 0.0
+        return handle, LEASE_MAX_S if since_s < 1 else math.floor(LEASE_MAX_S - LEASE_MARGIN_S - since_s)
+
+    def _tell_cut(self, queue: QueueName, asked_s: float, rest_s: int) -> None:
+        text = (
+            f"a lease was to be extended by {asked_s:g} s and got {rest_s} s: SQS leases a message for 12 hours in "
+            f"all, and a task that takes longer is started again elsewhere. Split it."
+        )
+        self._emit(BrokerNotice(queue, text))
+
+    # -- receives that nobody waits for any more
+
+    def _keep(self, at: Queue, answer: "asyncio.Future[Response]") -> None:
+        task = asyncio.get_running_loop().create_task(self._release_orphan(at, answer))
+        self._orphans.add(task)
+        task.add_done_callback(self._orphans.discard)
+
+    async def _release_orphan(self, at: Queue, answer: "asyncio.Future[Response]") -> None:
+        try:
+            response = await answer
+            messages, _ = codec.read_receive(response.body) if response.status == 200 else ([], [])
+        except Exception:  # noqa: BLE001  an answer that failed brought nothing, and nobody is left to be told
+            return
+        await self._give_back(at, messages)
+
+    async def _give_back(self, at: Queue, messages: Sequence[Received]) -> None:
+        try:
+            faults = await batch.change(await self._open(), at, [(item.receipt_handle, 0) for item in messages])
+            told = [fault.reason for fault in faults if fault is not None and fault.fault is not Fault.LEASE_LOST]
+        except BrokerError as exc:
+            told = [str(exc)]
+        if told:
+            text = f"messages of a receive that nobody waits for any more come back when their lease ends: {told[0]}"
+            self._emit(BrokerNotice(at.name, text))
+
+    # -- inside
+
+    def _receive_body(self, at: Queue, max_count: int, wait_s: float, lease_s: float) -> bytes:
+        """The same bytes for the same question, but on FIFO, where each receive has an id of its own."""
+        key = (at.name, max_count, wait_s, lease_s)
+        body = self._receive_bodies.get(key)
+        if body is None or at.is_fifo:
+            attempt_id = str(uuid4()) if at.is_fifo else None
+            wait, lease = min(int(wait_s), LONG_POLL_S), min(whole(lease_s) or 0, LEASE_MAX_S)
+            body = codec.receive_request(at.url, min(max_count, BATCH_MAX), wait, lease, attempt_id)
+            if len(self._receive_bodies) < 100:
+                self._receive_bodies[key] = body
+        return body
+
+    def _tell_damage(self, at: Queue, problems: Sequence[str], *, is_all: bool) -> None:
+        text = f"{'; '.join(problems)}: left alone, to come back when the lease ends"
+        self._emit(BrokerNotice(at.name, text))
+        if is_all:
+            raise BrokerUnavailable(f"{at.name}: {text}")
+
+    async def _open(self) -> Client:
+        async with self._opening:
+            if self._client is None:
+                site, source = await asyncio.to_thread(self._find, self._address)
+                where = site.endpoint.authority
+                ring = KeyRing(source, lambda text: self._emit(BrokerNotice(where, text)))
+                await ring.ready()
+                self._client = Client(site, ring, self._clock, self._emit, rand=self._rand)
+            return self._client
+
+    async def _queue(self, name: QueueName) -> Queue:
+        known = self._queues.get(name)
+        if known is not None:
+            return known
+        client = await self._open()
+        found = await client.call_object("GetQueueUrl", {"QueueName": name}, where=name)
+        return self._remember(name, found["QueueUrl"])
+
+    def _remember(self, name: QueueName, url: str) -> Queue:
+        queue = self._queues[name] = Queue(name, url, name in self._copies, setup.is_fifo(name))
+        return queue
+
+    async def _url_of(self, name: QueueName) -> str | None:
+        client = await self._open()
+        try:
+            return str((await client.call_object("GetQueueUrl", {"QueueName": name}, where=name))["QueueUrl"])
+        except ServiceRefused as exc:
+            if exc.code in MISSING_QUEUE:
+                return None
+            raise
+
+    async def _create(self, queues: Queues, name: QueueName, dead_arn: str | None) -> str:
+        client = await self._open()
+        made = await client.call_object("CreateQueue", setup.creation(queues, name, dead_arn), where=name)
+        return str(made["QueueUrl"])
+
+    async def _attributes(
+        self, name: QueueName, url: str, names: Sequence[str], *, is_new: bool = False
+    ) -> Mapping[str, str]:
+        client = await self._open()
+        for left in reversed(range(NEW_QUEUE_TRIES if is_new else 1)):
+            try:
+                data = {"QueueUrl": url, "AttributeNames": names}
+                given = (await client.call_object("GetQueueAttributes", data, where=name)).get("Attributes") or {}
+                return {str(key): str(text) for key, text in given.items()}
+            except ServiceRefused as exc:
+                if left == 0 or exc.code not in MISSING_QUEUE:
+                    raise
+                await asyncio.sleep(0.5)
+        raise AssertionError("the last try returns or raises")
+
+    def _fit_features(self, found: Mapping[QueueName, Mapping[str, str]]) -> None:
+        self._features = Features(
+            max_batch=BATCH_MAX,
+            max_pollers=FEATURES.max_pollers,
+            max_delay_s=0.0 if any(map(setup.is_fifo, found)) else FEATURES.max_delay_s,
+            max_lease_s=FEATURES.max_lease_s,
+            time_unit_s=FEATURES.time_unit_s,
+            max_message_bytes=min(setup.size_limit(attributes) for attributes in found.values()),
+            max_attributes=FEATURES.max_attributes,
+            long_poll_s=FEATURES.long_poll_s,
+            linger_s=FEATURES.linger_s,
+            has_price=FEATURES.has_price,
+        )
+
+
+def _found(address: Address) -> tuple[Site, Source]:
+    site = find_site(address)
+    return site, find_keys(address, site)

@@ -1,0 +1,226 @@
+"""One call to SQS, until it has an answer or is over: signs, sends, repeats, repairs. Nothing else repeats.
+
+Ends as a value or as BrokerUnavailable (may be tried again later) or ServiceRefused (will not get better). What is
+repeated is bounded twice: by tries a call, and by a budget over all calls, so that an outage doesn't multiply requests.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from mulligan.brokers.base import Clock, Emit
+from mulligan.brokers.sqs import codec
+from mulligan.brokers.sqs.codec import Garbled, ServiceError
+from mulligan.brokers.sqs.credentials import KeyRing
+from mulligan.brokers.sqs.environment import Site
+from mulligan.brokers.sqs.error import Reaction, ServiceRefused, reaction_to, refusal_text
+from mulligan.brokers.sqs.event import BrokerNotice
+from mulligan.brokers.sqs.http import Keep, Pool, Unreachable
+from mulligan.brokers.sqs.sign import Keys, Signer
+from mulligan.core.error import BrokerUnavailable
+from mulligan.core.value import value
+
+__all__ = ["READ_S", "Client", "Counts"]
+
+T = TypeVar("T")
+
+READ_S = 5.0
+"""The longest silence of the service within an answer; a long poll's wait comes on top."""
+TRIES = 3
+RETRY_BASE_S, BACK_OFF_BASE_S, WAIT_MAX_S = 0.05, 0.5, 5.0
+BUDGET = 100.0
+RETRY_COST, SUCCESS_GAIN = 5.0, 1.0  # so at most one request in five is a repeat, once the budget is spent
+SKEW_MIN_S = 60.0
+"""AWS takes 5 minutes (15 for some calls); below this a refused signature has another reason."""
+BILLED_BYTES = 65536
+"""Every 64 KiB of a payload, begun, is one request on the bill."""
+
+
+class Counts:
+    """Plain counters by action, since the start. requests: sent, repeats included. billed: as AWS counts them."""
+
+    __slots__ = ("billed", "errors", "requests", "retries", "throttled")
+
+    def __init__(self) -> None:
+        self.requests: dict[str, int] = {}
+        self.billed: dict[str, int] = {}
+        self.retries: dict[str, int] = {}
+        self.throttled: dict[str, int] = {}
+        self.errors: dict[str, int] = {}
+
+    @staticmethod
+    def add(counter: dict[str, int], action: str, count: int = 1) -> None:
+        """One more (or `count`)."""
+        counter[action] = counter.get(action, 0) + count
+
+
+_PASSING = (Reaction.RETRY, Reaction.BACK_OFF, Reaction.SLOW_DOWN)
+
+
+@value
+class _Trouble:
+    """Why one try failed. keys: that signed it. error, date: what the service said, where it said something."""
+
+    reaction: Reaction
+    text: str
+    keys: Keys
+    error: ServiceError | None = None
+    date: bytes = b""
+
+
+class Client:
+    """Calls to one site with one key ring. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        site: Site,
+        ring: KeyRing,
+        clock: Clock,
+        emit: Emit,
+        *,
+        rand: Callable[[], float],
+        pool: Pool | None = None,
+    ) -> None:
+        self.site = site
+        self.counts = Counts()
+        self._ring = ring
+        self._clock = clock
+        self._emit = emit
+        self._rand = rand
+        self._pool = pool or Pool(site.endpoint, tls=site.tls, proxy=site.proxy)
+        self._signer: Signer | None = None
+        self._skew_s = 0.0
+        self._budget = BUDGET
+        self._closing = asyncio.Event()
+
+    async def call(
+        self,
+        action: str,
+        body: bytes,
+        read: Callable[[bytes], T],
+        *,
+        where: str,
+        wait_s: float = 0.0,
+        keep: Keep | None = None,
+    ) -> T:
+        """What `read` makes of the answer's body; `Garbled` from it is a passing fault.
+
+        where: the queue, for error texts. wait_s: how long the service may wait by itself. keep: as in `Pool.exchange`.
+        """
+        body_hash = hashlib.sha256(body).hexdigest()
+        tries = 0
+        repaired: set[Reaction] = set()
+        while True:
+            tries += 1
+            result = await self._try(action, body, body_hash, read, wait_s, keep)
+            if not isinstance(result, _Trouble):
+                return result
+            Counts.add(self.counts.errors, action)
+            reaction, error = result.reaction, result.error
+            if reaction not in repaired and await self._repair(result):
+                repaired.add(reaction)
+            elif error is not None and reaction not in _PASSING:
+                raise ServiceRefused(error.code, self._refusal(action, where, error))
+            else:
+                await self._before_retry(action, reaction, tries, f"{where}: {action} failed: {result.text}")
+
+    async def _try(
+        self, action: str, body: bytes, body_hash: str, read: Callable[[bytes], T], wait_s: float, keep: Keep | None
+    ) -> "T | _Trouble":
+        """One request, signed and sent."""
+        clock = self._clock
+        self._ring.look_after(clock.monotonic())
+        signer = self._signer
+        if signer is None or signer.keys is not self._ring.keys:
+            signer = await self._make_signer()
+        head = signer.head(action, body_hash, len(body), clock.now() + self._skew_s)
+        Counts.add(self.counts.requests, action)
+        try:
+            response = await self._pool.exchange(head + body, wait_s + READ_S, keep)
+            if response.status == 200:
+                result = read(response.body)
+                self._succeeded(action, len(body) + len(response.body))
+                return result
+        except (Unreachable, Garbled) as exc:
+            return _Trouble(Reaction.RETRY, str(exc), signer.keys)
+        error = codec.read_error(response.status, response.headers, response.body)
+        if error is None:
+            text = f"HTTP {response.status}, and {response.body[:200]!r} is no answer of SQS"
+            return _Trouble(Reaction.BACK_OFF if response.status == 429 else Reaction.RETRY, text, signer.keys)
+        text = f"{error.code} (HTTP {error.status}): {error.message or 'no reason given'}"
+        return _Trouble(reaction_to(error), text, signer.keys, error, response.headers.get(b"date", b""))
+
+    async def call_object(self, action: str, data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+        """A rare call: any request as a mapping, the answer as a dict."""
+        return await self.call(action, codec.encode(data), codec.read_object, where=where)
+
+    def stop_retries(self) -> None:
+        """From now on the first failure of a call is its last: we are closing."""
+        self._closing.set()
+
+    async def close(self) -> None:
+        """Close the connections. Twice is once."""
+        self.stop_retries()
+        await self._pool.close()
+        await self._ring.close()
+
+    # -- inside
+
+    async def _make_signer(self) -> Signer:
+        keys = await self._ring.ready()
+        if self._signer is None or self._signer.keys is not keys:
+            self._signer = Signer(keys, region=self.site.region, host=self.site.endpoint.authority)
+        return self._signer
+
+    async def _repair(self, trouble: "_Trouble") -> bool:
+        """Mend what made the service refuse the signature; True: sign again at once."""
+        if trouble.reaction is Reaction.RENEW_KEYS:
+            return await self._ring.renew(trouble.keys)
+        if trouble.reaction is Reaction.CHECK_CLOCK:
+            return self._correct_clock(trouble.date)
+        return False
+
+    def _correct_clock(self, date: bytes) -> bool:
+        try:
+            served_at = parsedate_to_datetime(date.decode("latin-1")).timestamp()
+        except ValueError:
+            return False
+        skew_s = served_at - self._clock.now()
+        if abs(skew_s - self._skew_s) < SKEW_MIN_S:
+            return False
+        self._skew_s = skew_s
+        text = (
+            f"this machine's clock is off by {-skew_s:+.0f} s; requests are signed with the service's time. "
+            f"Set the clock (NTP): delays and expiries here are off as well."
+        )
+        self._emit(BrokerNotice(self.site.endpoint.authority, text))
+        return True
+
+    async def _before_retry(self, action: str, reaction: Reaction, tries: int, text: str) -> None:
+        """Wait before the next try, or raise when there is none."""
+        is_throttle = reaction in (Reaction.BACK_OFF, Reaction.SLOW_DOWN)
+        if is_throttle:
+            Counts.add(self.counts.throttled, action)
+        may_retry = reaction is not Reaction.SLOW_DOWN and tries < TRIES and self._budget >= RETRY_COST
+        if not may_retry or self._closing.is_set():
+            raise BrokerUnavailable(f"{text} (tried {tries}x at {self.site.url})")
+        self._budget -= RETRY_COST
+        longest_s = min(WAIT_MAX_S, (BACK_OFF_BASE_S if is_throttle else RETRY_BASE_S) * 2**tries)
+        try:
+            async with asyncio.timeout(self._rand() * longest_s):
+                await self._closing.wait()
+        except TimeoutError:
+            Counts.add(self.counts.retries, action)
+            return
+        raise BrokerUnavailable(f"{text} (closing, so not tried again)")
+
+    def _refusal(self, action: str, where: str, error: ServiceError) -> str:
+        return refusal_text(action, f"{where} at {self.site.url} ({self.site.region})", error)
+
+    def _succeeded(self, action: str, payload_bytes: int) -> None:
+        self._budget = min(BUDGET, self._budget + SUCCESS_GAIN)
+        Counts.add(
+            self.counts.billed, action, 1 if payload_bytes <= BILLED_BYTES else -(-payload_bytes // BILLED_BYTES)
+        )

@@ -1,0 +1,198 @@
+"""One message between our form and that of SQS, within its limits. Pure.
+
+A message with more attributes than SQS takes travels to rejects and dead in an *envelope*: its attributes and its body
+together are the body, as JSON, and the attribute `mulligan-envelope` says so. Our own story stays outside, an attribute
+as always. Envelopes are opened on rejects and dead only: elsewhere a producer could have made one.
+"""
+
+import json
+import math
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+
+from mulligan.brokers.sqs.codec import Received, SendEntry, read_attributes, wire_attributes
+from mulligan.core.delivery import Delivery, Outgoing
+from mulligan.core.message import AttributeValue, QueueName, Typed
+from mulligan.core.story import ATTRIBUTE
+
+__all__ = ["ATTRIBUTES_MAX", "DELAY_MAX_S", "ENVELOPE", "Refused", "delivery", "entry_bytes", "send_entry", "whole"]
+
+ATTRIBUTES_MAX = 10
+DELAY_MAX_S = 900
+ENVELOPE = "mulligan-envelope"
+
+# SQS: #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
+_KIND = re.compile(r"(String|Number|Binary)(\.[A-Za-z0-9_.-]+)?")
+_FIFO_ID = re.compile(r"[!-~]{1,128}")
+
+NO_ATTRIBUTES: Mapping[str, AttributeValue] = {}
+
+
+class Refused(Exception):
+    """SQS would not take the message; the text says what to do."""
+
+
+def send_entry(outgoing: Outgoing, *, is_fifo: bool, may_wrap: bool, max_bytes: int) -> SendEntry:
+    """The message as an entry of a batch, still without an id. Raises Refused.
+
+    may_wrap: the queue is rejects or dead.
+    """
+    attributes = outgoing.attributes
+    text = _text(outgoing.body, "its body")
+    if len(attributes) > ATTRIBUTES_MAX or ENVELOPE in attributes:
+        if not may_wrap:
+            raise Refused(
+                f"it has {len(attributes)} attributes ({', '.join(sorted(attributes))[:200]}); SQS takes "
+                f"{ATTRIBUTES_MAX}, and {ENVELOPE!r} is mulligan's own. Send fewer, or put them into the body."
+            )
+        text, attributes = _wrapped(text, attributes)
+    for name, item in attributes.items():
+        _check_attribute(name, item)
+    entry = SendEntry("", text, _delay_s(outgoing.delay_s, is_fifo=is_fifo), wire_attributes(attributes))
+    if is_fifo:
+        entry.message_group_id = _fifo_id("a group", outgoing.group)
+        entry.message_deduplication_id = _fifo_id("a deduplication id", outgoing.dedup_id)
+    if (size := entry_bytes(entry)) > max_bytes:
+        raise Refused(
+            f"it has {size} bytes (body and attributes), the queue takes {max_bytes} (its MaximumMessageSize, up to "
+            f"1048576). Send less, or raise the queue's limit."
+        )
+    return entry
+
+
+def entry_bytes(entry: SendEntry) -> int:
+    """What SQS counts: the body, and names, types and values of the attributes."""
+    size = len(entry.message_body.encode())
+    for name, item in entry.message_attributes.items():
+        content = item.binary_value if item.binary_value is not None else (item.string_value or "").encode()
+        size += len(name.encode()) + len(item.data_type) + len(content)
+    return size
+
+
+def delivery(item: Received, queue: QueueName, received_at: int, *, may_unwrap: bool) -> Delivery:
+    """A received message in our form. received_at: monotonic seconds, kept in the receipt for the 12 hours."""
+    system = item.attributes
+    body = item.body.encode()
+    attributes = NO_ATTRIBUTES
+    if item.message_attributes:
+        attributes = read_attributes(item.message_attributes)
+        if may_unwrap and ENVELOPE in attributes:
+            body, attributes = _unwrapped(item.body, attributes)
+    return Delivery(
+        queue,
+        f"{received_at}:{item.receipt_handle}",
+        item.message_id,
+        body,
+        attributes,
+        int(system.sent_timestamp) / 1000,
+        int(system.approximate_receive_count),
+        system.message_group_id,
+    )
+
+
+def whole(seconds: float) -> int | None:
+    """Whole seconds, rounded up, or None for what is no time."""
+    return math.ceil(seconds) if 0 <= seconds < math.inf else None
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _text(body: bytes, what: str) -> str:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as exc:
+        raise Refused(
+            f"{what} is no UTF-8 text (byte {exc.start} is {body[exc.start : exc.start + 1]!r}), and SQS carries text "
+            f"only. Send it as base64."
+        ) from None
+    _check_text(text, what)
+    return text
+
+
+def _check_text(text: str, what: str) -> None:
+    if not text:
+        raise Refused(f"{what} is empty, and SQS takes nothing empty. Send at least one character.")
+    if found := _FORBIDDEN.search(text):
+        raise Refused(
+            f"{what} has the character U+{ord(found[0]):04X} at {found.start()}, which SQS refuses (control "
+            f"characters, lone surrogates, U+FFFE and U+FFFF). Escape it, or send base64."
+        )
+
+
+def _check_attribute(name: str, item: AttributeValue) -> None:
+    what = f"its attribute {name!r}"
+    if not _NAME.fullmatch(name):
+        raise Refused(
+            f"{what} has a name that SQS refuses; expected 1 to 256 of A-Z a-z 0-9 _ - . (no dot at an end or twice), "
+            f"not beginning with AWS. or Amazon. Rename it."
+        )
+    content = item
+    if isinstance(item, Typed):
+        content = item.value
+        kind = _KIND.fullmatch(item.kind)
+        if kind is None or len(item.kind) > 256 or (kind[1] == "Binary") is not isinstance(content, bytes):
+            raise Refused(
+                f"{what} has the type {item.kind!r} with a value of {type(content).__name__}; expected String or "
+                f"Number (text) or Binary (bytes), each with an ending like .json. Correct it."
+            )
+    if isinstance(content, str):
+        _check_text(content, what)
+    elif not content:
+        raise Refused(f"{what} is empty, and SQS takes nothing empty. Leave it out.")
+
+
+def _delay_s(asked_s: float, *, is_fifo: bool) -> int:
+    delay_s = whole(asked_s)
+    if delay_s is None or delay_s > DELAY_MAX_S:
+        raise Refused(
+            f"its delay is {asked_s!r} s, expected 0 to {DELAY_MAX_S}. Send it with less, and release the rest."
+        )
+    if delay_s and is_fifo:
+        raise Refused(
+            f"its delay is {asked_s!r} s, and a FIFO queue takes none for a single message. Send it at once, and "
+            f"release it on receipt."
+        )
+    return delay_s
+
+
+def _fifo_id(what: str, given: str | None) -> str:
+    if given is None or not _FIFO_ID.fullmatch(given):
+        raise Refused(f"a FIFO queue needs {what} of 1 to 128 printable ASCII characters, seen {given!r}. Give one.")
+    return given
+
+
+def _wrapped(text: str, attributes: Mapping[str, AttributeValue]) -> tuple[str, dict[str, AttributeValue]]:
+    inside = {name: _packed(item) for name, item in attributes.items() if name != ATTRIBUTE}
+    outside: dict[str, AttributeValue] = {ENVELOPE: "1"}
+    if ATTRIBUTE in attributes:
+        outside[ATTRIBUTE] = attributes[ATTRIBUTE]
+    return json.dumps({"attributes": inside, "body": text}, ensure_ascii=False, separators=(",", ":")), outside
+
+
+def _packed(item: AttributeValue) -> list[str]:
+    """[kind, text], or [kind, base64, "b"]."""
+    kind, content = (item.kind, item.value) if isinstance(item, Typed) else ("", item)
+    return [kind, content] if isinstance(content, str) else [kind, b64encode(content).decode(), "b"]
+
+
+def _unwrapped(text: str, attributes: Mapping[str, AttributeValue]) -> tuple[bytes, Mapping[str, AttributeValue]]:
+    """The message in an envelope. One that is none of ours is left as it is: a task will tell what it makes of it."""
+    try:
+        data = json.loads(text)
+        body = data["body"].encode()
+        inside = {str(name): _unpacked(*packed) for name, packed in data["attributes"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return text.encode("utf-8", "surrogatepass"), attributes
+    inside.pop(ATTRIBUTE, None)
+    if ATTRIBUTE in attributes:
+        inside[ATTRIBUTE] = attributes[ATTRIBUTE]
+    return body, inside
+
+
+def _unpacked(kind: str, text: str, how: str = "") -> AttributeValue:
+    content: str | bytes = b64decode(text, validate=True) if how == "b" else str(text)
+    return Typed(kind, content) if kind else content

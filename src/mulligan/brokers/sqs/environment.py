@@ -1,0 +1,179 @@
+"""Where the service is: region, endpoint, TLS and proxy, found as every AWS tool finds them.
+
+Asks botocore, and by way of it the environment and the profiles. Everything here blocks: run it in a thread. Who we
+are there is found in `credentials`.
+"""
+
+import ssl
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+from mulligan.brokers.sqs.http import Endpoint, Proxy
+from mulligan.core.error import ConfigurationError
+from mulligan.core.secret import redacted
+from mulligan.core.value import value
+
+__all__ = ["Address", "Site", "find_site", "is_loopback", "new_session", "parse_url"]
+
+EXTRA = "BROKER_URL asks for SQS, and {name} is not installed. Install it: pip install 'mulligan[sqs]'"
+
+
+@value
+class Address:
+    """What a BROKER_URL says. region, endpoint, profile: None where it leaves that to the environment."""
+
+    region: str | None
+    endpoint: str | None = None
+    profile: str | None = None
+
+
+@value
+class Site:
+    """Where requests go. url: of the endpoint. partition: "aws", or that of China, GovCloud..."""
+
+    region: str
+    url: str
+    endpoint: Endpoint
+    tls: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+    partition: str = "aws"
+
+
+def parse_url(url: str) -> Address:
+    """`sqs://REGION`, `sqs://REGION?endpoint=http://127.0.0.1:9324&profile=NAME`, `sqs://` for the region that is set.
+
+    Raises ConfigurationError with every mistake.
+    """
+    parts = urlsplit(url.strip())
+    known = ("endpoint", "profile")
+    problems: list[str] = []
+    given: dict[str, str] = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            problems.append(
+                f"BROKER_URL: {redacted(url)!r} has a parameter {name!r}; known are {', '.join(known)}.{hint}"
+            )
+        given[name] = text
+    if parts.scheme.lower() != "sqs" or parts.path.strip("/") or "@" in parts.netloc or ":" in parts.netloc:
+        problems.append(
+            f"BROKER_URL: {redacted(url)!r} is not sqs://REGION or sqs://REGION?endpoint=URL. Queue names come from "
+            f"COMMON_PREFIX, credentials from the environment or a profile: leave both out."
+        )
+    if "endpoint" in given:
+        problems += _endpoint_problems(given["endpoint"])
+    if problems:
+        raise ConfigurationError(problems)
+    return Address(parts.netloc or None, given.get("endpoint"), given.get("profile") or None)
+
+
+def find_site(address: Address) -> Site:
+    """Ask botocore for what the URL leaves open. Blocks for some 0.3 s. Raises ConfigurationError."""
+    session = new_session(address)
+    try:
+        region = address.region or session.get_config_variable("region")
+        if not region:
+            raise ConfigurationError(
+                [
+                    "BROKER_URL is 'sqs://' and no region is set. Write sqs://REGION, or set AWS_REGION, or a "
+                    "profile's region."
+                ]
+            )
+        # the keys are not used: without any, botocore would look for some now, and may wait for a metadata service
+        keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
+        client = session.create_client("sqs", region_name=region, endpoint_url=address.endpoint, **keys)
+        url, partition = client.meta.endpoint_url, client.meta.partition
+        bundle = session.get_config_variable("ca_bundle")
+        client.close()
+    except ConfigurationError:
+        raise
+    except Exception as exc:  # noqa: BLE001  botocore raises its own, OSError and ValueError for what the user wrote
+        raise ConfigurationError([f"The AWS configuration can't be used: {exc}"]) from None
+    if problems := _endpoint_problems(url):
+        raise ConfigurationError(problems)
+    parts = urlsplit(url)
+    is_tls = parts.scheme == "https"
+    endpoint = Endpoint(parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls)
+    return Site(region, url, endpoint, _tls(bundle) if is_tls else None, _proxy(endpoint), partition)
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+def new_session(address: Address) -> Any:
+    """A session of botocore. Raises ConfigurationError when it is not installed."""
+    try:
+        from botocore.session import Session
+    except ImportError:
+        raise ConfigurationError([EXTRA.format(name="botocore")]) from None
+    return Session(profile=address.profile)
+
+
+def _endpoint_problems(url: str) -> list[str]:
+    parts = urlsplit(url)
+    try:
+        parts.port  # noqa: B018  raises for what is no port
+    except ValueError:
+        return [f"The SQS endpoint {redacted(url)!r} has a port that is no number from 1 to 65535. Correct it."]
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.username:
+        return [f"The SQS endpoint {redacted(url)!r} is not http(s)://HOST:PORT. Correct it."]
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        return [
+            f"The SQS endpoint {redacted(url)!r} is plain http and not on this machine: messages could be read "
+            f"on the way. Use https, or a tunnel to 127.0.0.1."
+        ]
+    return []
+
+
+def is_loopback(host: str) -> bool:
+    """The host is this machine, as far as its name says."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(bundle: str | None) -> ssl.SSLContext:
+    """The system's authorities, or those of AWS_CA_BUNDLE alone. A machine without any gets botocore's."""
+    if bundle:
+        try:
+            path = Path(bundle).expanduser()
+            return ssl.create_default_context(capath=str(path)) if path.is_dir() else _trusting(path)
+        except OSError as exc:
+            raise ConfigurationError(
+                [f"AWS_CA_BUNDLE is {bundle!r}, which can't be read as certificates ({exc}). Name a file in PEM form."]
+            ) from None
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not context.get_ca_certs() and not (paths.capath and any(Path(paths.capath).iterdir())):
+        import botocore
+
+        return _trusting(Path(botocore.__file__).with_name("cacert.pem"))
+    return context
+
+
+def _trusting(path: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(path))
+
+
+def _proxy(endpoint: Endpoint) -> Proxy | None:
+    """As HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. Never for this machine: a proxy would find another one there."""
+    if is_loopback(endpoint.host):
+        return None
+    proxies = getproxies_environment()
+    url = proxies.get("https" if endpoint.is_tls else "http") or proxies.get("all")
+    if not url or proxy_bypass(f"{endpoint.host}:{endpoint.port}"):
+        return None
+    try:
+        return Proxy.parse(url)
+    except ValueError as exc:
+        raise ConfigurationError(
+            [f"HTTPS_PROXY names {exc}. Correct it, or add {endpoint.host} to NO_PROXY."]
+        ) from None

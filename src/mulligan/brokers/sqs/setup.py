@@ -1,0 +1,146 @@
+"""The three queues as they should be: what is created, and what is said about those that differ. Makes no call.
+
+`broker.declare` makes the calls and asks here.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+
+__all__ = ["MAX_RECEIVES", "RETENTION_S", "creation", "is_fifo", "name_problems", "order", "problems", "size_limit"]
+
+RETENTION_S = 1_209_600
+"""14 days, the longest that SQS keeps a message; on rejects and dead it counts from the first enqueue."""
+MAX_RECEIVES = 1000
+"""For the broker's own redrive, a last net: releases and early wake-ups count too, and it carries no story along."""
+MAX_RECEIVES_LOW = 50
+LONG_POLL_S = 20
+SIZE_DEFAULT_BYTES = 262_144
+SIZE_MAX_BYTES = 1_048_576
+
+
+def is_fifo(name: QueueName) -> bool:
+    """Of the names of SQS, those of FIFO queues end so, and only those."""
+    return name.endswith(".fifo")
+
+
+def order(queues: Queues) -> tuple[QueueName, QueueName, QueueName]:
+    """The order of creation: dead first, because the others point to it."""
+    return queues.dead, queues.rejects, queues.requests
+
+
+def name_problems(queues: Queues) -> list[str]:
+    """What SQS would not take of the names themselves."""
+    found = []
+    for name in queues.all:
+        plain = name.removesuffix(".fifo")
+        if (
+            len(name) > 80
+            or not plain
+            or not all(char.isascii() and (char.isalnum() or char in "-_") for char in plain)
+        ):
+            found.append(
+                f"The queue name {name!r} can't be one of SQS: expected up to 80 of A-Z a-z 0-9 - _, and .fifo at the "
+                f"end for a FIFO queue. Correct COMMON_PREFIX, or the queue's own setting."
+            )
+    if len({is_fifo(name) for name in queues.all}) > 1:
+        found.append(
+            f"Of {', '.join(queues.all)} some are FIFO queues and some are not, and SQS moves dead letters only among "
+            f"queues of one kind. Give all three names the ending .fifo, or none."
+        )
+    return found
+
+
+def creation(queues: Queues, name: QueueName, dead_arn: str | None) -> dict[str, Any]:
+    """The CreateQueue request for one of the queues. dead_arn: None only for the dead queue itself."""
+    attributes = {
+        "MessageRetentionPeriod": str(RETENTION_S),
+        "ReceiveMessageWaitTimeSeconds": str(LONG_POLL_S),
+        "SqsManagedSseEnabled": "true",
+    }
+    if dead_arn is not None:
+        attributes["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MAX_RECEIVES})
+    if is_fifo(name):
+        # throughput by group instead of one limit for the queue; our deduplication ids are unique in the whole queue
+        attributes |= {
+            "FifoQueue": "true",
+            "DeduplicationScope": "messageGroup",
+            "FifoThroughputLimit": "perMessageGroupId",
+        }
+    role = {queues.requests: "requests", queues.rejects: "rejects", queues.dead: "dead"}[name]
+    tags = {"mulligan-prefix": queues.prefix, "mulligan-queue": role}
+    return {"QueueName": name, "Attributes": attributes, "tags": tags}
+
+
+def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
+    """Sentences about existing queues that differ from what is needed. found: attributes by queue, as given."""
+    told = []
+    dead_arn = found.get(queues.dead, {}).get("QueueArn")
+    for name in queues.all:
+        if name not in found:
+            continue
+        attributes = found[name]
+        if name != queues.requests:
+            told += _retention_problems(name, attributes)
+        if name != queues.dead:
+            told += _redrive_problems(name, attributes, dead_arn)
+        if attributes.get("SqsManagedSseEnabled") != "true" and not attributes.get("KmsMasterKeyId"):
+            told.append(f"Queue {name}: messages are not encrypted at rest. Set its SqsManagedSseEnabled to true.")
+    return told + _size_problems(queues, found)
+
+
+def size_limit(attributes: Mapping[str, str]) -> int:
+    """The queue's limit of a message in bytes."""
+    given = attributes.get("MaximumMessageSize", "")
+    return int(given) if given.isdecimal() else SIZE_DEFAULT_BYTES
+
+
+def _retention_problems(name: QueueName, attributes: Mapping[str, str]) -> list[str]:
+    given = attributes.get("MessageRetentionPeriod", "")
+    if not given.isdecimal() or int(given) >= RETENTION_S:
+        return []
+    return [
+        f"Queue {name}: it keeps messages for {int(given) / 86400:.3g} days, and what waits longer is lost. "
+        f"Set its MessageRetentionPeriod to {RETENTION_S} (14 days)."
+    ]
+
+
+def _redrive_problems(name: QueueName, attributes: Mapping[str, str], dead_arn: str | None) -> list[str]:
+    try:
+        policy = json.loads(attributes.get("RedrivePolicy") or "{}")
+        target, count = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
+    except (ValueError, TypeError, AttributeError):
+        target, count = None, 0
+    if target is None:
+        return [
+            f"Queue {name}: it has no redrive to the dead queue, so a message that no worker survives comes back for "
+            f"ever. Set its RedrivePolicy to maxReceiveCount {MAX_RECEIVES} and the dead queue's ARN."
+        ]
+    told = []
+    if dead_arn is not None and target != dead_arn:
+        told.append(
+            f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody would look "
+            f"for its messages. Correct its RedrivePolicy."
+        )
+    if 0 < count < MAX_RECEIVES_LOW:
+        told.append(
+            f"Queue {name}: its maxReceiveCount is {count}, and retries, releases and early wake-ups count as "
+            f"receives: messages would be moved away, without their story, before their tasks are through. "
+            f"Set {MAX_RECEIVES}."
+        )
+    return told
+
+
+def _size_problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
+    if queues.requests not in found:
+        return []
+    needed = size_limit(found[queues.requests])
+    return [
+        f"Queue {name}: it takes messages of {size_limit(found[name])} bytes, {queues.requests} of {needed}: a copy "
+        f"might not fit. Set its MaximumMessageSize to {SIZE_MAX_BYTES}."
+        for name in (queues.rejects, queues.dead)
+        if name in found and size_limit(found[name]) < needed
+    ]

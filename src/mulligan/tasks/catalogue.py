@@ -8,6 +8,7 @@ from mulligan.core.policy import Policy
 from mulligan.core.route import Route
 from mulligan.core.value import value
 from mulligan.tasks.context import TaskContext
+from mulligan.tasks.signal import Skip
 
 __all__ = ["Catalogue", "LoadedTask"]
 
@@ -21,8 +22,7 @@ class LoadedTask:
     wants_context: False: the context may be None, it is not looked at.
     call: converts the body and calls `run`. Raises `PayloadError` when the body is not what `run` takes, and whatever
         the user's code raises.
-    accepts: None when the task takes every message. An attempt asks it again before `call`, since a task whose
-        `accepts` raised is in the route all the same.
+    accepts: None when the task takes every message.
     give_up_on: exceptions that are final.
     backoff_fn: the user's function from attempts so far to seconds (finite, at least 0), else None. It may raise.
     folder: the application's folder, with a separator at the end: what lies in it is the user's code.
@@ -40,6 +40,15 @@ class LoadedTask:
     backoff_fn: Callable[[int], float] | None = None
     folder: str = ""
     origin: str = ""
+
+    def invoke(self, message: Message, context: TaskContext | None) -> Any:
+        """What `call` gives, if the task accepts the message; else raises `Skip`.
+
+        It is asked again at each attempt, since a task whose `accepts` raised is in the route all the same.
+        """
+        if self.accepts is not None and not self.accepts(message):
+            raise Skip("accepts() said no")
+        return self.call(message, context)
 
 
 class Catalogue:

@@ -158,7 +158,9 @@ class Runner:
                 return outcome_of_result(await self._wrapped(attempt))
             task = attempt.task
             context = context_of(attempt) if task.wants_context else None
-            return outcome_of_result(await task.call(attempt.flight.message, context))
+            return outcome_of_result(await task.invoke(attempt.flight.message, context))
+        except GeneratorExit:
+            raise  # the loop is closed under it: no end of an attempt
         except asyncio.CancelledError as exc:
             if attempt.why is None:
                 return with_backoff(attempt, outcome_of_error(attempt.task, exc))  # it cancelled itself
@@ -175,8 +177,8 @@ class Runner:
         async def call() -> Any:
             task, message = attempt.task, attempt.flight.message
             if task.is_async:
-                return await task.call(message, context)
-            return await _in_thread(lambda: task.call(message, context))
+                return await task.invoke(message, context)
+            return await _in_thread(lambda: task.invoke(message, context))
 
         for middleware in reversed(self._middleware):
             call = _bound(middleware, call, context)
@@ -187,7 +189,7 @@ class Runner:
     def _run_sync(self, attempt: Attempt) -> Outcome:
         task, message = attempt.task, attempt.flight.message
         try:
-            return outcome_of_result(task.call(message, context_of(attempt) if task.wants_context else None))
+            return outcome_of_result(task.invoke(message, context_of(attempt) if task.wants_context else None))
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
             return with_backoff(attempt, outcome_of_error(task, exc))
 

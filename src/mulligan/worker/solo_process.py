@@ -55,7 +55,7 @@ async def _run(job: Job, task: LoadedTask) -> Outcome:
     attempt = Attempt(flight, task, job.attempt, 0.0)
     context = context_of(attempt)
     try:
-        result = task.call(flight.message, context)
+        result = task.invoke(flight.message, context)
         return outcome_of_result(await result if task.is_async else result)
     except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
         return with_backoff(attempt, outcome_of_error(task, exc))

@@ -1,0 +1,1 @@
+"""Servers that let other programs' clients talk to mulligan's embedded queue."""

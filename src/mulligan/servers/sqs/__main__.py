@@ -1,0 +1,46 @@
+"""`python -m mulligan.servers.sqs`: the server as a program."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mulligan.core.error import ConfigurationError
+from mulligan.servers.sqs.keyring import read
+from mulligan.servers.sqs.server import run_server
+
+
+def main() -> int:
+    """Run it; 2 for a usage or configuration error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mulligan.servers.sqs",
+        description="An SQS-compatible server on the embedded queue, or in memory.",
+        epilog="Example: python -m mulligan.servers.sqs --port 9324 --db sqlite:///var/mulligan.db",
+    )
+    parser.add_argument("--port", type=int, default=9324, help="0 for any free one (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--db", help="URL of the embedded queue; without it messages are in memory")
+    parser.add_argument("--fault-script", type=Path, help="JSON file: what goes wrong on purpose")
+    parser.add_argument("--control", action="store_true", help="let HTTP requests change the faults: /_mulligan/faults")
+    parser.add_argument("--keys", type=Path, help='JSON file: [{"id": ..., "secret": ..., "actions": [...]}, ...]')
+    parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other hosts can reach")
+    parser.add_argument("--no-verify", action="store_true", help="take unsigned requests (benchmarks)")
+    given = parser.parse_args()
+    try:
+        return run_server(
+            port=given.port,
+            host=given.host,
+            db=given.db,
+            fault_script=given.fault_script,
+            keys=read(given.keys) if given.keys else None,
+            allows_remote=given.allow_remote,
+            verifies=not given.no_verify,
+            has_control=given.control,
+        )
+    except ConfigurationError as error:
+        for problem in error.problems:
+            sys.stderr.write(problem + "\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

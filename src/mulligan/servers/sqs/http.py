@@ -1,0 +1,293 @@
+"""HTTP/1.1 on a socket: whole requests in, whole answers out, in order. Knows nothing of SQS.
+
+Per connection one request is answered at a time; what a client sends ahead waits, up to a bound, and then the socket
+isn't read any more. A request must be complete in time, and no part of it may be larger than its bound.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import httptools
+
+from mulligan.core.value import value
+
+__all__ = ["Connections", "HttpRequest", "HttpResponse", "response_bytes"]
+
+_HEADER_MAX = 64 * 1024
+_HEADERS_MAX = 100
+_BODY_MAX = 8 * 1024 * 1024  # 1 MiB of message, each character escaped as \u00XX, and its frame
+_AHEAD_MAX = 32
+_REQUEST_S = 30.0
+_IDLE_S = 120.0
+
+_REASONS = {
+    200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 413: "Content Too Large", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+
+
+@value
+class HttpRequest:
+    """One request. headers: names in lower case; of a header given twice, the last."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    keeps_alive: bool
+
+
+@value
+class HttpResponse:
+    """What to write, and whether the connection goes on.
+
+    is_cut: the connection ends hard after `data`, which may be only a part of an answer.
+    """
+
+    data: bytes
+    is_cut: bool = False
+
+
+Handler = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
+
+
+def response_bytes(status: int, headers: bytes, body: bytes) -> bytes:
+    """A whole response. headers: complete lines."""
+    head = b"HTTP/1.1 %d %s\r\n%sContent-Length: %d\r\n\r\n"
+    return head % (status, _REASONS.get(status, "Status").encode(), headers, len(body)) + body
+
+
+class Connections:
+    """All connections of one server: makes them, ends those that take too long, and closes what is left."""
+
+    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+        self.handler = handler
+        self.loop = loop
+        self.open: set[_Connection] = set()
+        self.is_closing = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def make(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        if self._timer is None:
+            self._timer = self.loop.call_later(1.0, self._sweep)
+        return _Connection(self)
+
+    def close(self, *, grace: bool) -> None:
+        """No request after the present ones; without grace, not even those."""
+        self.is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self.open):
+            connection.end(grace=grace)
+
+    def _sweep(self) -> None:
+        # one timer for all: a timer a request would cost more than many requests do
+        self._timer = self.loop.call_later(1.0, self._sweep)
+        now = self.loop.time()
+        for connection in list(self.open):
+            connection.check_time(now)
+
+
+class _Connection(asyncio.Protocol):
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_body_bytes",
+        "_deadline",
+        "_header_bytes",
+        "_headers",
+        "_is_full",
+        "_is_paused",
+        "_keeps_alive",
+        "_owner",
+        "_parser",
+        "_target",
+        "_task",
+        "_transport",
+        "_wants_end",
+    )  # fmt: skip
+
+    def __init__(self, owner: Connections) -> None:
+        self._owner = owner
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._ahead: deque[HttpRequest] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._deadline = owner.loop.time() + _REQUEST_S
+        self._is_paused = False  # we don't read
+        self._is_full = False  # the client doesn't read
+        self._wants_end = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._target: list[bytes] = []
+        self._headers: dict[str, str] = {}
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    # -- the socket ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._owner.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._transport = None
+        self._ahead.clear()
+        self._owner.open.discard(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except _RefusedError as refused:
+            self._refuse(refused.status, str(refused))
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "No upgrade is offered here.")
+        except httptools.HttpParserCallbackError as exc:
+            refusal = exc.__context__
+            if not isinstance(refusal, _RefusedError):
+                raise
+            self._refuse(refusal.status, str(refusal))
+        except httptools.HttpParserError as exc:
+            self._refuse(400, f"This is no HTTP/1.1 request: {exc}.")
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._next()
+
+    # -- the parser ------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._clear()
+        self._deadline = self._owner.loop.time() + _REQUEST_S
+
+    def on_url(self, url: bytes) -> None:
+        self._grow_header(len(url))
+        self._target.append(url)
+
+    def on_header(self, name: bytes, text: bytes) -> None:
+        self._grow_header(len(name) + len(text))
+        if len(self._headers) >= _HEADERS_MAX:
+            raise _RefusedError(431, f"More than {_HEADERS_MAX} header fields.")
+        self._headers[name.decode("latin-1").lower()] = text.decode("utf-8", "surrogateescape")
+
+    def on_headers_complete(self) -> None:
+        length = self._headers.get("content-length", "")
+        if length.isdigit() and int(length) > _BODY_MAX:
+            raise _RefusedError(413, f"The body is larger than {_BODY_MAX} bytes.")
+        if self._headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > _BODY_MAX:
+            raise _RefusedError(413, f"The body is larger than {_BODY_MAX} bytes.")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        request = HttpRequest(
+            method=self._parser.get_method().decode("latin-1"),
+            target=b"".join(self._target).decode("latin-1"),
+            headers=self._headers,
+            body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            keeps_alive=self._parser.should_keep_alive(),
+        )
+        self._clear()
+        self._deadline = self._owner.loop.time() + _IDLE_S
+        self._ahead.append(request)
+        self._next()
+        if len(self._ahead) >= _AHEAD_MAX and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _grow_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > _HEADER_MAX:
+            raise _RefusedError(431, f"The header is larger than {_HEADER_MAX} bytes.")
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        while self._ahead and self._task is None and not self._is_full and self._transport is not None:
+            request = self._ahead.popleft()
+            answer = self._owner.handler(request)
+            if isinstance(answer, HttpResponse):
+                self._write(answer, request)
+            else:
+                self._task = self._owner.loop.create_task(self._answer(answer, request))
+        if self._is_paused and len(self._ahead) < _AHEAD_MAX // 2 and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    async def _answer(self, answer: Awaitable[HttpResponse], request: HttpRequest) -> None:
+        try:
+            response = await answer
+        finally:
+            self._task = None
+        self._write(response, request)
+        self._next()
+
+    def _write(self, response: HttpResponse, request: HttpRequest) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if response.data:
+            transport.write(response.data)
+        if response.is_cut and not response.data:
+            transport.abort()
+        elif response.is_cut or not request.keeps_alive or self._owner.is_closing:
+            self._ahead.clear()
+            transport.close()
+        elif self._wants_end and not self._ahead:
+            transport.close()
+        self._deadline = self._owner.loop.time() + _IDLE_S
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer what is no request, after what came before it, and end."""
+        self._wants_end = True
+        transport = self._transport
+        if transport is None:
+            return
+        if self._task is None and not self._ahead:
+            headers = b"Content-Type: text/plain\r\nConnection: close\r\n"
+            transport.write(response_bytes(status, headers, text.encode() + b"\n"))
+            transport.close()
+        elif not self._is_paused:
+            self._is_paused = True
+            transport.pause_reading()
+
+    def check_time(self, now: float) -> None:
+        """End the connection if its client takes too long to send, or has nothing to say."""
+        transport = self._transport
+        if transport is None or self._task is not None or self._ahead or now < self._deadline:
+            return
+        if self._target or self._header_bytes:
+            self._refuse(408, f"The request was not complete after {_REQUEST_S:.0f} s.")
+        else:
+            transport.close()
+
+    def end(self, *, grace: bool) -> None:
+        """Close now, or after the present answer."""
+        self._wants_end = True
+        if self._transport is None:
+            return
+        if not grace:
+            self._transport.abort()
+        elif self._task is None:
+            self._transport.close()
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status

@@ -1,0 +1,110 @@
+"""What every action needs: who asks, when, on which store. One scope lives for one action."""
+
+import re
+from collections.abc import Callable
+from random import Random
+
+from mulligan.core.value import value
+from mulligan.servers.sqs import attribute
+from mulligan.servers.sqs.error import SqsError, missing_parameter, queue_missing
+from mulligan.servers.sqs.limit import Limits
+from mulligan.servers.sqs.record import Queue
+from mulligan.servers.sqs.store import Store
+
+__all__ = ["NO_TWIST", "Call", "Scope", "Twist"]
+
+_URL = re.compile(r"(?:https?://[^/]+)?/(\d{12})/([A-Za-z0-9_-]{1,80}(?:\.fifo)?)/?")
+
+
+@value
+class Twist:
+    """What a receive or a batch does wrong on purpose.
+
+    duplicate_share, failing_share: of the messages or entries that are hit.
+    lease_s: instead of the lease that was asked for.
+    """
+
+    random: Random
+    is_empty: bool = False
+    is_reordered: bool = False
+    duplicate_share: float = 0.0
+    lease_s: float | None = None
+    failing_share: float = 0.0
+    failing_code: str = ""
+    failing_text: str = ""
+    is_sender_fault: bool = False
+
+
+NO_TWIST = Twist(Random(0))  # noqa: S311 - never asked
+
+
+@value
+class Call:
+    """One action asked for.
+
+    now: epoch seconds.
+    base_url: how the client reached us, e.g. "http://127.0.0.1:9324"; queue URLs begin with it.
+    sender: told to receivers as SenderId.
+    """
+
+    now: float
+    account: str
+    region: str
+    base_url: str
+    sender: str
+    twist: Twist = NO_TWIST
+
+
+class Scope:
+    """A call with the store that it works on.
+
+    `woken` collects the queues whose waiting receives must look again: a message is there, or one comes back at another
+    time than they know.
+    """
+
+    __slots__ = ("call", "limits", "new_id", "now", "store", "woken")
+
+    def __init__(self, store: Store, limits: Limits, call: Call, new_id: Callable[[], str]) -> None:
+        self.store = store
+        self.limits = limits
+        self.call = call
+        self.now = call.now
+        self.new_id = new_id
+        self.woken: dict[str, None] = {}
+
+    def queue(self, url: str | None) -> Queue:
+        """The queue of a URL. Raises MissingParameter, InvalidAddress or QueueDoesNotExist."""
+        return self.named(self.queue_name(url))
+
+    def queue_name(self, url: str | None) -> str:
+        """The queue's name in a URL, whether it exists or not."""
+        if not url:
+            raise missing_parameter("QueueUrl")
+        found = _URL.fullmatch(url)
+        if found is None:
+            raise SqsError("InvalidAddress", f"The address {url} is not valid for this endpoint.")
+        if found.group(1) != self.call.account:
+            raise queue_missing()
+        return found.group(2)
+
+    def named(self, name: str) -> Queue:
+        """The queue of a name. Raises QueueDoesNotExist."""
+        queue = self.store.queue(name)
+        if queue is None:
+            raise queue_missing()
+        return queue
+
+    def by_arn(self, arn: str) -> Queue | None:
+        """The queue of an ARN, None when there is none."""
+        parsed = attribute.parse_arn(arn)
+        if parsed is None or parsed[1] != self.call.account:
+            return None
+        return self.store.queue(parsed[2])
+
+    def url(self, name: str) -> str:
+        """A queue's URL, as this client reaches it."""
+        return f"{self.call.base_url}/{self.call.account}/{name}"
+
+    def arn(self, queue: Queue) -> str:
+        """A queue's ARN."""
+        return attribute.arn(queue.name, queue.region, self.call.account)

@@ -1,0 +1,203 @@
+"""The server: socket, front, waiting, backend put together; in a test's loop, or as a program of its own."""
+
+import asyncio
+import ipaddress
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mulligan.brokers.base import Clock
+from mulligan.core.error import ConfigurationError
+from mulligan.servers.sqs import fault
+from mulligan.servers.sqs.backend import Backend, MemoryBackend
+from mulligan.servers.sqs.clock import SystemClock
+from mulligan.servers.sqs.counter import Counters
+from mulligan.servers.sqs.fault import Faults, Script
+from mulligan.servers.sqs.front import Front, new_id
+from mulligan.servers.sqs.http import Connections
+from mulligan.servers.sqs.limit import Limits
+from mulligan.servers.sqs.signature import Key, Verifier
+from mulligan.servers.sqs.waiting import Waiting
+
+__all__ = ["ACCOUNT", "DEFAULT_KEY", "Server", "run_server", "serve"]
+
+ACCOUNT = "000000000000"
+DEFAULT_KEY = Key("mulligan", "mulligan")
+"""What is accepted when no keys are given; only on a loopback address."""
+
+_BACKLOG = 1_024
+
+
+class Server:
+    """A running server. `faults` and `counters` may be used by the test that started it."""
+
+    def __init__(
+        self,
+        listener: asyncio.Server,
+        connections: Connections,
+        waiting: Waiting,
+        backend: Backend,
+        faults: Faults,
+        counters: Counters,
+    ) -> None:
+        self._listener = listener
+        self._connections = connections
+        self._waiting = waiting
+        self._backend = backend
+        self.faults = faults
+        self.counters = counters
+        self.host, self.port = listener.sockets[0].getsockname()[:2]
+
+    @property
+    def url(self) -> str:
+        """The endpoint for AWS_ENDPOINT_URL_SQS."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def look_again(self) -> None:
+        """Let waiting receives look again; only needed when a test's clock has jumped."""
+        self._waiting.look_again()
+
+    async def close(self) -> None:
+        """Answer what is under way, long polls with nothing, and end. Twice is once."""
+        self._listener.close()
+        self._waiting.close()
+        self._connections.close(grace=True)
+        for _ in range(100):
+            if not self._connections.open:
+                break
+            await asyncio.sleep(0.01)
+        self._connections.close(grace=False)
+        await self._listener.wait_closed()
+        await self._backend.close()
+
+
+async def serve(
+    *,
+    clock: Clock,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    keys: Sequence[Key] | None = None,
+    allows_remote: bool = False,
+    verifies: bool = True,
+    script: Script | None = None,
+    has_control: bool = False,
+    limits: Limits | None = None,
+    region: str = "us-east-1",
+    backend: Backend | None = None,
+) -> Server:
+    """Start a server in the running loop.
+
+    port: 0 for any free one; `Server.port` tells it.
+    keys: what may sign; None for DEFAULT_KEY.
+    allows_remote: an address that other hosts can reach is refused without it.
+    verifies: False takes every request unsigned, for benchmarks.
+    script: faults; has_control lets HTTP requests change them.
+    region: of requests when signatures aren't verified; else it is in the signature.
+    backend: where messages lie; None for memory.
+    Raises ConfigurationError when it can't listen there, or shouldn't.
+    """
+    _check_address(host, keys, allows_remote=allows_remote, verifies=verifies)
+    loop = asyncio.get_running_loop()
+    backend = backend or MemoryBackend(limits or Limits(), new_id)
+    waiting = Waiting(backend, clock, loop)
+    await backend.open(waiting.wake)
+    faults, counters = Faults(script), Counters()
+    front = Front(
+        waiting,
+        clock,
+        faults,
+        counters,
+        verifier=Verifier(keys or (DEFAULT_KEY,)) if verifies else None,
+        account=ACCOUNT,
+        region=region,
+        has_control=has_control,
+    )
+    connections = Connections(front.handle, loop)
+    try:
+        listener = await loop.create_server(connections.make, host, port, backlog=_BACKLOG)
+    except OSError as exc:
+        await backend.close()
+        raise ConfigurationError(
+            [f"The SQS server can't listen on {host}:{port} ({exc.strerror}): choose another --port or --host."]
+        ) from None
+    waiting.move()
+    return Server(listener, connections, waiting, backend, faults, counters)
+
+
+def _check_address(host: str, keys: Sequence[Key] | None, *, allows_remote: bool, verifies: bool) -> None:
+    if _is_loopback(host):
+        return
+    problems = []
+    if not allows_remote:
+        problems.append(f"--host {host}: other hosts could reach this address; ask for it with --allow-remote.")
+    if not keys:
+        problems.append(
+            f"--host {host}: the default key is known to everybody; give keys of your own with --keys FILE."
+        )
+    if not verifies:
+        problems.append(f"--host {host}: --no-verify is for 127.0.0.1 only.")
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def run_server(
+    *,
+    port: int = 9324,
+    host: str = "127.0.0.1",
+    db: str | None = None,
+    fault_script: Path | None = None,
+    keys: Sequence[Key] | None = None,
+    allows_remote: bool = False,
+    verifies: bool = True,
+    has_control: bool = False,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+) -> int:
+    """Run a server until SIGINT or SIGTERM; the exit code.
+
+    db: URL of the embedded queue (`sqlite:///var/mulligan.db`, relative to the current folder), None for a queue in memory.
+    Raises ConfigurationError for what the user can mend.
+    """
+    script = fault.read(fault_script) if fault_script else None
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        clock = SystemClock()
+        backend: Backend | None = None
+        if db is not None:
+            raise ConfigurationError([f"--db {db}: the embedded queue is not connected in this version."])
+        server = await serve(
+            clock=clock,
+            host=host,
+            port=port,
+            keys=keys,
+            allows_remote=allows_remote,
+            verifies=verifies,
+            script=script,
+            has_control=has_control or script is not None,
+            backend=backend,
+        )
+        say(f"SQS on {server.url} (in memory). For producers: export AWS_ENDPOINT_URL_SQS={server.url}")
+        await stop.wait()
+        await server.close()
+        say("SQS server stopped.")
+        return 0
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main())
+    return uvloop.run(main())

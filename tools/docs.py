@@ -19,8 +19,8 @@ def settings_page() -> str:
         "# Settings",
         "<!-- Written by tools/docs.py from src/mulligan/settings/model.py: change it there. -->",
         f"Each setting is a name in `{CONFIGURATION_FILE}`, and `{ENVIRONMENT_PREFIX}<NAME>` in the environment, which "
-        "wins. `mulligan settings` shows every value and where it came from, `mulligan check` looks at all of them, and "
-        "a mistake is told before anything starts, all at once, with exit code 2. Relative paths are relative to the "
+        "wins. `mulligan settings` shows every value and where it came from, `mulligan check` looks at all, and a "
+        "mistake is told before anything starts, all at once, with exit code 2. Relative paths are relative to the "
         "application's folder, which is the current one.",
         "| name | default | unit | expected | meaning |\n|---|---|---|---|---|\n" + "\n".join(map(_row, NAMES)),
         f"Other variables of the environment that begin with `{ENVIRONMENT_PREFIX}`; any further one is an error:",

@@ -33,16 +33,21 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """An open descriptor, such as stderr's. It is not ours: `close` leaves it open."""
+    """An open descriptor, such as stderr's. It is not ours and stays open.
+
+    A copy of it is written to: were the original closed, its number would soon be another file's, a database's even.
+    """
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self._fd: int | None = os.dup(fd)
         self.lost = 0
 
     def write(self, line: str) -> None:
         """One write a line, so that lines of several processes don't mix (up to PIPE_BUF on a pipe)."""
+        fd = self._fd
         try:
-            _write(self._fd, line)
+            if fd is None or not _write(fd, line):
+                self.lost += 1
         except OSError:
             # the reader of the pipe has gone, or doesn't read any more
             self.lost += 1
@@ -51,7 +56,10 @@ class StreamSink:
         """Nothing is due."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Close the copy."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
 
 class FileSink:

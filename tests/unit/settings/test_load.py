@@ -1,0 +1,213 @@
+from pathlib import Path
+
+import pytest
+
+from mulligan.core.error import ConfigurationError
+from mulligan.settings.load import load
+
+
+def configured(app_dir: Path, text: str) -> Path:
+    folder = app_dir / "config"
+    folder.mkdir(exist_ok=True)
+    (folder / "configuration.py").write_text(text)
+    return app_dir
+
+
+def problems_of(app_dir: Path, environ: dict[str, str] | None = None) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as raised:
+        load(app_dir, environ or {})
+    return raised.value.problems
+
+
+def test_load_gives_the_requests_defaults_when_nothing_is_set(tmp_path):
+    loaded = load(tmp_path, {"PATH": "/bin"})
+
+    assert loaded.settings.no_of_requests_consumers == 3
+    assert loaded.settings.no_of_rejects_consumers == 2
+    assert loaded.settings.pool_size == 5
+    assert loaded.settings.queues.all == ("msgparser-requests-q", "msgparser-rejects-q", "msgparser-dead-q")
+    assert set(loaded.origins.values()) == {"default"}
+
+
+def test_load_prefers_the_environment_to_the_file_and_the_file_to_the_default(tmp_path):
+    configured(tmp_path, 'COMMON_PREFIX = "shop"\n\nPOOL_SIZE = 4\n')
+
+    loaded = load(tmp_path, {"MULLIGAN_POOL_SIZE": "2"})
+
+    assert loaded.settings.common_prefix == "shop"
+    assert loaded.settings.pool_size == 2
+    assert loaded.origins["COMMON_PREFIX"] == "config/configuration.py line 1"
+    assert loaded.origins["POOL_SIZE"] == "environment variable MULLIGAN_POOL_SIZE"
+    assert loaded.origins["CONCURRENCY"] == "default"
+
+
+def test_load_takes_the_original_programs_names_of_the_queues(tmp_path):
+    configured(tmp_path, 'MAIN_QUEUE = "in"\nDEAD_LETTER_QUEUE = "again"\n')
+
+    queues = load(tmp_path, {}).settings.queues
+
+    assert queues.all == ("in", "again", "msgparser-dead-q")
+
+
+def test_load_tells_every_problem_at_once_with_place_value_and_expectation(tmp_path):
+    configured(tmp_path, "POOL_SIZE = 0\nLEASE_S = 'long'\nPOOLSIZE = 3\n")
+
+    problems = problems_of(tmp_path, {"MULLIGAN_LOG_FORMAT": "xml", "MULLIGAN_CONCURENCY": "5"})
+
+    assert problems == (
+        (
+            "config/configuration.py line 3: POOLSIZE is no setting. Did you mean POOL_SIZE? "
+            "Correct or remove it; a name of your own begins with '_'."
+        ),
+        (
+            "environment variable MULLIGAN_CONCURENCY: there is no such setting. Did you mean MULLIGAN_CONCURRENCY? "
+            "Correct or unset it; `mulligan settings` lists all."
+        ),
+        (
+            "config/configuration.py line 2: LEASE_S is 'long', expected a number of seconds from 1 to 43,200. "
+            "Correct it, or remove it for the default 60.0."
+        ),
+        (
+            "config/configuration.py line 1: POOL_SIZE is 0, expected a whole number from 1 to 1,000. "
+            "Correct it, or remove it for the default 5."
+        ),
+        (
+            "environment variable MULLIGAN_LOG_FORMAT: LOG_FORMAT is 'xml', expected one of 'auto', 'text', 'json'. "
+            "Correct it, or remove it for the default 'auto'."
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("X = (\n", "config/configuration.py line 1: '(' was never closed. Correct the Python there."),
+        (
+            "\nPOOL_SIZE = 1 / 0\n",
+            "config/configuration.py line 2: it raised ZeroDivisionError: division by zero. Correct the line.",
+        ),
+        ("raise SystemExit(3)\n", "config/configuration.py line 1: it raised SystemExit: 3. Correct the line."),
+        (
+            "import shop\n",
+            "config/configuration.py line 1: it raised ModuleNotFoundError: No module named 'shop'. Correct the line.",
+        ),
+        (
+            "pool_size = 3\n",
+            "config/configuration.py line 1: settings are written in upper case. Write POOL_SIZE for pool_size.",
+        ),
+    ],
+)
+def test_load_names_the_line_when_the_file_is_wrong(tmp_path, text, expected):
+    configured(tmp_path, text)
+
+    assert problems_of(tmp_path) == (expected,)
+
+
+def test_load_refuses_a_file_with_null_bytes_without_a_traceback(tmp_path):
+    configured(tmp_path, "POOL_SIZE = 3\0\n")
+
+    (problem,) = problems_of(tmp_path)
+
+    assert problem.startswith("config/configuration.py")
+
+
+def test_load_refuses_a_folder_in_the_files_place(tmp_path):
+    (tmp_path / "config" / "configuration.py").mkdir(parents=True)
+
+    (problem,) = problems_of(tmp_path)
+
+    assert problem == "config/configuration.py can't be read: Is a directory. Make it a readable file, or remove it."
+
+
+def test_load_leaves_the_import_path_as_it_was(tmp_path, monkeypatch):
+    import sys
+
+    configured(tmp_path, "from neighbour_of_config import SIZE as _size\nPOOL_SIZE = _size\n")
+    (tmp_path / "neighbour_of_config.py").write_text("SIZE = 7\n")
+    before = list(sys.path)
+
+    loaded = load(tmp_path, {})
+
+    assert loaded.settings.pool_size == 7
+    assert sys.path == before
+    monkeypatch.delitem(sys.modules, "neighbour_of_config")
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "2.5", "five", "", "99999999999999999999999", "nan"])
+def test_load_refuses_pool_sizes_that_are_none(tmp_path, given):
+    (problem,) = problems_of(tmp_path, {"MULLIGAN_POOL_SIZE": given})
+
+    assert problem.startswith(
+        f"environment variable MULLIGAN_POOL_SIZE: POOL_SIZE is {given!r}, expected a whole number"
+    )
+
+
+@pytest.mark.parametrize("given", ["True", "[]", "float('nan')", "float('inf')", "object()"])
+def test_load_refuses_leases_that_are_no_number(tmp_path, given):
+    configured(tmp_path, f"LEASE_S = {given}\n")
+
+    (problem,) = problems_of(tmp_path)
+
+    assert "expected a number of seconds from 1 to 43,200" in problem
+
+
+def test_load_hides_passwords_in_problems(tmp_path):
+    configured(tmp_path, "BROKER_URL = ['amqp://me:s3cret/@host/']\n")
+
+    (problem,) = problems_of(tmp_path)
+
+    assert "s3cret" not in problem
+    assert "amqp://me:***@host/" in problem
+
+
+def test_load_refuses_one_name_for_two_queues(tmp_path):
+    problems = problems_of(tmp_path, {"MULLIGAN_MAIN_QUEUE": "msgparser-dead-q"})
+
+    assert problems == (
+        (
+            "MAIN_QUEUE, DEAD_LETTER_QUEUE and DEAD_QUEUE are 'msgparser-dead-q', 'msgparser-rejects-q', "
+            "'msgparser-dead-q': the three queues need three names. Give each its own, or remove them to follow "
+            "COMMON_PREFIX."
+        ),
+    )
+
+
+def test_load_refuses_a_first_wait_above_the_longest(tmp_path):
+    (problem,) = problems_of(tmp_path, {"MULLIGAN_TASK_BACKOFF_S": "50", "MULLIGAN_TASK_BACKOFF_MAX_S": "5"})
+
+    assert problem.startswith("TASK_BACKOFF_S is 50 and TASK_BACKOFF_MAX_S is 5")
+
+
+def test_load_lets_the_documented_other_variables_pass(tmp_path):
+    loaded = load(tmp_path, {"MULLIGAN_DEBUG": "1", "MULLIGAN_FAILPOINT": "acked:1:kill"})
+
+    assert set(loaded.origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("debug", "DEBUG"), ("10", None), ("Warn", "WARNING"), ("CRITICAL", "ERROR")],
+)
+def test_load_takes_the_log_levels_that_people_write(tmp_path, given, expected):
+    if expected is None:
+        assert len(problems_of(tmp_path, {"MULLIGAN_LOG_LEVEL": given})) == 1
+    else:
+        assert load(tmp_path, {"MULLIGAN_LOG_LEVEL": given}).settings.log_level == expected
+
+
+def test_load_takes_the_numbers_of_logging_from_the_file(tmp_path):
+    configured(tmp_path, "import logging\nLOG_LEVEL = logging.WARNING\n")
+
+    assert load(tmp_path, {}).settings.log_level == "WARNING"
+
+
+def test_load_splits_names_at_commas_in_the_environment(tmp_path):
+    loaded = load(tmp_path, {"MULLIGAN_LISTENERS": "shop.ears:hear, shop.ears:also"})
+
+    assert loaded.settings.listeners == ("shop.ears:hear", "shop.ears:also")
+
+
+def test_load_takes_an_empty_log_file_as_none(tmp_path):
+    configured(tmp_path, "LOG_FILE = 'var/x.log'\n")
+
+    assert load(tmp_path, {"MULLIGAN_LOG_FILE": ""}).settings.log_file is None

@@ -1,0 +1,73 @@
+import dataclasses
+import typing
+
+import pytest
+
+from mulligan.core import event as e
+from mulligan.core.message import QueueName, TaskName, Uid
+from mulligan.telemetry.sentence import AnyEvent, duration, first_line, sentence, sentence_of
+
+UID = Uid("018c")
+KINDS = [
+    kind for kind in vars(e).values() if isinstance(kind, type) and issubclass(kind, e.Event) and kind is not e.Event
+]
+VALUES = {str: "text", int: 2, float: 3.0, Uid: UID, TaskName: TaskName("T"), QueueName: QueueName("q")}
+
+
+def example(kind: type[e.Event]) -> e.Event:
+    given = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if name not in {field.name for field in dataclasses.fields(kind)}:
+            continue
+        given[name] = ("a", "b") if typing.get_origin(hint) is tuple else VALUES.get(hint, 3.0)
+    return kind(**given)
+
+
+def test_every_event_has_a_sentence():
+    assert set(typing.get_args(AnyEvent)) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_sentence_is_one_line_for_every_event(kind):
+    text = sentence_of(example(kind))
+
+    assert text
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (e.MessageDone(UID, 1, 0.0123), "018c is done: 1 task in 12.3 ms"),
+        (
+            e.TaskFailed(UID, TaskName("Trello"), 1, 2, "HTTPError: 502\n  File ...", 7.31),
+            "018c Trello failed (attempt 1 of 2, again in 7.31 s): HTTPError: 502 ...",
+        ),
+        (e.TaskExhausted(UID, TaskName("Jira"), 2, "no"), "018c Jira failed for good (attempt 2): no"),
+        (e.MessageBuried(UID, (TaskName("Jira"), TaskName("T"))), "018c is a dead letter now: Jira, T failed for good"),
+        (e.MessageBuried(UID, ()), "018c is a dead letter now: no task takes it"),
+        (
+            e.WorkerDied(2, 77, "signal 9", 1, None),
+            "worker 2 (pid 77) died: signal 9, 1 message in flight, is not restarted",
+        ),
+        (e.Stopped(10, 2, 1), "stopped: 10 done, 2 rejected, 1 buried"),
+    ],
+)
+def test_sentence_tells_what_happened(event, expected):
+    assert sentence(event) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (-1, "0 s"), (0, "0 s"), (0.00012, "0.12 ms"), (0.9999, "1 s"), (7.3, "7.3 s"), (119.0, "119 s"),
+        (600, "10 min"), (9000, "2.5 h"), (864_000, "10 days"),
+    ],
+)  # fmt: skip
+def test_duration_has_a_unit_that_fits(seconds, expected):
+    assert duration(seconds) == expected
+
+
+def test_first_line_is_cut():
+    assert first_line("\n a \nb") == "a ..."
+    assert len(first_line("x" * 5000)) == 300

@@ -158,7 +158,7 @@ def acknowledge(queue: int, receipts: Sequence[tuple[int, int]], connection: sql
     data = _text(receipts)
     removed = connection.execute(
         f"DELETE FROM message WHERE id IN (SELECT m.id FROM json_each(?) AS j CROSS JOIN message AS m ON {_CONDITION})"  # noqa: S608 - constant
-        " AND queue = ?",
+        " AND +queue = ?",  # the plus: by id, never by a walk over the queue
         (data, queue),
     ).rowcount
     left: set[int] = set()
@@ -184,10 +184,10 @@ def extend(queue: int, moves: Sequence[Move], connection: sqlite3.Connection) ->
 
 def next_due(queue: int, connection: sqlite3.Connection) -> float | None:
     """When the next message may be received, be it in the past; None for an empty queue."""
-    due: float | None = connection.execute("SELECT min(visible_at) FROM message WHERE queue = ?", (queue,)).fetchone()[
-        0
-    ]
-    return due
+    row = connection.execute(
+        "SELECT visible_at FROM message WHERE queue = ? ORDER BY visible_at LIMIT 1", (queue,)
+    ).fetchone()
+    return None if row is None else float(row[0])
 
 
 def depth(queue: int, now: float, connection: sqlite3.Connection) -> tuple[int, int, int, float | None]:
@@ -222,7 +222,7 @@ def _move(change: str, queue: int, moves: Sequence[Move], connection: sqlite3.Co
     rows = connection.execute(
         f"UPDATE message SET visible_at = c.visible_at, {change}"  # noqa: S608 - constants
         " FROM (SELECT value->>0 AS id, value->>1 AS count, value->>2 AS visible_at FROM json_each(?)) AS c"
-        " WHERE message.id = c.id AND receive_count = c.count AND is_leased AND queue = ?"
+        " WHERE message.id = c.id AND receive_count = c.count AND is_leased AND +queue = ?"
         " RETURNING message.id, receive_count",
         (_text(moves), queue),
     ).fetchall()

@@ -8,7 +8,7 @@ from mulligan.cli.letter import Key, Letter, as_data, failed, joined, last_error
 from mulligan.cli.output import age, harmless, say, table, write
 from mulligan.cli.picture import first_line, picture
 from mulligan.cli.session import Session, run
-from mulligan.cli.walk import walk
+from mulligan.cli.walk import LEASE_S, walk
 from mulligan.core.error import MulliganError
 
 __all__ = ["ls", "show", "unknown"]
@@ -16,13 +16,13 @@ __all__ = ["ls", "show", "unknown"]
 
 def ls(*, as_json: bool) -> None:
     """Print one line a dead letter, the oldest first."""
-    letters, now = run(_listed)
+    letters, hidden, now = run(_listed)
     if as_json:
         write(json.dumps([as_data(letter) for letter in letters], indent=2))
         return
     if letters:
         write(_table(letters, now))
-    say(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}")
+    say(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}{_held(hidden)}")
 
 
 def show(text: str, *, whole_body: bool, as_json: bool) -> None:
@@ -34,14 +34,20 @@ def show(text: str, *, whole_body: bool, as_json: bool) -> None:
     write("\n\n".join(picture(letter, whole_body=whole_body) for letter in letters))
 
 
-def unknown(text: str, seen: Sequence[str]) -> str:
-    """The sentence about a uid that no dead letter has."""
+def unknown(text: str, seen: Sequence[str], hidden: int) -> str:
+    """The sentence about a uid that no dead letter has. hidden: letters that could not be seen."""
     near = get_close_matches(text, seen, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}?" if near else "`mulligan dead ls` lists them all."
-    return f"no dead letter has the uid {text!r}. {hint}"
+    return f"no dead letter has the uid {text!r}{_held(hidden)}. {hint}"
 
 
-async def _listed(session: Session) -> tuple[list[Letter], float]:
+def _held(hidden: int) -> str:
+    if not hidden:
+        return ""
+    return f", but {hidden} can't be seen now: somebody looks at them, they come back within {LEASE_S:.0f} s"
+
+
+async def _listed(session: Session) -> tuple[list[Letter], int, float]:
     letters: dict[Key, Letter] = {}
     async with walk(session.broker, session.queues.dead) as walked:
         async for batch in walked.batches():
@@ -49,7 +55,7 @@ async def _listed(session: Session) -> tuple[list[Letter], float]:
                 letter = slim(letter_of(delivery, session.queues.prefix))
                 key = (letter.uid, letter.generation)
                 letters[key] = joined(letters[key], letter) if key in letters else letter
-    return sorted(letters.values(), key=lambda letter: letter.dead_at), session.now()
+    return sorted(letters.values(), key=lambda letter: letter.dead_at), walked.hidden, session.now()
 
 
 async def _matching(session: Session, text: str) -> list[Letter]:
@@ -66,7 +72,7 @@ async def _matching(session: Session, text: str) -> list[Letter]:
                 letters[key] = joined(letters[key], letter) if key in letters else letter
     uids = sorted({letter.uid for letter in letters.values()})
     if not uids:
-        raise MulliganError(unknown(text, seen))
+        raise MulliganError(unknown(text, seen, walked.hidden))
     if len(uids) > 1:
         raise MulliganError(f"{text!r} begins {len(uids)} uids, such as {uids[0]} and {uids[1]}. Give more of it.")
     return sorted(letters.values(), key=lambda letter: letter.generation)

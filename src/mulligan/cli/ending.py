@@ -44,6 +44,11 @@ def ended(command: Callable[[], int | None]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return _quiet()
+    except SystemExit as exc:
+        # what the parser makes of a broken pipe
+        if isinstance(exc.__context__, BrokenPipeError):
+            return _quiet()
+        raise
     except (KeyboardInterrupt, Abort):
         say("interrupted")
         return Code.INTERRUPTED

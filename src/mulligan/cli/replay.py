@@ -71,7 +71,7 @@ class Replay:
                 if self._held_bytes > _ROUND_BYTES or len(self._letters) > _ROUND_COUNT:
                     await self._round(walked)
             await self._round(walked)
-        self.problems += [unknown(uid, sorted(seen)) for uid in dict.fromkeys(uids) if uid not in seen]
+        self.problems += [unknown(uid, sorted(seen), walked.hidden) for uid in dict.fromkeys(uids) if uid not in seen]
 
     def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
         letter = letter_of(delivery, self._session.queues.prefix)

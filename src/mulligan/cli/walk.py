@@ -30,6 +30,8 @@ class Walk:
         self._broker = broker
         self._queue = queue
         self._receipts: dict[str, str] = {}
+        self.hidden = 0
+        """Messages that could not be seen when the walk began, because they are delayed or somebody holds them."""
 
     async def batches(self, max_count: int | None = None) -> AsyncIterator[list[Delivery]]:
         """The messages in lists, as they are received, until a receive brings nothing new.
@@ -38,9 +40,10 @@ class Walk:
         """
         features = self._broker.features
         size = min(features.max_batch, max_count or features.max_batch)
-        is_exact = (await self._broker.depth(self._queue)).is_exact
-        patience = 1 if is_exact else _EMPTIES
-        wait_s = 0.0 if is_exact else min(1.0, features.long_poll_s)
+        depth = await self._broker.depth(self._queue)
+        self.hidden = depth.delayed + depth.in_flight
+        patience = 1 if depth.is_exact else _EMPTIES
+        wait_s = 0.0 if depth.is_exact else min(1.0, features.long_poll_s)
         left = patience
         while left:
             batch = await self._broker.receive(self._queue, size, wait_s=wait_s, lease_s=LEASE_S)

@@ -101,7 +101,9 @@ def _plain(item: Any) -> str:
 
 def _short(item: Any) -> str:
     text = escaped(redacted(item if isinstance(item, str) else _plain(item)))
-    return f'"{text}"' if " " in text else text
+    if " " in text or '"' in text or not text:
+        return '"' + text.replace('"', '\\"') + '"'
+    return text
 
 
 def _traceback(text: Any) -> str:

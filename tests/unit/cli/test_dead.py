@@ -1,0 +1,233 @@
+import pytest
+
+from mulligan.cli.letter import as_data, joined, letter_of, slim
+from mulligan.cli.picture import body_text, picture
+from mulligan.cli.replay import Replay
+from mulligan.cli.walk import walk
+from mulligan.core import story
+from mulligan.core.delivery import EntryFault, Fault, Outgoing
+from mulligan.core.message import TaskName, Uid
+from mulligan.core.policy import Policy
+from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, State
+from mulligan.tasks.catalogue import Catalogue, LoadedTask
+
+UID = Uid("018bcfe56800-00112233445566778899")
+OTHER = Uid("018bcfe56801-00112233445566778899")
+REFUSED = EntryFault(Fault.REFUSED, "too big")
+
+
+def task(name: str, *, is_default: bool = False) -> LoadedTask:
+    return LoadedTask(TaskName(name), Policy(), is_default, is_async=True, wants_context=False, call=lambda *_: None)
+
+
+@pytest.fixture
+def catalogue():
+    tasks = [task("One"), task("Two"), task("New"), task("Alert", is_default=True)]
+    return Catalogue({one.name: one for one in tasks})
+
+
+@pytest.fixture
+async def dead(session):
+    """Puts letters on the dead queue."""
+
+    async def put(*letters: Outgoing) -> None:
+        for at in range(0, len(letters), 100):
+            answers = await session.broker.send(session.queues.dead, letters[at : at + 100])
+            assert answers == [None] * len(answers)
+
+    return put
+
+
+async def totals(session):
+    return [(await session.broker.depth(name)).total for name in session.queues.all]
+
+
+async def test_walk_sees_every_message_once_and_leaves_them_all(session, dead, letter, clock):
+    await dead(*[letter(f"018bcfe56800-{number:020x}") for number in range(250)])
+
+    async with walk(session.broker, session.queues.dead) as walked:
+        seen = [delivery.id async for batch in walked.batches() for delivery in batch]
+
+    depth = await session.broker.depth(session.queues.dead)
+    assert len(seen) == len(set(seen)) == 250
+    assert (depth.ready, depth.in_flight) == (250, 0)
+
+
+async def test_walk_gives_back_what_it_saw_when_it_is_broken_off(session, dead, letter):
+    await dead(letter(UID), letter(OTHER))
+
+    async def broken_off() -> None:
+        async with walk(session.broker, session.queues.dead) as walked:
+            async for _ in walked.batches():
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await broken_off()
+    assert (await session.broker.depth(session.queues.dead)).ready == 2
+
+
+async def test_walk_ends_when_leases_run_out_on_the_way(session, dead, letter, clock):
+    await dead(*[letter(f"018bcfe56800-{number:020x}") for number in range(150)])
+
+    async with walk(session.broker, session.queues.dead) as walked:
+        count = 0
+        async for batch in walked.batches():
+            count += len(batch)
+            clock.advance(1000)
+
+    assert count == 150
+    assert (await session.broker.depth(session.queues.dead)).ready == 150
+
+
+async def test_walk_counts_what_it_can_not_see(session, dead, letter):
+    await dead(letter(UID), letter(OTHER))
+    await session.broker.receive(session.queues.dead, 1, wait_s=0.0, lease_s=60.0)
+
+    async with walk(session.broker, session.queues.dead) as walked:
+        _ = [batch async for batch in walked.batches()]
+
+    assert walked.hidden == 1
+
+
+async def test_replay_leaves_done_tasks_done_and_makes_the_others_of_todays_manifest_pending(
+    session, dead, letter, received, catalogue
+):
+    await dead(letter(UID))
+
+    job = Replay(session, catalogue)
+    await job.these([UID])
+
+    (copy,) = await received(session.queues.rejects)
+    message, told, problem = story.read(copy, session.queues.prefix, is_trusted=True)
+    assert problem is None
+    assert told is not None
+    assert (told.uid, told.generation, told.hop) == (UID, 1, 0)
+    assert told.progress.marks == {"One": DONE_AT_FIRST_TRY, "Two": FRESH, "New": FRESH}
+    assert (message.body, message.attributes) == (b"fo1", {"source": "shop"})
+    assert job.replayed == {(UID, 0)}
+    assert await totals(session) == [0, 1, 0]
+
+
+async def test_replay_leaves_other_letters_alone_and_visible(session, dead, letter, catalogue):
+    await dead(letter(UID), letter(OTHER))
+
+    await Replay(session, catalogue).these([OTHER])
+
+    assert await totals(session) == [0, 1, 1]
+    assert (await session.broker.depth(session.queues.dead)).ready == 1
+
+
+async def test_replay_of_all_folds_twins_into_one_with_the_newest_progress(session, dead, letter, received, catalogue):
+    exhausted, done = Mark(State.EXHAUSTED, 2, 0.0, "no", 1.0), Mark(State.DONE, 1)
+    await dead(letter(UID, One=exhausted, Two=done), letter(OTHER), letter(UID, One=done, Two=exhausted))
+
+    job = Replay(session, catalogue)
+    await job.these([])
+
+    stories = [story.read(copy, "", is_trusted=True)[1] for copy in await received(session.queues.rejects)]
+    assert [told.uid for told in stories if told] == [UID, OTHER]
+    assert stories[0] is not None
+    assert stories[0].progress.marks == {"New": FRESH, "One": DONE_AT_FIRST_TRY, "Two": DONE_AT_FIRST_TRY}
+    assert await totals(session) == [0, 2, 0]
+
+
+async def test_replay_keeps_the_letter_when_its_copy_is_refused(session, dead, letter, catalogue):
+    await dead(letter(UID), letter(OTHER))
+    session.broker.plan = [[REFUSED, None]]
+
+    job = Replay(session, catalogue)
+    await job.these([])
+
+    assert job.replayed == {(OTHER, 0)}
+    assert job.problems == [f"{UID} could not be put on the rejects queue: too big"]
+    assert await totals(session) == [0, 1, 1]
+
+
+async def test_replay_that_dies_before_the_removal_leaves_a_letter_whose_second_replay_is_a_twin(
+    session, dead, letter, received, catalogue
+):
+    await dead(letter(UID))
+    session.broker.plan = [KeyboardInterrupt()]
+    session.broker.is_late = True
+
+    with pytest.raises(KeyboardInterrupt):
+        await Replay(session, catalogue).these([UID])
+    assert await totals(session) == [0, 1, 1]
+    await Replay(session, catalogue).these([UID])
+
+    copies = await received(session.queues.rejects)
+    keys = {(told.uid, told.generation) for copy in copies if (told := story.read(copy, "", is_trusted=True)[1])}
+    assert len(copies) == 2
+    assert keys == {(UID, 1)}
+
+
+async def test_replay_runs_all_tasks_of_a_letter_without_a_story(session, dead, received, catalogue):
+    await dead(Outgoing(b"moved by the broker", {"a": "b"}))
+
+    await Replay(session, catalogue).these([])
+
+    (copy,) = await received(session.queues.rejects)
+    told = story.read(copy, session.queues.prefix, is_trusted=True)[1]
+    assert told is not None
+    assert told.progress.marks == {"One": FRESH, "Two": FRESH, "New": FRESH}
+
+
+async def test_replay_tells_an_unknown_uid_with_the_nearest(session, dead, letter, catalogue):
+    await dead(letter(UID))
+
+    job = Replay(session, catalogue)
+    await job.these([UID[:-1] + "0"])
+
+    assert job.problems == [f"no dead letter has the uid {UID[:-1] + '0'!r}. Did you mean {UID}?"]
+    assert await totals(session) == [0, 0, 1]
+
+
+async def test_picture_tells_the_whole_story(session, dead, letter, received):
+    await dead(letter(UID, body=b"first\nsecond \x1b[31m"), letter(UID))
+    one, two = [letter_of(delivery, "msgparser") for delivery in await received(session.queues.dead)]
+
+    text = picture(joined(one, two), whole_body=False)
+
+    assert text == "\n".join(
+        [
+            f"uid:            {UID}",
+            "generation:     0 (as it was sent)",
+            "sent:           2023-11-14 22:13:20 UTC",
+            "first received: 2023-11-14 22:13:15 UTC",
+            "dead since:     2023-11-14 22:13:20 UTC",
+            "copies:         2 (twins, replayed as one)",
+            "because:        Two failed for good",
+            "",
+            "tasks",
+            "  One: done (1 attempt)",
+            "  Two: failed for good (2 attempts, last failure 2023-11-14 22:13:20 UTC)",
+            "    | ValueError: no",
+            "    |   at x",
+            "",
+            "attributes",
+            "  name    value",
+            "  source  shop",
+            "",
+            "body (18 bytes)",
+            "first",
+            "second \\x1b[31m",
+        ]
+    )
+
+
+def test_body_text_is_cut_unless_the_whole_is_wanted():
+    body = b"x" * 2001
+
+    assert body_text(body, whole=False).endswith("\n... 1 bytes more: --body shows all")
+    assert body_text(body, whole=True) == "x" * 2001
+
+
+async def test_letters_in_a_list_hold_no_bodies_but_their_sizes(session, dead, letter, received):
+    await dead(letter(UID))
+    (delivery,) = await received(session.queues.dead)
+
+    listed = slim(letter_of(delivery, "msgparser"))
+
+    assert listed.message.body == b""
+    assert as_data(listed)["body_bytes"] == 3
+    assert as_data(listed)["failed"] == ["Two"]

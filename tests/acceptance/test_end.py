@@ -1,0 +1,138 @@
+"""How the system ends, and how parts of it end: in order, at once, by force."""
+
+import os
+import signal
+import time
+
+import pytest
+
+WORK = """
+    class Quick(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(float(os.environ.get("QUICK_S", "0")))
+
+    class Slow(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(float(os.environ.get("SLOW_S", "0")))
+"""
+
+
+@pytest.fixture
+def work(app):
+    app.task("work", WORK)
+    app.manifest("work Quick", "work Slow")
+    return app
+
+
+def test_ctrl_c_lets_running_tasks_end_and_exits_0(work):
+    work.environment["SLOW_S"] = "1.5"
+    work.publish("m1")
+    system = work.start().until_up()
+    work.until_effect("Slow", "start")
+
+    system.interrupt()
+
+    assert system.wait() == 0
+    assert "stopping (SIGINT)" in system.log()
+    assert "stopped: 1 done" in system.log()
+    assert work.count("Slow", "end") == 1
+    assert work.waiting("requests") == work.waiting("rejects") == 0
+    assert system.group() == []
+
+
+def test_second_ctrl_c_ends_at_once_and_loses_nothing(work, until):
+    work.environment["SLOW_S"] = "600"
+    work.publish("m1")
+    system = work.start(SHUTDOWN_S=600).until_up()
+    work.until_effect("Quick", "end")
+    work.until_effect("Slow", "start")
+    until(work.finished, "the end of Quick is recorded")
+
+    system.interrupt()
+    until(lambda: "stopping" in system.log(), "the end begins")
+    system.interrupt()
+
+    system.wait(60)
+    assert system.group() == []
+    assert "Traceback" not in system.log()
+    work.environment["SLOW_S"] = "0"
+    work.drain()
+    assert (work.count("Quick", "end"), work.count("Slow", "end")) == (1, 1)
+    assert work.dead() == []
+
+
+def test_worker_that_is_told_to_stop_is_replaced_and_nothing_is_lost(work, until):
+    work.environment["SLOW_S"] = "0.05"
+    bodies = [f"m{number}" for number in range(300)]
+    work.send(bodies)
+    system = work.start("--drain").until_up()
+    work.until_effect("Slow", "end")
+
+    (stopped, other) = system.workers()
+    os.kill(stopped, signal.SIGTERM)
+
+    until(lambda: "is replaced: it was told to stop" in system.log(), "the worker is replaced")
+    assert system.wait() == 0
+    assert sorted(one.body for one in work.effects("Slow", "end")) == sorted(bodies)
+    assert sorted(one.body for one in work.effects("Quick", "start")) == sorted(bodies)
+    assert other != stopped
+
+
+def test_workers_end_by_themselves_within_the_lease_when_the_supervisor_is_killed(work, until):
+    work.environment["SLOW_S"] = "600"
+    work.publish("m1")
+    system = work.start(LEASE_S=10).until_up()
+    work.until_effect("Quick", "end")
+    work.until_effect("Slow", "start")
+    until(work.finished, "the end of Quick is recorded")
+
+    system.kill()
+    killed_at = time.monotonic()
+    until(lambda: not system.group(), "the workers have ended", timeout_s=30)
+    took_s = time.monotonic() - killed_at
+
+    print(f"the workers ended {took_s:.1f} s after their supervisor, with a lease of 10 s")
+    assert took_s < 10
+    work.environment["SLOW_S"] = "0"
+    work.drain(LEASE_S=10)
+    assert (work.count("Quick", "start"), work.count("Slow", "end")) == (1, 1)
+    assert work.waiting("requests") == work.waiting("rejects") == work.waiting("dead") == 0
+
+
+def test_system_ends_by_itself_after_the_time_that_for_gives(work):
+    system = work.start("--for", "0.5")
+
+    assert system.wait() == 0
+    assert "stopping (0.5 s are over)" in system.log()
+
+
+def test_drain_of_an_empty_queue_ends_with_exit_code_0(work):
+    system = work.start("--drain")
+
+    assert system.wait() == 0
+    assert "stopping (the queues are empty)" in system.log()
+    assert "stopped: 0 done, 0 rejected, 0 buried" in system.log()
+
+
+def test_drain_waits_for_a_message_that_is_delayed(work):
+    work.cli("send", "--delay", "2", "later")
+
+    work.drain()
+
+    assert work.count("Slow", "end", "later") == 1
+
+
+def test_idle_system_with_five_consumers_uses_next_to_no_cpu(work):
+    system = work.start(POOL_SIZE=5).until_up()
+    time.sleep(1.0)  # let the start settle: what is measured is a time, not a state to wait for
+    before_s = sum(process.cpu_s for process in system.group())
+
+    time.sleep(10.0)
+    used = (sum(process.cpu_s for process in system.group()) - before_s) / 10.0
+
+    print(f"idle: {used:.2%} of a core in 6 processes")
+    system.terminate()
+    assert system.wait() == 0
+    assert used < 0.03

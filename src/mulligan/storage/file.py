@@ -86,10 +86,16 @@ def _make_folder(folder: Path, what: str) -> None:
 
 
 def _check_existing(path: Path, what: str) -> None:
-    mode = _mode(path, what)
+    found = _found(path, what)
+    mode = found.st_mode
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
         raise _problem(f"{what} {path} is {kind}, expected a database file. Give the path of a file.")
+    if found.st_size == 1:
+        # SQLite would take a file of one byte for an empty one, and write over it
+        raise _problem(
+            f"{what} {path} is not a database: it has one byte. Give the path of another file, or move it away."
+        )
     for place, rights in ((path, os.R_OK | os.W_OK), (path.parent, os.R_OK | os.W_OK | os.X_OK)):
         if not os.access(place, rights):
             raise _problem(
@@ -98,9 +104,9 @@ def _check_existing(path: Path, what: str) -> None:
             )
 
 
-def _mode(path: Path, what: str) -> int:
+def _found(path: Path, what: str) -> os.stat_result:
     try:
-        return path.stat().st_mode
+        return path.stat()
     except OSError as exc:
         raise _problem(f"{what} {path} can't be looked at: {exc.strerror}. Check the path and its rights.") from None
 

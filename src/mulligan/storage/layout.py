@@ -102,7 +102,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if _pragma(connection, "page_count") * _pragma(connection, "page_size") <= QUICK_CHECK_MAX_BYTES:
         verdict = _pragma(connection, "quick_check(1)")
         if verdict != "ok":
-            raise fault.corrupt(path, verdict)
+            raise fault.corrupt(path, " ".join(verdict.split()))
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, wanted: Layout, patiently: Patiently) -> None:

@@ -1,0 +1,39 @@
+import pytest
+
+from mulligan.core.error import BrokerRefused, BrokerUnavailable
+from mulligan.storage.fault import Kinds
+from mulligan.storage.layout import Layout
+from mulligan.storage.sqlite import Database
+
+LAYOUT = Layout("test database", 0x54455354, (("CREATE TABLE item (name TEXT PRIMARY KEY, body BLOB)",),))
+
+
+@pytest.fixture
+def layout():
+    return LAYOUT
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "var" / "test.db"
+
+
+@pytest.fixture
+async def make(path):
+    """Makes databases, not open yet, on one file; closes them at the end."""
+    made = []
+
+    def _make(layout=LAYOUT, at=path, **options):
+        made.append(Database(at, layout, Kinds(BrokerUnavailable, BrokerRefused), **options))
+        return made[-1]
+
+    yield _make
+    for database in made:
+        await database.close()
+
+
+@pytest.fixture
+async def database(make):
+    database = make()
+    await database.open()
+    return database

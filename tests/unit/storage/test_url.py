@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from mulligan.core.error import ConfigurationError
+from mulligan.storage.url import redacted, scheme_of, sqlite_path
+
+BASE = Path("/app")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///var/x.db", "/app/var/x.db"),
+        ("sqlite:////abs/x.db", "/abs/x.db"),
+        ("sqlite:///with%20space.db", "/app/with space.db"),
+    ],
+)
+def test_sqlite_path_is_below_the_base_unless_it_is_absolute(url, path):
+    assert sqlite_path(url, "BROKER_URL", BASE) == Path(path)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:", "sqlite://", "sqlite:///", "sqlite://host/x.db", "sqlite:///x.db?a=b", "sqlite:///d/"]
+)
+def test_sqlite_path_refuses_what_names_no_file(url):
+    with pytest.raises(ConfigurationError, match=r"BROKER_URL: .* names no file"):
+        sqlite_path(url, "BROKER_URL", BASE)
+
+
+def test_scheme_of_names_what_is_known_and_guesses_what_was_meant():
+    with pytest.raises(ConfigurationError) as caught:
+        scheme_of("sqlit:///x.db", "BROKER_URL", ("sqlite", "memory"))
+
+    assert str(caught.value) == (
+        "BROKER_URL: nothing is known for sqlit:// in 'sqlit:///x.db', expected one of sqlite://, memory://."
+        " Did you mean sqlite://?"
+    )
+
+
+def test_scheme_of_refuses_what_is_no_url():
+    with pytest.raises(ConfigurationError, match="is not a URL"):
+        scheme_of("var/x.db", "BROKER_URL", ("sqlite",))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("amqp://user:pa:ss@host/x", "amqp://user:***@host/x"),
+        ("amqp://:secret@host", "amqp://:***@host"),
+        ("sqs://host?secret_key=abc&region=eu", "sqs://host?secret_key=***&region=eu"),
+        ("sqlite:///var/x.db", "sqlite:///var/x.db"),
+    ],
+)
+def test_redacted_shows_no_secret(url, shown):
+    assert redacted(url) == shown

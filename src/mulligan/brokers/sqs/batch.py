@@ -1,4 +1,4 @@
-"""Batch calls: any number of entries in, one result an entry out, in order, whatever the service takes at once."""
+"""Batch calls: entries in, one result an entry out, in order, however the service answers."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -51,44 +51,30 @@ class Queue:
 
 
 async def delete(client: Client, at: Queue, handles: Sequence[str]) -> Results:
-    """DeleteMessageBatch of receipt handles."""
-    body = partial(codec.delete_request, at.url)
-    return await _in_batches(client, "DeleteMessageBatch", at, _tens(handles), body)
+    """DeleteMessageBatch of at most 10 receipt handles."""
+    return await _batch(client, "DeleteMessageBatch", at, handles, partial(codec.delete_request, at.url))
 
 
 async def change(client: Client, at: Queue, entries: Sequence[tuple[str, int]]) -> Results:
-    """ChangeMessageVisibilityBatch of (receipt handle, seconds)."""
-    body = partial(codec.visibility_request, at.url)
-    return await _in_batches(client, "ChangeMessageVisibilityBatch", at, _tens(entries), body)
+    """ChangeMessageVisibilityBatch of at most 10 (receipt handle, seconds)."""
+    return await _batch(client, "ChangeMessageVisibilityBatch", at, entries, partial(codec.visibility_request, at.url))
 
 
 async def send(client: Client, at: Queue, entries: Sequence[SendEntry]) -> Results:
-    """SendMessageBatch of checked entries; their ids are set here. What arrived is compared by checksum."""
+    """SendMessageBatch of checked entries; their ids are set here. What arrived is compared by checksum.
+
+    Big messages go in several calls. Raises only if the first fails: what is there is never hidden by what isn't.
+    """
 
     def body(batch: Sequence[SendEntry]) -> bytes:
         for place, entry in enumerate(batch):
             entry.id = str(place)
         return codec.send_request(at.url, batch)
 
-    return await _in_batches(client, "SendMessageBatch", at, _filled(entries), body, codec.sent_problem)
-
-
-# -- inside -----------------------------------------------------------------------------------------------------------
-
-
-async def _in_batches(
-    client: Client,
-    action: str,
-    at: Queue,
-    batches: Sequence[Sequence[T]],
-    body: Callable[[Sequence[T]], bytes],
-    check: Callable[[T, Answered], str | None] | None = None,
-) -> Results:
-    """The results of all batches. Raises only if the first one fails: what is done is never hidden by what isn't."""
     results: Results = []
-    for batch in batches:
+    for batch in _filled(entries):
         try:
-            results += await _batch(client, action, at, batch, body, check)
+            results += await _batch(client, "SendMessageBatch", at, batch, body, codec.sent_problem)
         except (BrokerUnavailable, BrokerRefused) as exc:
             if not results:
                 raise
@@ -97,14 +83,19 @@ async def _in_batches(
     return results
 
 
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
 async def _batch(
     client: Client,
     action: str,
     at: Queue,
     batch: Sequence[T],
     body: Callable[[Sequence[T]], bytes],
-    check: Callable[[T, Answered], str | None] | None,
+    check: Callable[[T, Answered], str | None] | None = None,
 ) -> Results:
+    if not batch:
+        return []
     count = len(batch)
     try:
         answers, bad_count = await client.call(
@@ -132,12 +123,6 @@ def _fault(
         return entry_fault(answer)
     problem = None if check is None else check(entry, answer)
     return None if problem is None else EntryFault(Fault.RETRY, problem)
-
-
-def _tens(entries: Sequence[T]) -> list[Sequence[T]]:
-    if 0 < len(entries) <= BATCH_MAX:
-        return [entries]
-    return [entries[at : at + BATCH_MAX] for at in range(0, len(entries), BATCH_MAX)]
 
 
 def _filled(entries: Sequence[SendEntry]) -> list[list[SendEntry]]:

@@ -8,10 +8,12 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues
+from mulligan.brokers.limit import batch_fault, lease_fault
 from mulligan.brokers.sqs import batch, codec, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts
@@ -30,8 +32,9 @@ from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
 from mulligan.brokers.sqs.event import BrokerNotice
 from mulligan.brokers.sqs.http import Response
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
-from mulligan.core.error import BrokerError, BrokerUnavailable, ConfigurationError
+from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.message import QueueName
+from mulligan.core.secret import redacted
 
 __all__ = ["SqsBroker"]
 
@@ -39,6 +42,7 @@ LEASE_MAX_S = 43_200
 LEASE_MARGIN_S = 5
 """Kept back of the 12 hours: a change that goes beyond them is refused, not cut, by the service."""
 LONG_POLL_S = 20
+RECEIVE_BODIES_MAX = 100
 NEW_QUEUE_TRIES = 20
 """A queue that was just made can be unknown for a second; asked every 0.5 s."""
 
@@ -71,6 +75,7 @@ class SqsBroker:
         rand: Callable[[], float] = random.random,
         find: Callable[[Address], tuple[Site, Source]] | None = None,
     ) -> None:
+        self._url = redacted(url)
         self._address = parse_url(url)
         self._clock = clock
         self._emit = emit
@@ -149,6 +154,8 @@ class SqsBroker:
         """A cancelled receive goes on without its caller, and what it brings is released."""
         if self._closing.is_set():
             return []
+        if (fault := lease_fault(lease_s, self._features)) or (fault := batch_fault(max_count, self._features)):
+            raise BrokerRefused(f"{queue}: {fault.reason}")
         client = self._client or await self._open()
         at = self._queues.get(queue) or await self._queue(queue)
         received_at = int(self._clock.monotonic())
@@ -168,6 +175,10 @@ class SqsBroker:
             if self._closing.is_set():
                 await self._give_back(at, messages)
                 return []
+        except BrokerUnavailable:
+            if self._closing.is_set():
+                return []
+            raise
         finally:
             self._receiving.discard(ended)
             ended.set_result(None)
@@ -175,8 +186,7 @@ class SqsBroker:
 
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """In batches of at most 10 and 1 MiB. What SQS would refuse is refused here, with what to do about it."""
-        client = self._client or await self._open()
-        at = await self._queue(queue)
+        client, at = await self._ready(queue, len(entries))
         limit = self._features.max_message_bytes
         results: list[EntryFault | None] = [None] * len(entries)
         sendable: list[SendEntry] = []
@@ -193,8 +203,7 @@ class SqsBroker:
 
     async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
         """On a standard queue a late ack succeeds unless somebody else received the message since; FIFO tells."""
-        client = self._client or await self._open()
-        at = self._queues.get(queue) or await self._queue(queue)
+        client, at = await self._ready(queue, len(receipts))
         return await batch.delete(client, at, [receipt.partition(":")[2] for receipt in receipts])
 
     async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
@@ -221,8 +230,7 @@ class SqsBroker:
     async def _change(
         self, queue: QueueName, entries: Sequence[tuple[str, float]], *, is_release: bool
     ) -> list[EntryFault | None]:
-        client = self._client or await self._open()
-        at = self._queues.get(queue) or await self._queue(queue)
+        client, at = await self._ready(queue, len(entries))
         results: list[EntryFault | None] = [None] * len(entries)
         changes: list[tuple[str, int]] = []
         places: list[int] = []
@@ -277,7 +285,8 @@ class SqsBroker:
 
     async def _give_back(self, at: Queue, messages: Sequence[Received]) -> None:
         try:
-            faults = await batch.change(await self._open(), at, [(item.receipt_handle, 0) for item in messages])
+            assert self._client is not None
+            faults = await batch.change(self._client, at, [(item.receipt_handle, 0) for item in messages])
             told = [fault.reason for fault in faults if fault is not None and fault.fault is not Fault.LEASE_LOST]
         except BrokerError as exc:
             told = [str(exc)]
@@ -293,9 +302,9 @@ class SqsBroker:
         body = self._receive_bodies.get(key)
         if body is None or at.is_fifo:
             attempt_id = str(uuid4()) if at.is_fifo else None
-            wait, lease = min(int(wait_s), LONG_POLL_S), min(whole(lease_s) or 0, LEASE_MAX_S)
-            body = codec.receive_request(at.url, min(max_count, BATCH_MAX), wait, lease, attempt_id)
-            if len(self._receive_bodies) < 100:
+            wait = min(whole(wait_s) or 0, LONG_POLL_S)
+            body = codec.receive_request(at.url, max_count, wait, math.ceil(lease_s), attempt_id)
+            if not at.is_fifo and len(self._receive_bodies) < RECEIVE_BODIES_MAX:
                 self._receive_bodies[key] = body
         return body
 
@@ -306,6 +315,8 @@ class SqsBroker:
             raise BrokerUnavailable(f"{at.name}: {text}")
 
     async def _open(self) -> Client:
+        if self._closing.is_set():
+            raise BrokerRefused(f"The broker {self._url} is closed: make a new one.")
         async with self._opening:
             if self._client is None:
                 site, source = await asyncio.to_thread(self._find, self._address)
@@ -314,6 +325,15 @@ class SqsBroker:
                 await ring.ready()
                 self._client = Client(site, ring, self._clock, self._emit, rand=self._rand)
             return self._client
+
+    async def _ready(self, name: QueueName, count: int) -> tuple[Client, Queue]:
+        """What a batch call needs. Raises BrokerRefused when it can't be one."""
+        if fault := batch_fault(count, self._features):
+            raise BrokerRefused(f"{name}: {fault.reason}")
+        client = self._client
+        if client is None or self._closing.is_set():
+            client = await self._open()
+        return client, self._queues.get(name) or await self._queue(name)
 
     async def _queue(self, name: QueueName) -> Queue:
         known = self._queues.get(name)
@@ -357,17 +377,10 @@ class SqsBroker:
         raise AssertionError("the last try returns or raises")
 
     def _fit_features(self, found: Mapping[QueueName, Mapping[str, str]]) -> None:
-        self._features = Features(
-            max_batch=BATCH_MAX,
-            max_pollers=FEATURES.max_pollers,
+        self._features = replace(
+            FEATURES,
             max_delay_s=0.0 if any(map(setup.is_fifo, found)) else FEATURES.max_delay_s,
-            max_lease_s=FEATURES.max_lease_s,
-            time_unit_s=FEATURES.time_unit_s,
-            max_message_bytes=min(setup.size_limit(attributes) for attributes in found.values()),
-            max_attributes=FEATURES.max_attributes,
-            long_poll_s=FEATURES.long_poll_s,
-            linger_s=FEATURES.linger_s,
-            has_price=FEATURES.has_price,
+            max_message_bytes=min(map(setup.size_limit, found.values())),
         )
 
 

@@ -193,11 +193,15 @@ def read_receive(body: bytes) -> tuple[list[Received], list[str]]:
     if not messages:
         _check_empty(body)
         return [], []
-    good = [item for item in messages if _md5(item.body.encode()) == item.md5 and _has_its_attributes(item)]
+    good = [item for item in messages if _is_sound(item)]
     if len(good) == len(messages):
         return good, []
     kept = {id(item) for item in good}
-    return good, [f"message {item.message_id} doesn't match its checksum" for item in messages if id(item) not in kept]
+    return good, [
+        f"message {item.message_id} doesn't match its checksum, or has no time or count"
+        for item in messages
+        if id(item) not in kept
+    ]
 
 
 def read_batch(body: bytes, count: int) -> tuple[list[Answered | Failure | None], int]:
@@ -288,10 +292,10 @@ def _read_one_by_one(body: bytes) -> tuple[list[Received], list[str]]:
         except msgspec.DecodeError as exc:
             problems.append(f"a message can't be read ({exc})")
             continue
-        if _md5(item.body.encode()) == item.md5 and _has_its_attributes(item):
+        if _is_sound(item):
             good.append(item)
         else:
-            problems.append(f"message {item.message_id} doesn't match its checksum")
+            problems.append(f"message {item.message_id} doesn't match its checksum, or has no time or count")
     if not good and not problems:
         raise Garbled(_shown(body, "it is no answer to a receive"))
     return good, problems
@@ -344,6 +348,16 @@ def _unwired(item: WireAttribute) -> AttributeValue:
     ):
         return content
     return Typed(item.data_type, content)
+
+
+def _is_sound(item: Received) -> bool:
+    system = item.attributes
+    return (
+        _md5(item.body.encode()) == item.md5
+        and _has_its_attributes(item)
+        and system.sent_timestamp.isdecimal()
+        and system.approximate_receive_count.isdecimal()
+    )
 
 
 def _has_its_attributes(item: Received) -> bool:

@@ -167,14 +167,19 @@ class _Connection(asyncio.Protocol):
         if self._waiter is None:
             self.abort()  # an answer that nobody asked for: this connection can't be trusted any more
             return
+        if self._received_bytes > RESPONSE_MAX_BYTES:
+            self._end(Unreachable(f"the answer of {self._pool.endpoint.authority} is over {RESPONSE_MAX_BYTES} bytes"))
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
             self._end(Unreachable(f"{self._pool.endpoint.authority} answered something that is not HTTP ({exc})"))
-        if self._received_bytes > RESPONSE_MAX_BYTES:
-            self._end(Unreachable(f"the answer of {self._pool.endpoint.authority} is over {RESPONSE_MAX_BYTES} bytes"))
 
     # -- called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._waiter is None:
+            self.abort()  # a second answer right behind the first: later ones would be taken for those of others
 
     def on_header(self, name: bytes, text: bytes) -> None:
         self._headers[name.lower()] = text

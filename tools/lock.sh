@@ -18,7 +18,8 @@ compile() {
         --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" "$@"
 }
 
+# All extras: which broker the application uses is a setting, and changing it must not need an install.
 # test.txt first: run.txt is held to its versions, so that one .venv can be both
-compile "$@" pyproject.toml requirements/build.in --group test --group check --group bench \
+compile "$@" pyproject.toml --all-extras requirements/build.in --group test --group check --group bench \
     --output-file requirements/test.txt
-compile pyproject.toml requirements/build.in --constraint requirements/test.txt --output-file requirements/run.txt
+compile pyproject.toml --all-extras requirements/build.in --constraint requirements/test.txt --output-file requirements/run.txt

@@ -1,0 +1,33 @@
+import pytest
+
+from mulligan.worker.deal import Hand, deal
+
+
+def test_deal_gives_each_consumer_a_process_when_there_are_as_many():
+    assert deal(3, 2, 5) == [Hand(1, 0), Hand(1, 0), Hand(1, 0), Hand(0, 1), Hand(0, 1)]
+
+
+def test_deal_gives_one_process_everything_when_the_pool_is_one():
+    assert deal(3, 2, 1) == [Hand(3, 2)]
+
+
+def test_deal_serves_both_queues_when_the_pool_is_smaller_than_the_consumers():
+    assert deal(3, 2, 2) == [Hand(2, 1), Hand(1, 1)]
+
+
+def test_deal_makes_no_process_without_a_consumer_when_the_pool_is_larger():
+    assert deal(1, 1, 8) == [Hand(1, 0), Hand(0, 1)]
+
+
+def test_deal_can_leave_a_queue_without_consumers():
+    assert deal(4, 0, 2) == [Hand(2, 0), Hand(2, 0)]
+
+
+@pytest.mark.parametrize("pool_size", range(1, 12))
+def test_deal_loses_no_consumer_whatever_the_pool(pool_size):
+    hands = deal(5, 4, pool_size)
+
+    assert (sum(hand.requests for hand in hands), sum(hand.rejects for hand in hands)) == (5, 4)
+    sizes = [hand.requests + hand.rejects for hand in hands]
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1

@@ -1,0 +1,41 @@
+from mulligan.worker.demand import Width, adapt, wanted
+
+
+def test_wanted_asks_for_a_whole_batch_when_there_is_room_for_one():
+    assert wanted(25, capacity=32, max_batch=10, has_waited=False) == 10
+
+
+def test_wanted_asks_for_nothing_when_room_is_short_of_a_batch():
+    assert wanted(9, capacity=32, max_batch=10, has_waited=False) == 0
+
+
+def test_wanted_asks_for_what_is_free_when_it_has_waited():
+    assert wanted(3, capacity=32, max_batch=10, has_waited=True) == 3
+
+
+def test_wanted_is_never_negative_when_more_is_in_flight_than_there_is_room():
+    assert wanted(-4, capacity=32, max_batch=10, has_waited=True) == 0
+
+
+def test_wanted_takes_the_capacity_as_a_batch_when_it_is_smaller_than_one():
+    assert wanted(2, capacity=2, max_batch=10, has_waited=False) == 2
+
+
+def test_adapt_adds_a_poller_when_one_came_back_full():
+    assert adapt(Width(1), asked=10, got=10, pollers_max=4) == Width(2)
+
+
+def test_adapt_adds_half_more_when_many_came_back_full():
+    assert adapt(Width(8), asked=10, got=10, pollers_max=20) == Width(12)
+
+
+def test_adapt_stops_at_the_most_that_the_broker_is_worth():
+    assert adapt(Width(4), asked=10, got=10, pollers_max=4) == Width(4)
+
+
+def test_adapt_halves_when_one_came_back_short():
+    assert adapt(Width(4), asked=10, got=3, pollers_max=4) == Width(2, is_short=True)
+
+
+def test_adapt_keeps_one_poller_when_nothing_came():
+    assert adapt(Width(1), asked=10, got=0, pollers_max=4) == Width(1, is_short=False)

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from mulligan.core.flow import mark_buried, next_step, record, settled
+from mulligan.core.flow import DEATHS_MAX, mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.outcome import (
     INTERRUPTED,
@@ -247,10 +247,12 @@ class OneMessage(RuleBasedStateMachine):
                     yield from self.finish(copy, token, progress)
                     return
                 case Reject(delay_s):
+                    self.check_wait(progress, delay_s)
                     assert is_further(progress, carried)
                     yield from self.reject(copy, token, progress, delay_s)
                     return
                 case Release(delay_s):
+                    self.check_wait(progress, delay_s)
                     self.releases.append(delay_s)
                     if self.row.token == token:
                         self.row.token = None
@@ -347,6 +349,10 @@ class OneMessage(RuleBasedStateMachine):
                 assert mark == before_marks[name] or name == task
                 assert mark.attempts <= self.policies[name].max_attempts
         assert after.is_buried == progress.is_buried
+        if isinstance(outcome, Died):
+            is_last = progress.deaths == DEATHS_MAX - 1
+            assert ({**after.marks, **after.alerts}[task].state is State.EXHAUSTED) == is_last
+        assert after.deaths < DEATHS_MAX == 3
         if outcome in (SUCCEEDED, Skipped("not mine"), Skipped("no")):
             self.succeeded.add(task)
             assert {**after.marks, **after.alerts}[task].state is State.DONE
@@ -411,6 +417,11 @@ class OneMessage(RuleBasedStateMachine):
                 assert task not in copy.ended, "a task runs twice with one copy"
                 most = self.policies[task].max_attempts + self.faults + self.restless[task]
                 assert self.starts[task] < most, "more starts than attempts and faults"
+
+    def check_wait(self, progress: Progress, delay_s: float) -> None:
+        marks = progress.alerts if progress.is_buried else progress.marks
+        waits_s = [max(0.0, mark.due_at - self.now) for mark in marks.values() if mark.state is State.PENDING]
+        assert delay_s == min(waits_s), "wakes before or after the earliest task is due"
 
     def check_bury(self, progress: Progress, token: int) -> None:
         states = [mark.state for mark in progress.marks.values()]

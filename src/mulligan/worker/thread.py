@@ -4,6 +4,7 @@ An executor of the standard library costs three times as much CPU an attempt, mo
 """
 
 import asyncio
+import contextvars
 import queue
 import threading
 from collections import deque
@@ -54,7 +55,8 @@ class Threads(Generic[Item, Result]):
 
     def _serve(self) -> None:
         while (item := self._items.get()) is not None:
-            result = self._work(item)
+            # a context of its own: what one task binds (a logger's fields, say) is none of the next one's business
+            result = contextvars.Context().run(self._work, item)
             self._results.append((item, result))
             # read and set under the interpreter's lock: at worst the loop is woken once too often
             if not self._is_woken:

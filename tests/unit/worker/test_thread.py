@@ -1,0 +1,108 @@
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from mulligan.worker.thread import Threads
+
+NAME = contextvars.ContextVar("name", default="nobody")
+
+
+class Ends(list):
+    """What ended, and a way to wait for so many."""
+
+    def __init__(self):
+        self.changed = asyncio.Event()
+        self.calls = 0
+
+    def __call__(self, results):
+        self.calls += 1
+        self.extend(results)
+        self.changed.set()
+
+    async def until(self, count):
+        with asyncio.get_running_loop().standing_still():
+            while len(self) < count:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@pytest.fixture
+async def ends():
+    return Ends()
+
+
+@pytest.fixture
+def make(ends):
+    made = []
+
+    def make(work):
+        made.append(Threads(asyncio.get_running_loop(), work, ends))
+        return made[-1]
+
+    yield make
+    for threads in made:
+        threads.close()
+
+
+async def test_threads_hand_results_back_with_their_items(make, ends):
+    threads = make(lambda number: number * 2)
+
+    for number in range(100):
+        threads.put(number)
+    await ends.until(100)
+
+    assert sorted(ends) == [(number, number * 2) for number in range(100)]
+
+
+async def test_threads_run_all_items_side_by_side(make, ends):
+    barrier = threading.Barrier(20, timeout=10)
+    threads = make(lambda _: barrier.wait())
+
+    for number in range(20):
+        threads.put(number)
+    await ends.until(20)
+
+    assert len({arrival for _, arrival in ends}) == 20
+
+
+async def test_threads_are_used_again(make, ends):
+    threads = make(lambda _: threading.current_thread().name)
+    for number in range(5):
+        threads.put(number)
+        await ends.until(number + 1)
+
+    assert {name for _, name in ends} == {"mulligan-task-1"}
+
+
+async def test_threads_hand_back_nothing_when_the_loop_is_closed_already():
+    loop = asyncio.new_event_loop()
+    may_end = threading.Event()
+    threads = Threads(loop, lambda _: may_end.wait(10), lambda _: None)
+    threads.put(1)
+    loop.close()
+
+    may_end.set()
+    threads.close()
+
+    for thread in threading.enumerate():
+        if thread.name == "mulligan-task-1":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+async def test_threads_show_an_item_no_context_variable_of_the_one_before(make, ends):
+    def work(name):
+        before = NAME.get()
+        NAME.set(name)
+        return before
+
+    threads = make(work)
+    threads.put("first")
+    await ends.until(1)
+
+    threads.put("second")
+    await ends.until(2)
+
+    assert ends == [("first", "nobody"), ("second", "nobody")]

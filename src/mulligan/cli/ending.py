@@ -58,6 +58,8 @@ def ended(command: Callable[[], int | None]) -> int:
         return _failed(exc)
     except Exception as exc:  # noqa: BLE001 - the last resort: one line for a person instead of a traceback
         return _unexpected(exc)
+    if code == Code.INTERRUPTED:  # what the parser makes of Ctrl-C
+        say("interrupted")
     return Code.OK if code is None else code
 
 

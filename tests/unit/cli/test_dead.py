@@ -231,3 +231,35 @@ async def test_letters_in_a_list_hold_no_bodies_but_their_sizes(session, dead, l
     assert listed.message.body == b""
     assert as_data(listed)["body_bytes"] == 3
     assert as_data(listed)["failed"] == ["Two"]
+
+
+async def test_replay_in_rounds_replays_a_twin_of_an_earlier_round_no_second_time(
+    session, dead, letter, catalogue, monkeypatch
+):
+    monkeypatch.setattr("mulligan.cli.replay._ROUND_COUNT", 1)
+    uids = [f"018bcfe56800-{number:020x}" for number in range(100)]
+    await dead(*[letter(uid) for uid in uids], letter(uids[0]))
+
+    job = Replay(session, catalogue)
+    await job.these([])
+
+    assert len(job.replayed) == 100
+    assert await totals(session) == [0, 100, 0]
+
+
+async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, dead, letter, catalogue, clock):
+    await dead(letter(UID))
+    ack = session.broker.ack
+
+    async def late(queue, receipts):
+        clock.advance(1000)
+        await session.broker.receive(queue, 1, wait_s=0.0, lease_s=60.0)
+        return await ack(queue, receipts)
+
+    session.broker.ack = late
+    job = Replay(session, catalogue)
+    await job.these([UID])
+
+    assert job.replayed == {(UID, 0)}
+    assert len(job.problems) == 1
+    assert job.problems[0].startswith("a replayed letter is still on the dead queue, too: ")

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import tracemalloc
 
 import pytest
 
@@ -84,3 +85,19 @@ async def test_lines_of_a_device_that_can_not_be_waited_for_end():
 
     assert await all_lines(fd) == []
     os.close(fd)
+
+
+async def test_lines_longer_than_the_limit_are_not_kept_in_memory(tmp_path):
+    path = tmp_path / "input"
+    with path.open("wb") as file:
+        file.truncate(50_000_000)
+    fd = os.open(path, os.O_RDONLY)
+    tracemalloc.start()
+
+    found = await all_lines(fd)
+
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    os.close(fd)
+    assert found == [TooLong(1, 50_000_000, 50_000_000)]
+    assert peak_bytes < 5_000_000

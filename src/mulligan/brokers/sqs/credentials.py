@@ -108,6 +108,7 @@ class KeyRing:
         """One load at a time; who comes meanwhile waits for it."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._load())
+            self._task.add_done_callback(_look_at)
         await asyncio.shield(self._task)
 
     async def _load(self) -> None:
@@ -121,6 +122,12 @@ class KeyRing:
             await self._load()
         except (ConfigurationError, BrokerError) as exc:
             self._told(f"credentials that expire could not be renewed ahead of time: {exc}")
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Take note of a failure even if all who waited for it were cancelled; asyncio would complain else."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _key_trouble(exc: Exception) -> ConfigurationError | BrokerError:

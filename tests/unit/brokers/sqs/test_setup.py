@@ -1,0 +1,119 @@
+"""What the queues should be, and what is said of those that are not."""
+
+import json
+
+import pytest
+
+from mulligan.brokers.sqs import setup
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+
+QUEUES = Queues("app", QueueName("app-requests-q"), QueueName("app-rejects-q"), QueueName("app-dead-q"))
+FIFO = Queues("app", QueueName("app-r.fifo"), QueueName("app-j.fifo"), QueueName("app-d.fifo"))
+DEAD_ARN = "arn:aws:sqs:eu-west-1:000000000000:app-dead-q"
+
+
+def good(name):
+    attributes = {
+        "QueueArn": f"arn:aws:sqs:eu-west-1:000000000000:{name}",
+        "MessageRetentionPeriod": "1209600",
+        "MaximumMessageSize": "1048576",
+        "SqsManagedSseEnabled": "true",
+    }
+    if name != QUEUES.dead:
+        attributes["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": DEAD_ARN, "maxReceiveCount": "1000"})
+    return attributes
+
+
+def told(queue, **changes):
+    found = {name: good(name) for name in QUEUES.all}
+    found[queue] = {name: text for name, text in (found[queue] | changes).items() if text is not None}
+    return setup.problems(QUEUES, found)
+
+
+def test_creation_of_a_reject_queue_has_all_that_is_needed():
+    assert setup.creation(QUEUES, QUEUES.rejects, DEAD_ARN) == {
+        "QueueName": "app-rejects-q",
+        "Attributes": {
+            "MessageRetentionPeriod": "1209600",
+            "ReceiveMessageWaitTimeSeconds": "20",
+            "SqsManagedSseEnabled": "true",
+            "RedrivePolicy": f'{{"deadLetterTargetArn": "{DEAD_ARN}", "maxReceiveCount": 1000}}',
+        },
+        "tags": {"mulligan-prefix": "app", "mulligan-queue": "rejects"},
+    }
+
+
+def test_creation_of_the_dead_queue_has_no_redrive():
+    assert "RedrivePolicy" not in setup.creation(QUEUES, QUEUES.dead, None)["Attributes"]
+
+
+def test_creation_of_a_fifo_queue_limits_throughput_by_group():
+    attributes = setup.creation(FIFO, FIFO.requests, DEAD_ARN)["Attributes"]
+
+    assert attributes["FifoQueue"] == "true"
+    assert attributes["DeduplicationScope"] == "messageGroup"
+    assert attributes["FifoThroughputLimit"] == "perMessageGroupId"
+
+
+def test_order_makes_the_dead_queue_first_because_the_others_name_it():
+    assert setup.order(QUEUES) == ("app-dead-q", "app-rejects-q", "app-requests-q")
+
+
+def test_problems_are_none_when_all_is_as_it_is_created():
+    assert setup.problems(QUEUES, {name: good(name) for name in QUEUES.all}) == []
+
+
+@pytest.mark.parametrize(
+    ("queue", "changes", "words"),
+    [
+        (QUEUES.rejects, {"MessageRetentionPeriod": "345600"}, "for 4 days"),
+        (QUEUES.dead, {"MessageRetentionPeriod": "60"}, "MessageRetentionPeriod to 1209600"),
+        (QUEUES.requests, {"RedrivePolicy": None}, "no redrive"),
+        (QUEUES.requests, {"RedrivePolicy": "not json"}, "no redrive"),
+        (QUEUES.rejects, {"RedrivePolicy": '{"deadLetterTargetArn":"arn:x","maxReceiveCount":1000}'}, "goes to arn:x"),
+        (
+            QUEUES.requests,
+            {"RedrivePolicy": json.dumps({"deadLetterTargetArn": DEAD_ARN, "maxReceiveCount": 1})},
+            "maxReceiveCount is 1",
+        ),
+        (QUEUES.requests, {"SqsManagedSseEnabled": "false"}, "not encrypted"),
+        (QUEUES.dead, {"MaximumMessageSize": "262144"}, "takes messages of 262144 bytes"),
+    ],
+)
+def test_problems_name_the_queue_and_what_differs(queue, changes, words):
+    (problem,) = told(queue, **changes)
+
+    assert problem.startswith(f"Queue {queue}: ")
+    assert words in problem
+
+
+def test_problems_are_none_when_the_requests_queue_keeps_messages_for_less_time():
+    assert told(QUEUES.requests, MessageRetentionPeriod="345600") == []
+
+
+def test_problems_take_a_key_of_kms_for_encryption():
+    assert told(QUEUES.dead, SqsManagedSseEnabled="false", KmsMasterKeyId="alias/mine") == []
+
+
+def test_problems_say_nothing_of_queues_that_are_not_there():
+    assert setup.problems(QUEUES, {}) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "a" * 81, "ünï", ".fifo", "a.b"])
+def test_name_problems_tell_of_names_that_can_not_be(name):
+    (problem,) = setup.name_problems(Queues("x", QueueName(name), QueueName("b"), QueueName("c")))[:1]
+
+    assert repr(name) in problem
+
+
+def test_name_problems_tell_of_kinds_that_are_mixed():
+    mixed = Queues("x", QueueName("a.fifo"), QueueName("b"), QueueName("c"))
+
+    assert "ending .fifo" in setup.name_problems(mixed)[0]
+    assert setup.name_problems(FIFO) == setup.name_problems(QUEUES) == []
+
+
+@pytest.mark.parametrize(("attributes", "limit"), [({"MaximumMessageSize": "1024"}, 1024), ({}, 262144)])
+def test_size_limit_is_that_of_the_queue(attributes, limit):
+    assert setup.size_limit(attributes) == limit

@@ -38,7 +38,7 @@ class MemoryBackend:
     """Everything in this process."""
 
     def __init__(self, limits: Limits, new_id: Callable[[], str]) -> None:
-        self.store = MemoryStore()
+        self.store = MemoryStore(new_id)
         self._limits = limits
         self._new_id = new_id
 

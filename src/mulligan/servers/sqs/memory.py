@@ -6,7 +6,8 @@ passed over when they come up, which is cheaper than looking for them when somet
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -20,7 +21,8 @@ T = TypeVar("T")
 class MemoryStore:
     """All queues of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
         self._queues: dict[str, Queue] = {}
         self._shelves: dict[str, _Shelf] = {}
         self._dropped: dict[str, float] = {}
@@ -51,16 +53,19 @@ class MemoryStore:
         """When a queue of that name was last removed."""
         return self._dropped.get(name)
 
-    def add(self, queue: Queue, drafts: Sequence[Draft]) -> list[int]:
+    def add(self, queue: Queue, drafts: Sequence[Draft]) -> list[Record]:
         """Put messages in."""
         shelf = self._shelves[queue.name]
-        first = self._last_id + 1
-        self._last_id += len(drafts)
-        for number, draft in enumerate(drafts, first):
-            shelf.put(
-                Record(number, draft, draft.receive_count, draft.first_received_at, draft.due_at, is_leased=False)
+        added: list[Record] = []
+        for given in drafts:
+            self._last_id += 1
+            draft = given if given.message_id else replace(given, message_id=self._new_id())
+            record = Record(
+                self._last_id, draft, draft.receive_count, draft.first_received_at, draft.due_at, is_leased=False
             )
-        return list(range(first, self._last_id + 1))
+            shelf.put(record)
+            added.append(record)
+        return added
 
     def take(self, queue: Queue, limit: int, now: float) -> list[Record]:
         """Messages that may be received."""
@@ -120,6 +125,12 @@ class MemoryStore:
         shelf = self._shelves[queue.name]
         shelf.wake(now)
         return Counts(len(shelf.visible), shelf.leased_count, len(shelf.due) - shelf.leased_count)
+
+    def in_flight(self, queue: Queue, now: float) -> int:
+        """How many of its messages are leased."""
+        shelf = self._shelves[queue.name]
+        shelf.wake(now)
+        return shelf.leased_count
 
     def next_due(self, queue: Queue, now: float) -> float | None:
         """When the next hidden message comes back."""

@@ -121,7 +121,7 @@ def _move(scope: Scope, task: MoveTask, source: Queue, records: Sequence[Record]
             return index, _NO_QUEUE
         draft = replace(
             record.draft,
-            message_id=scope.new_id(),
+            message_id="",
             sent_at=scope.now,
             due_at=scope.now,
             source=None,

@@ -88,7 +88,7 @@ def _checked(scope: Scope, queue: Queue, request: ReceiveMessage) -> tuple[int, 
 
 
 def _room(scope: Scope, queue: Queue, count: int) -> int:
-    room = scope.limits.in_flight_max - scope.store.counts(queue, scope.now).in_flight
+    room = scope.limits.in_flight_max - scope.store.in_flight(queue, scope.now)
     if room <= 0 and not queue.is_fifo:
         raise SqsError(
             "OverLimit", f"Too many messages in flight: {scope.limits.in_flight_max} is the limit of a queue."
@@ -100,27 +100,24 @@ def _leased(scope: Scope, queue: Queue, count: int, lease_s: float) -> list[Reco
     redrive = attribute.redrive(queue.attributes.get("RedrivePolicy", ""))
     target = scope.store.queue(redrive.target) if redrive else None
     too_old = scope.now - attribute.number(queue, "MessageRetentionPeriod")
-    taken: list[Record] = []
-    while count > len(taken):
-        candidates = _candidates(scope, queue, count - len(taken))
-        if not candidates:
-            break
+    leased: list[Record] = []
+    while (wanted := count - len(leased)) > 0:
+        candidates = _candidates(scope, queue, wanted)
         old = [item for item in candidates if not queue.is_adopted and item.draft.sent_at < too_old]
-        dead = [
-            item
-            for item in candidates
-            if redrive and target and item not in old and item.receive_count >= redrive.max_receives
-        ]
+        fresh = candidates if not old else [item for item in candidates if item.draft.sent_at >= too_old]
+        dead = [item for item in fresh if redrive and target and item.receive_count >= redrive.max_receives]
+        fit = fresh if not dead else [item for item in fresh if redrive and item.receive_count < redrive.max_receives]
         if old:
             scope.store.remove(queue, [item.id for item in old])
         if dead and target:
             _bury(scope, queue, target, dead)
-        taken += [item for item in candidates if item not in old and item not in dead] if old or dead else candidates
-    if not taken:
-        return []
-    leased = scope.store.lease(queue, taken, scope.now, scope.now + lease_s)
-    _duplicate(scope, queue, leased)
-    scope.woken[queue.name] = None
+        if fit:
+            leased += scope.store.lease(queue, fit, scope.now, scope.now + lease_s)
+        if len(candidates) < wanted or len(fit) == wanted:
+            break
+    if leased:
+        _duplicate(scope, queue, leased)
+        scope.woken[queue.name] = None
     return leased
 
 

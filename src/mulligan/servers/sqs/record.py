@@ -43,7 +43,7 @@ class Queue:
 class Draft:
     """A message about to enter a queue.
 
-    message_id: what the sender was told.
+    message_id: what the sender is told; "" for one that the store makes.
     sent_at: when it first entered a queue; a dead letter of a standard queue keeps it.
     due_at: when it may first be received.
     trace: the AWSTraceHeader, the only system attribute that a sender may set.

@@ -59,9 +59,9 @@ def _send(scope: Scope, queue: Queue, entry: SendEntry) -> dict[str, Any]:
     if draft.trace is not None:
         told["MD5OfMessageSystemAttributes"] = content.attributes_md5({"AWSTraceHeader": draft.trace})
     if not queue.is_fifo:
-        scope.store.add(queue, (draft,))
+        record = scope.store.add(queue, (draft,))[0]
         scope.woken[queue.name] = None
-        return told | {"MessageId": draft.message_id}
+        return told | {"MessageId": record.draft.message_id}
     seen = _send_once(scope, queue, draft)
     return told | {"MessageId": seen.message_id, "SequenceNumber": seen.sequence}
 
@@ -72,8 +72,8 @@ def _send_once(scope: Scope, queue: Queue, draft: Draft) -> Seen:
     known = scope.store.recall(queue, key, scope.now)
     if known is not None:
         return known
-    number = scope.store.add(queue, (draft,))[0]
-    seen = Seen(draft.message_id, sequence_number(number))
+    record = scope.store.add(queue, (draft,))[0]
+    seen = Seen(record.draft.message_id, sequence_number(record.id))
     scope.store.remember(queue, key, seen, scope.now, scope.now + scope.limits.dedup_s)
     scope.woken[queue.name] = None
     return seen
@@ -91,7 +91,7 @@ def _draft(scope: Scope, queue: Queue, entry: SendEntry) -> Draft:
         )
     group, dedup_id = _fifo_ids(queue, entry, body)
     return Draft(
-        message_id=scope.new_id(),
+        message_id="",
         body=body,
         attributes=attributes,
         sent_at=scope.now,

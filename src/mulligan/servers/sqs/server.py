@@ -19,6 +19,7 @@ from mulligan.servers.sqs.http import Connections
 from mulligan.servers.sqs.limit import Limits
 from mulligan.servers.sqs.signature import Key, Verifier
 from mulligan.servers.sqs.waiting import Waiting
+from mulligan.storage import url as urls
 
 __all__ = ["ACCOUNT", "DEFAULT_KEY", "Server", "run_server", "serve"]
 
@@ -126,6 +127,13 @@ async def serve(
     return Server(listener, connections, waiting, backend, faults, counters)
 
 
+def _embedded(db: str, clock: Clock, base_dir: Path) -> Backend:
+    from mulligan.servers.sqs.embedded import EmbeddedBackend
+
+    urls.scheme_of(db, "--db", ("sqlite",))
+    return EmbeddedBackend(urls.sqlite_path(db, "--db", base_dir), clock, Limits(), new_id)
+
+
 def _check_address(host: str, keys: Sequence[Key] | None, *, allows_remote: bool, verifies: bool) -> None:
     if _is_loopback(host):
         return
@@ -161,11 +169,13 @@ def run_server(
     allows_remote: bool = False,
     verifies: bool = True,
     has_control: bool = False,
+    base_dir: Path | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> int:
     """Run a server until SIGINT or SIGTERM; the exit code.
 
-    db: URL of the embedded queue (`sqlite:///var/mulligan.db`, relative to the current folder), None for a queue in memory.
+    db: URL of the embedded queue (`sqlite:///var/mulligan.db`); None for queues in memory.
+    base_dir: what a relative path begins at; None for the current folder.
     Raises ConfigurationError for what the user can mend.
     """
     script = fault.read(fault_script) if fault_script else None
@@ -176,9 +186,7 @@ def run_server(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         clock = SystemClock()
-        backend: Backend | None = None
-        if db is not None:
-            raise ConfigurationError([f"--db {db}: the embedded queue is not connected in this version."])
+        backend = _embedded(db, clock, base_dir or Path.cwd()) if db else None
         server = await serve(
             clock=clock,
             host=host,
@@ -190,7 +198,8 @@ def run_server(
             has_control=has_control or script is not None,
             backend=backend,
         )
-        say(f"SQS on {server.url} (in memory). For producers: export AWS_ENDPOINT_URL_SQS={server.url}")
+        place = urls.redacted(db) if db else "in memory"
+        say(f"SQS on {server.url} ({place}). For producers: export AWS_ENDPOINT_URL_SQS={server.url}")
         await stop.wait()
         await server.close()
         say("SQS server stopped.")

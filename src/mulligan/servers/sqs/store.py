@@ -30,8 +30,8 @@ class Store(Protocol):
     def dropped_at(self, name: str) -> float | None:
         """When a queue of that name was last removed."""
 
-    def add(self, queue: Queue, drafts: Sequence[Draft]) -> list[int]:
-        """Put messages in; their numbers."""
+    def add(self, queue: Queue, drafts: Sequence[Draft]) -> list[Record]:
+        """Put messages in. A draft without a message id gets one."""
 
     def take(self, queue: Queue, limit: int, now: float) -> list[Record]:
         """Up to `limit` messages that may be received, oldest first; on a FIFO queue only of open groups.
@@ -59,6 +59,9 @@ class Store(Protocol):
 
     def counts(self, queue: Queue, now: float) -> Counts:
         """How full the queue is."""
+
+    def in_flight(self, queue: Queue, now: float) -> int:
+        """How many of its messages are leased."""
 
     def next_due(self, queue: Queue, now: float) -> float | None:
         """When the next hidden message comes back; None when none is hidden."""

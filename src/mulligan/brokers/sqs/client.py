@@ -139,6 +139,8 @@ class Client:
         Counts.add(self.counts.requests, action)
         try:
             response = await self._pool.exchange(head + body, wait_s + READ_S, keep)
+            if response.sent_count > 1:
+                Counts.add(self.counts.requests, action, response.sent_count - 1)
             if response.status == 200:
                 result = read(response.body)
                 self._succeeded(action, len(body) + len(response.body))

@@ -12,6 +12,7 @@ import ssl
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 import httptools
@@ -80,11 +81,12 @@ class Proxy:
 
 @value
 class Response:
-    """An answer. headers: names in lower case; the last of doubles."""
+    """An answer. headers: names in lower case; the last of doubles. sent_count: requests that it took, 1 or 2."""
 
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+    sent_count: int = 1
 
 
 Keep = Callable[["asyncio.Future[Response]"], None]
@@ -309,7 +311,8 @@ class Pool:
             if not is_reused or connection.has_answered or connection.has_timed_out or self._is_closed:
                 raise
         # The server closed an idle connection as we wrote: a fresh one, once, and no second idle one.
-        return await _answer(await self._connect(), request, timeout_s, keep)
+        response = await _answer(await self._connect(), request, timeout_s, keep)
+        return replace(response, sent_count=2)
 
     async def close(self) -> None:
         """Close every connection. What is in flight ends as Unreachable. Twice is once."""

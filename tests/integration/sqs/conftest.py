@@ -1,0 +1,132 @@
+"""The broker on the project's own strict SQS server, in the same loop, with a clock that a test can push forward."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mulligan.brokers.sqs.broker import SqsBroker
+from mulligan.brokers.sqs.environment import Address, Site
+from mulligan.brokers.sqs.http import Endpoint
+from mulligan.brokers.sqs.sign import Keys
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+from mulligan.servers.sqs.fault import Rule, Script
+from mulligan.servers.sqs.server import Server, serve
+
+REGION = "eu-west-1"
+KEYS = Keys("mulligan", "mulligan")
+
+
+class ShiftedClock:
+    """Real time that a test can push forward."""
+
+    def __init__(self) -> None:
+        self.shift_s = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.shift_s
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.shift_s
+
+
+class FixedKeys:
+    """Fills `Source`."""
+
+    def __init__(self, *keys: Keys) -> None:
+        self._keys = list(keys)
+
+    def load(self) -> tuple[Keys, bool]:
+        return self._keys[0], False
+
+    def renew(self) -> None:
+        if len(self._keys) > 1:
+            self._keys.pop(0)
+
+
+@pytest.fixture
+def clock() -> ShiftedClock:
+    return ShiftedClock()
+
+
+@pytest.fixture
+async def start(clock) -> AsyncIterator[Any]:
+    """Start a server: `await start(keys=..., ...)`, as `servers.sqs.server.serve`."""
+    servers: list[Server] = []
+
+    async def make(**more: Any) -> Server:
+        server = await serve(clock=clock, **more)
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        await server.close()
+
+
+@pytest.fixture
+async def server(start) -> Server:
+    return await start()
+
+
+@pytest.fixture
+def events() -> list[Any]:
+    """What brokers emitted."""
+    return []
+
+
+@pytest.fixture
+async def broker_of(clock, events) -> AsyncIterator[Any]:
+    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long."""
+    brokers: list[SqsBroker] = []
+
+    def make(server: Server, *keys: Keys, clock=clock) -> SqsBroker:
+        def find(address: Address) -> tuple[Site, FixedKeys]:
+            site = Site(REGION, server.url, Endpoint(server.host, server.port, False))
+            return site, FixedKeys(*(keys or (KEYS,)))
+
+        url = f"sqs://{REGION}?endpoint={server.url}"
+        broker = SqsBroker(url, clock=clock, emit=events.append, rand=lambda: 0.0, find=find)
+        brokers.append(broker)
+        return broker
+
+    yield make
+    for broker in brokers:
+        await broker.close()
+
+
+@pytest.fixture
+def queues() -> Queues:
+    return Queues("app", QueueName("app-requests-q"), QueueName("app-rejects-q"), QueueName("app-dead-q"))
+
+
+@pytest.fixture
+def fifo_queues() -> Queues:
+    return Queues("app", QueueName("app-requests.fifo"), QueueName("app-rejects.fifo"), QueueName("app-dead.fifo"))
+
+
+@pytest.fixture
+async def broker(server, broker_of, queues) -> SqsBroker:
+    """On fresh queues."""
+    made = broker_of(server)
+    await made.declare(queues, create=True)
+    return made
+
+
+@pytest.fixture
+async def fifo(server, broker_of, fifo_queues) -> SqsBroker:
+    made = broker_of(server)
+    await made.declare(fifo_queues, create=True)
+    return made
+
+
+@pytest.fixture
+def play(server) -> Any:
+    """Let the server do wrong: `play(action, fault, times=..., calls=..., chance=...)`."""
+
+    def start(action: str, fault: Any, **when: Any) -> None:
+        server.faults.play(Script(rules=(Rule(fault=fault, action=action, **when),), seed=7))
+
+    return start

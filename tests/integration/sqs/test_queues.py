@@ -1,0 +1,181 @@
+"""Finding and making queues, and what is said of them."""
+
+import asyncio
+
+import pytest
+
+from mulligan.brokers.sqs.policy import iam_policy, roles
+from mulligan.brokers.sqs.sign import Keys
+from mulligan.core.delivery import Outgoing, Queues
+from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError
+from mulligan.core.message import QueueName
+from mulligan.servers.sqs.fault import Fail
+from mulligan.servers.sqs.server import DEFAULT_KEY
+from mulligan.servers.sqs.signature import Key
+
+
+async def attributes_of(broker, name):
+    client = await broker._open()
+    url = (await client.call_object("GetQueueUrl", {"QueueName": name}, where=name))["QueueUrl"]
+    data = {"QueueUrl": url, "AttributeNames": ["All"]}
+    return (await client.call_object("GetQueueAttributes", data, where=name))["Attributes"]
+
+
+async def test_declare_makes_queues_that_need_no_word(server, broker_of, queues):
+    broker = broker_of(server)
+
+    declared = await broker.declare(queues, create=True)
+    again = await broker.declare(queues, create=True)
+
+    assert declared.created == queues.all
+    assert declared.problems == ()
+    assert again.created == again.problems == ()
+    rejects = await attributes_of(broker, queues.rejects)
+    assert rejects["MessageRetentionPeriod"] == "1209600"
+    assert rejects["SqsManagedSseEnabled"] == "true"
+    assert '"maxReceiveCount":1000' in rejects["RedrivePolicy"].replace(" ", "")
+    assert rejects["RedrivePolicy"].count(":app-dead-q") == 1
+
+
+async def test_declare_by_two_at_once_makes_the_queues_once(server, broker_of, queues):
+    one, other = broker_of(server), broker_of(server)
+
+    first, second = await asyncio.gather(one.declare(queues, create=True), other.declare(queues, create=True))
+
+    assert first.problems == second.problems == ()
+    assert set(first.created + second.created) == set(queues.all)
+
+
+async def test_declare_reads_the_size_limit_of_the_smallest_queue(server, broker_of, queues):
+    setup = broker_of(server)
+    client = await setup._open()
+    await client.call_object(
+        "CreateQueue", {"QueueName": queues.dead, "Attributes": {"MaximumMessageSize": "2048"}}, where="x"
+    )
+    broker = broker_of(server)
+
+    declared = await broker.declare(queues, create=True)
+
+    assert broker.features.max_message_bytes == 2048
+    assert declared.created == (queues.requests, queues.rejects)
+    assert any("takes messages of 2048 bytes" in problem for problem in declared.problems)
+    assert any("keeps messages for 4 days" in problem for problem in declared.problems)
+
+
+async def test_declare_refuses_kinds_that_are_mixed(server, broker_of):
+    mixed = Queues("a", QueueName("a.fifo"), QueueName("b"), QueueName("c"))
+
+    with pytest.raises(ConfigurationError, match=r"ending \.fifo"):
+        await broker_of(server).declare(mixed, create=True)
+
+
+async def test_declare_of_fifo_queues_takes_delays_away(fifo):
+    assert fifo.features.max_delay_s == 0.0
+
+
+async def test_declare_waits_for_a_new_queue_that_is_not_known_yet(broker_of, server, queues, play, monkeypatch):
+    play("GetQueueAttributes", Fail("QueueDoesNotExist"), calls=(1, 2))
+    real_sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda delay_s: real_sleep(0))
+
+    declared = await broker_of(server).declare(queues, create=True)
+
+    assert declared.created == queues.all
+
+
+async def test_depth_is_an_estimate_of_three_kinds(broker, queues):
+    await broker.send(queues.requests, [Outgoing(b"1", {}), Outgoing(b"2", {}), Outgoing(b"3", {}, delay_s=60)])
+    await broker.receive(queues.requests, 1, wait_s=0, lease_s=30)
+
+    depth = await broker.depth(queues.requests)
+
+    assert (depth.ready, depth.delayed, depth.in_flight) == (1, 1, 1)
+    assert not depth.is_exact
+    assert depth.oldest_age_s is None
+
+
+async def test_purge_may_be_asked_again_only_later(broker, queues):
+    await broker.purge(queues.requests)
+
+    with pytest.raises(BrokerUnavailable, match="PurgeQueueInProgress"):
+        await broker.purge(queues.requests)
+
+
+async def test_call_on_a_queue_that_was_deleted_is_refused_with_what_to_do(broker, queues):
+    client = await broker._open()
+    url = (await client.call_object("GetQueueUrl", {"QueueName": queues.dead}, where="x"))["QueueUrl"]
+    await client.call_object("DeleteQueue", {"QueueUrl": url}, where="x")
+
+    with pytest.raises(BrokerRefused, match=r"app-dead-q .*CREATE_QUEUES"):
+        await broker.receive(queues.dead, 1, wait_s=0, lease_s=30)
+
+
+# -- rights -----------------------------------------------------------------------------------------------------------
+
+
+def role_key(role, queues):
+    policy = iam_policy(role, queues, region="eu-west-1")
+    actions = {word for word in policy.split('"') if word.startswith("sqs:")}
+    return Key(role, role, actions=frozenset(action.removeprefix("sqs:") for action in actions))
+
+
+@pytest.fixture
+async def guarded(start, queues):
+    return await start(keys=[DEFAULT_KEY, *(role_key(role, queues) for role in roles())])
+
+
+def denied(server):
+    outcomes = server.counters.told()["requests"].values()
+    return sum(count for outcome in outcomes for name, count in outcome.items() if "AccessDenied" in name)
+
+
+async def test_every_role_can_do_its_work_with_its_policy_alone(guarded, broker_of, queues):
+    setup, worker, producer, desk = (
+        broker_of(guarded, Keys(role, role)) for role in ("setup", "worker", "producer", "desk")
+    )
+
+    declared = await setup.declare(queues, create=True)
+    for one in (worker, producer, desk):
+        assert (await one.declare(queues, create=False)).problems == ()
+    assert await producer.send(queues.requests, [Outgoing(b"1", {})]) == [None]
+    (request,) = await worker.receive(queues.requests, 10, wait_s=1, lease_s=30)
+    assert await worker.extend(queues.requests, [(request.receipt, 60)]) == [None]
+    assert await worker.send(queues.rejects, [Outgoing(b"1", {})]) == [None]
+    assert await worker.send(queues.dead, [Outgoing(b"1", {})]) == [None]
+    assert await worker.ack(queues.requests, [request.receipt]) == [None]
+    (reject,) = await worker.receive(queues.rejects, 10, wait_s=1, lease_s=30)
+    assert await worker.release(queues.rejects, [(reject.receipt, 0)]) == [None]
+    (letter,) = await desk.receive(queues.dead, 10, wait_s=1, lease_s=30)
+    assert await desk.send(queues.rejects, [Outgoing(letter.body, {})]) == [None]
+    assert await desk.ack(queues.dead, [letter.receipt]) == [None]
+    await desk.depth(queues.requests)
+
+    assert declared.created == queues.all
+    assert denied(guarded) == 0
+
+
+async def test_action_beyond_the_policy_is_refused_with_what_to_do(guarded, broker_of, queues):
+    await broker_of(guarded).declare(queues, create=True)
+    producer = broker_of(guarded, Keys("producer", "producer"))
+    await producer.declare(queues, create=False)
+
+    with pytest.raises(BrokerRefused, match="mulligan iam-policy"):
+        await producer.receive(queues.requests, 1, wait_s=0, lease_s=30)
+
+    assert denied(guarded) == 1
+
+
+async def test_declare_tells_of_rights_that_are_missing_when_it_may_not_create(guarded, broker_of, queues):
+    nobody = broker_of(guarded, Keys("desk", "wrong secret"))
+
+    declared = await nobody.declare(queues, create=False)
+
+    assert len(declared.problems) == 3
+    assert "AWS_SECRET_ACCESS_KEY" in declared.problems[0]
+
+
+async def test_declare_that_may_not_create_is_refused_when_it_has_to(guarded, broker_of, queues):
+    worker = broker_of(guarded, Keys("worker", "worker"))
+
+    with pytest.raises(BrokerRefused, match="CreateQueue was refused"):
+        await worker.declare(queues, create=True)

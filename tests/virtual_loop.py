@@ -20,7 +20,7 @@ EPOCH = 1_700_000_000.0
 # 0.0 means "never" to some of the code under test
 _BEGINS_AT = 1000.0
 
-_REAL_WAIT_S = 20.0  # for a thread, or for nothing: then the test hangs, and should say so
+_REAL_WAIT_S = 5.0  # for a thread, or for nothing: then the test hangs, and should say so
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskStuck
 from mulligan.core.message import TaskName
-from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, Succeeded, TimedOut
+from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
 from mulligan.core.progress import Progress, State
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
 from mulligan.tasks.catalogue import LoadedTask
@@ -145,31 +145,27 @@ class Runner:
             if self._ready:
                 self._ask_for_driver()
             attempt.driver = me
-            outcome = await self._run_async(attempt, me)
+            outcome = await self._run_async(attempt)
             attempt.driver = None
             self._end(attempt, outcome)
-            if contextvars.copy_context() != clean:
+            # a task that was cancelled, by us or by its attempt, may hold a cancellation back for its next wait
+            if me.cancelling() or contextvars.copy_context() != clean:
                 self._ask_for_driver()
                 return
 
-    async def _run_async(self, attempt: Attempt, me: "asyncio.Task[None]") -> Outcome:
+    async def _run_async(self, attempt: Attempt) -> Outcome:
+        task = attempt.task
         try:
             if self._middleware:
-                return outcome_of_result(await self._wrapped(attempt))
-            task = attempt.task
-            context = context_of(attempt) if task.wants_context else None
-            return outcome_of_result(await task.invoke(attempt.flight.message, context))
-        except GeneratorExit:
-            raise  # the loop is closed under it: no end of an attempt
-        except asyncio.CancelledError as exc:
-            if attempt.why is None:
-                return with_backoff(attempt, outcome_of_error(attempt.task, exc))  # it cancelled itself
-            return attempt.why
+                outcome = outcome_of_result(await self._wrapped(attempt))
+            else:
+                context = context_of(attempt) if task.wants_context else None
+                outcome = outcome_of_result(await task.invoke(attempt.flight.message, context))
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
-            return with_backoff(attempt, outcome_of_error(attempt.task, exc))
-        finally:
-            while me.cancelling():
-                me.uncancel()
+            if isinstance(exc, GeneratorExit) and not self._loop.is_running():
+                raise  # the loop is closed under it: no end of an attempt
+            outcome = outcome_of_error(task, exc)
+        return _explained(attempt, outcome)
 
     async def _wrapped(self, attempt: Attempt) -> Any:
         context = context_of(attempt)
@@ -191,13 +187,11 @@ class Runner:
         try:
             return outcome_of_result(task.invoke(message, context_of(attempt) if task.wants_context else None))
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
-            return with_backoff(attempt, outcome_of_error(task, exc))
+            return outcome_of_error(task, exc)
 
     def _collect(self, results: list[tuple[Attempt, Outcome]]) -> None:
         for attempt, outcome in results:
-            # a success after the timeout is one all the same: a retry would repeat its effect
-            is_late = attempt.why is not None and not isinstance(outcome, Succeeded)
-            self._end(attempt, attempt.why if is_late and attempt.why is not None else outcome)
+            self._end(attempt, _explained(attempt, outcome))
 
     # -- ends
 
@@ -241,16 +235,26 @@ class Runner:
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
     """What `call` gives, from a thread. Does not end before the thread does: a retry must not run beside it."""
-    future = asyncio.get_running_loop().run_in_executor(None, call)
+    context = contextvars.copy_context()  # a trace that a middleware began goes on in the task
+    future = asyncio.get_running_loop().run_in_executor(None, context.run, _caught, call)
     was_cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
             await asyncio.wait([future])
         except asyncio.CancelledError as exc:
             was_cancelled = exc
-    if was_cancelled is not None and future.exception() is not None:
-        raise was_cancelled
-    return future.result()
+    result, error = future.result()
+    if error is not None:
+        raise was_cancelled or error
+    return result
+
+
+def _caught(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What `call` gives or raises, as values: a future that is to hold a StopIteration never ends."""
+    try:
+        return call(), None
+    except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the attempt raises it again
+        return None, exc
 
 
 def _bound(middleware: Middleware, call_next: Callable[[], Awaitable[Any]], context: TaskContext) -> Any:
@@ -271,6 +275,16 @@ def context_of(attempt: Attempt) -> TaskContext:
         failures,
         succeeded,
     )
+
+
+def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """The outcome as it is recorded: a failure after we told the attempt to end has our reason, not its own.
+
+    A success after the timeout is one all the same: a retry would repeat its effect.
+    """
+    if isinstance(outcome, Failed):
+        return attempt.why or with_backoff(attempt, outcome)
+    return outcome
 
 
 def with_backoff(attempt: Attempt, outcome: Outcome) -> Outcome:

@@ -63,7 +63,9 @@ def make_flight() -> Callable[..., Flight]:
         message = Message(uid, b"hello", {}, 1_700_000_000.0)
         delivery = Delivery(QUEUES.requests, receipt, receipt, b"hello", {}, 1_700_000_000.0)
         flight = Flight(delivery, message, None, "token", 1_700_000_000.0)
-        flight.progress = flight.carried = flight.saved = Progress({TaskName(name): FRESH for name in tasks or ("One",)})
+        flight.progress = flight.carried = flight.saved = Progress(
+            {TaskName(name): FRESH for name in tasks or ("One",)}
+        )
         return flight
 
     return make

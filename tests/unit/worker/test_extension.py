@@ -1,4 +1,3 @@
-import os
 import sys
 
 import pytest
@@ -36,11 +35,12 @@ def test_named_tells_every_problem_at_once(folder):
     (folder / "hooks_that_break.py").write_text("1 / 0\n")
 
     with pytest.raises(ConfigurationError) as caught:
-        named(["hooks_of_mine:number", "hooks_of_mine:missing", "hooks_that_break:any", "no_such_module:f"], "LISTENERS")
+        named(
+            ["hooks_of_mine:number", "hooks_of_mine:missing", "hooks_that_break:any", "no_such_module:f"], "LISTENERS"
+        )
 
     number, missing, breaks, absent = caught.value.problems
     assert number == "LISTENERS names 'hooks_of_mine:number', which is a int; expected a function."
     assert "'hooks_of_mine:missing', which can't be imported (AttributeError" in missing
     assert "(ZeroDivisionError: division by zero)" in breaks
     assert "(ModuleNotFoundError: No module named 'no_such_module'" in absent
-    assert os.getcwd() == str(folder)

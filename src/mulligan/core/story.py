@@ -152,13 +152,12 @@ def _marks_data(marks: Mapping[TaskName, Mark]) -> dict[str, list[Any]]:
 
 
 def _mark_data(mark: Mark) -> list[Any]:
-    data: list[Any] = [mark.state.value, mark.attempts, round(mark.due_at, 3), mark.reason]
+    head = [mark.state.value, mark.attempts]
     if mark.failed_at is not None:
-        data.append(round(mark.failed_at, 3))
-        return data
-    while len(data) > 2 and not data[-1]:
-        data.pop()
-    return data
+        return [*head, round(mark.due_at, 3), mark.reason, round(mark.failed_at, 3)]
+    if mark.reason is not None:
+        return [*head, round(mark.due_at, 3), mark.reason]
+    return [*head, round(mark.due_at, 3)] if mark.due_at else head
 
 
 def _progress(data: Mapping[str, Any], deaths: int = 0) -> Progress:
@@ -176,7 +175,8 @@ def _marks(data: Mapping[str, Any]) -> dict[TaskName, Mark]:
 
 def _mark(fields: list[Any]) -> Mark:
     letter, attempts, *rest = fields
-    due_at, reason, failed_at, *_ = [*rest, None, None, None]
+    padded: list[Any] = [*rest, None, None, None]
+    due_at, reason, failed_at = padded[:3]
     if not isinstance(attempts, int) or attempts < 0:
         raise ValueError(f"attempts are {attempts!r}")
     if reason is not None and not isinstance(reason, str):

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from mulligan.brokers.base import Emit
-from mulligan.core.error import LedgerUnavailable
-from mulligan.core.event import LedgerDown, LedgerUp
-from mulligan.ledger.base import Answer, Claim, Ledger, Record
+from mulligan.core.error import LedgerError, LedgerUnavailable
+from mulligan.core.event import LedgerDown, LedgerUp, SettlementFailed
+from mulligan.ledger.base import Answer, Claim, Held, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.flight import Flight
@@ -14,6 +14,7 @@ from mulligan.worker.flight import Flight
 __all__ = ["Recorder"]
 
 _BATCH_MAX = 1000
+_DAMAGED_S = 60.0
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -63,9 +64,25 @@ class Recorder:
                 if not await self._wait(attempt, exc):
                     return None
                 continue
+            except LedgerError as exc:
+                return await self._claim_apart(claims, exc)
             self._tell_up()
             return answers
         return None
+
+    async def _claim_apart(self, claims: Sequence[Claim], exc: LedgerError) -> list[Answer] | None:
+        """Claim one by one, so that a damaged row keeps only its own message back; that one is held for a while."""
+        if len(claims) == 1:
+            claim = claims[0]
+            self._emit(SettlementFailed(claim.uid, "claim", str(exc), f"it is tried again in {_DAMAGED_S:g} s"))
+            return [Held(self._clock.now() + _DAMAGED_S)]
+        answers: list[Answer] = []
+        for claim in claims:
+            answer = await self.claim([claim])
+            if answer is None:
+                return None
+            answers += answer
+        return answers
 
     async def keep(self, records: Sequence[Record]) -> list[bool] | None:
         """The ledger's answers to records that are not a flight's progress; waits as `claim` does."""

@@ -7,15 +7,33 @@ import pytest
 from mulligan.brokers.base import Broker, Queues
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
 from mulligan.brokers.sqlite import SqliteBroker
+from mulligan.brokers.sqs.broker import SqsBroker
 from mulligan.core.message import QueueName
+from mulligan.servers.sqs.server import Server, serve
 
 QUEUES = Queues("test", QueueName("test-requests-q"), QueueName("test-rejects-q"), QueueName("test-dead-q"))
 
 
-class MemoryService:
-    """is_exact: order, depth, and what happens at the edges are promised, not only likely."""
+class LocalService:
+    """A service that needs no starting and takes everything.
+
+    is_exact: order, depth, and what happens at the edges are promised, not only likely.
+    is_text: it carries text that is not empty, and nothing else; of attributes bytes too.
+    type_bytes: what it counts for the type of a text attribute.
+    """
 
     is_exact = True
+    is_text = False
+    type_bytes = 0
+
+    async def start(self) -> None:
+        """Before the first `connect`."""
+
+    async def stop(self) -> None:
+        """After the last broker is closed."""
+
+
+class MemoryService(LocalService):
     is_durable = False
 
     def __init__(self, clock, folder) -> None:
@@ -31,8 +49,7 @@ class MemoryService:
         self._clock.shift_s += seconds
 
 
-class SqliteService:
-    is_exact = True
+class SqliteService(LocalService):
     is_durable = True
 
     def __init__(self, clock, folder) -> None:
@@ -46,12 +63,43 @@ class SqliteService:
         self._clock.shift_s += seconds
 
 
-SERVICES = {"memory": MemoryService, "sqlite": SqliteService}
+class SqsService(LocalService):
+    """The adapter on the project's own server, in the same loop and on the same clock."""
+
+    is_exact = False
+    is_durable = True
+    is_text = True
+    type_bytes = len("String")
+
+    def __init__(self, clock, folder) -> None:
+        self._clock = clock
+        self._server: Server | None = None
+
+    async def start(self) -> None:
+        self._server = await serve(clock=self._clock)
+
+    async def stop(self) -> None:
+        await self._server.close()
+
+    def connect(self) -> Broker:
+        url = f"sqs://eu-west-1?endpoint={self._server.url}"
+        return SqsBroker(url, clock=self._clock, emit=lambda event: None)
+
+    async def pass_time(self, seconds: float) -> None:
+        self._clock.shift_s += seconds
+
+
+SERVICES = {"memory": MemoryService, "sqlite": SqliteService, "sqs": SqsService}
 
 
 @pytest.fixture(params=list(SERVICES))
-def service(request, clock, tmp_path):
-    return SERVICES[request.param](clock, tmp_path)
+async def service(request, clock, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mulligan")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mulligan")
+    made = SERVICES[request.param](clock, tmp_path)
+    await made.start()
+    yield made
+    await made.stop()
 
 
 @pytest.fixture

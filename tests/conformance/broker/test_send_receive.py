@@ -24,39 +24,56 @@ async def test_send_makes_a_message_that_is_received_as_it_was_sent(broker, queu
     assert before - 1 <= delivery.sent_at <= clock.now() + 1
 
 
+def is_refused(answers):
+    return [answer.fault for answer in answers if answer is not None] == [Fault.REFUSED]
+
+
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"\0", bytes(range(256)), "grüße 🎈".encode(), b"\xff\xfe not utf-8", b"x" * 262_144],
+    ("body", "is_text"),
+    [
+        (b"", False),
+        (b"\0", False),
+        (bytes(range(256)), False),
+        ("grüße 🎈".encode(), True),
+        (b"\xff\xfe not utf-8", False),
+        (b"x" * 262_144, True),
+    ],
     ids=["empty", "nul", "all bytes", "utf-8", "not utf-8", "256 KiB"],
 )
-async def test_receive_gives_the_body_unchanged(broker, queues, body):
-    await broker.send(queues.requests, [Outgoing(body, {})])
+async def test_receive_gives_the_body_unchanged_or_send_refuses_it(service, broker, queues, body, is_text):
+    answers = await broker.send(queues.requests, [Outgoing(body, {})])
 
+    if service.is_text and not is_text:
+        assert is_refused(answers)
+        return
     (delivery,) = await receive(broker, queues.requests)
-
     assert delivery.body == body
 
 
 @pytest.mark.parametrize(
-    "attribute",
+    ("attribute", "is_text"),
     [
-        "text",
-        "",
-        'quotes " and \\ and \n',
-        "ünï 🎈",
-        "lone \ud800 surrogate",
-        b"",
-        b"\0\xff",
-        Typed("Number", "1.50"),
-        Typed("String.json", '{"a":1}'),
-        Typed("Binary.png", b"\x89PNG"),
+        ("text", True),
+        ("", False),
+        ('quotes " and \\ and \n', True),
+        ("ünï 🎈", True),
+        ("lone \ud800 surrogate", False),
+        (b"", False),
+        (b"\0\xff", True),
+        (Typed("Number", "1.50"), True),
+        (Typed("String.json", '{"a":1}'), True),
+        (Typed("Binary.png", b"\x89PNG"), True),
     ],
 )
-async def test_receive_gives_attributes_of_every_kind_unchanged(broker, queues, attribute):
-    await broker.send(queues.requests, [Outgoing(b"body", {"name": attribute, "other": "x"})])
+async def test_receive_gives_attributes_of_every_kind_unchanged_or_send_refuses_them(
+    service, broker, queues, attribute, is_text
+):
+    answers = await broker.send(queues.requests, [Outgoing(b"body", {"name": attribute, "other": "x"})])
 
+    if service.is_text and not is_text:
+        assert is_refused(answers)
+        return
     (delivery,) = await receive(broker, queues.requests)
-
     assert delivery.attributes == {"name": attribute, "other": "x"}
 
 
@@ -112,8 +129,8 @@ async def test_receive_gives_only_what_is_on_the_queue_asked_for(broker, queues)
     assert [d.body for d in await receive(broker, queues.rejects)] == [b"reject"]
 
 
-async def test_send_takes_a_message_of_exactly_the_limit(broker, queues):
-    body = b"x" * (broker.features.max_message_bytes - len(b"name") - len(b"value"))
+async def test_send_takes_a_message_of_exactly_the_limit(service, broker, queues):
+    body = b"x" * (broker.features.max_message_bytes - len(b"name") - len(b"value") - service.type_bytes)
 
     answers = await broker.send(queues.requests, [Outgoing(body, {"name": "value"})])
     (delivery,) = await receive(broker, queues.requests)
@@ -122,9 +139,9 @@ async def test_send_takes_a_message_of_exactly_the_limit(broker, queues):
     assert delivery.body == body
 
 
-async def test_send_refuses_only_the_entry_that_is_one_byte_too_large(broker, queues):
+async def test_send_refuses_only_the_entry_that_is_one_byte_too_large(service, broker, queues):
     limit = broker.features.max_message_bytes
-    body = b"x" * (limit - len(b"name") - len(b"value") + 1)
+    body = b"x" * (limit - len(b"name") - len(b"value") - service.type_bytes + 1)
 
     answers = await broker.send(
         queues.requests, [Outgoing(b"before", {}), Outgoing(body, {"name": "value"}), Outgoing(b"after", {})]
@@ -158,7 +175,7 @@ async def test_send_takes_the_longest_delay_and_refuses_a_longer_one(broker, que
     longest = broker.features.max_delay_s
 
     answers = await broker.send(
-        queues.requests, [Outgoing(b"", {}, delay_s=longest), Outgoing(b"", {}, delay_s=longest + 1)]
+        queues.requests, [Outgoing(b"x", {}, delay_s=longest), Outgoing(b"x", {}, delay_s=longest + 1)]
     )
 
     assert answers[0] is None

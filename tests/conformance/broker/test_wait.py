@@ -114,7 +114,7 @@ async def test_of_many_receives_that_wait_one_gets_the_message(broker, connect, 
 
 
 async def test_receive_that_waits_returns_nothing_when_the_broker_is_closed(broker, queues):
-    task = start_waiting(broker, queues.requests)
+    task = start_waiting(broker, queues.requests, wait_s=3.0)
     await until_idle(task)
 
     await broker.close()

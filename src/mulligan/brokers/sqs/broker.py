@@ -114,7 +114,7 @@ class SqsBroker:
             raise ConfigurationError(told)
         self._copies = frozenset((queues.rejects, queues.dead))
         created: list[QueueName] = []
-        problems: list[str] = []
+        missing: dict[QueueName, str] = {}
         found: dict[QueueName, Mapping[str, str]] = {}
         for name in setup.order(queues):
             try:
@@ -123,15 +123,15 @@ class SqsBroker:
                     url = await self._create(queues, name, found.get(queues.dead, {}).get("QueueArn"))
                     created.append(name)
                 if url is None:
-                    problems.append(f"Queue {name}: it isn't there. Create it, or set CREATE_QUEUES=true.")
+                    missing[name] = f"Queue {name}: it isn't there. Create it, or set CREATE_QUEUES=true."
                     continue
                 self._remember(name, url)
                 found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
             except ServiceRefused as exc:
                 if create:
                     raise
-                problems.append(str(exc))  # a producer may see no more than the queue that it sends to
-        problems += setup.problems(queues, found)
+                missing[name] = str(exc)  # a producer may see no more than the queue that it sends to
+        problems = [missing[name] for name in queues.all if name in missing] + setup.problems(queues, found)
         if found:
             self._fit_features(found)
         return Declared(tuple(reversed(created)), tuple(problems))

@@ -1,5 +1,24 @@
 """Amazon SQS behind the seam `brokers.base`. Needs the extra `mulligan[sqs]`.
 
 `sign` -> `codec` -> `http` -> `client` -> `broker`: each knows only those before it. botocore is asked for credentials,
-region and endpoint (`environment`) and for nothing else.
+region and endpoint (`environment`, `credentials`) and for nothing else.
 """
+
+from importlib.util import find_spec
+
+from mulligan.brokers.base import Broker, Clock, Emit
+from mulligan.core.error import ConfigurationError
+
+__all__ = ["open_sqs"]
+
+
+def open_sqs(url: str, *, clock: Clock, emit: Emit) -> Broker:
+    """The broker of `sqs://REGION...`; nothing is connected yet. Raises ConfigurationError, also without the extra."""
+    missing = [name for name in ("botocore", "httptools") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            [f"BROKER_URL asks for SQS, and {', '.join(missing)} is not installed: pip install 'mulligan[sqs]'"]
+        )
+    from mulligan.brokers.sqs.broker import SqsBroker
+
+    return SqsBroker(url, clock=clock, emit=emit)

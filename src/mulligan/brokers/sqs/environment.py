@@ -19,8 +19,6 @@ from mulligan.core.value import value
 
 __all__ = ["Address", "Site", "find_site", "is_loopback", "new_session", "parse_url"]
 
-EXTRA = "BROKER_URL asks for SQS, and {name} is not installed. Install it: pip install 'mulligan[sqs]'"
-
 
 @value
 class Address:
@@ -106,11 +104,9 @@ def find_site(address: Address) -> Site:
 
 
 def new_session(address: Address) -> Any:
-    """A session of botocore. Raises ConfigurationError when it is not installed."""
-    try:
-        from botocore.session import Session
-    except ImportError:
-        raise ConfigurationError([EXTRA.format(name="botocore")]) from None
+    """A session of botocore: its import takes 0.2 s, so it is late."""
+    from botocore.session import Session
+
     return Session(profile=address.profile)
 
 

@@ -7,6 +7,7 @@ line of ASCII JSON, so that no broker can refuse a character of it, and it names
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ ATTRIBUTE = "mulligan"
 """Name of the one attribute that carries a story."""
 
 VERSION = 1
+
+# what is trusted is still checked: a uid or a number that a ledger or a lease table can't hold would stop every worker
+_UID = re.compile(r"[0-9a-f]{12}[!-~]{0,100}")
 
 
 @value
@@ -100,8 +104,10 @@ def decode(raw: AttributeValue) -> Story:
         uid = data["uid"]
         if not isinstance(uid, str):
             raise TypeError("uid is not text")
-        int(uid[:12], 16)
-        return Story(Uid(uid), int(data["gen"]), int(data["hop"]), float(data["seen"]), _progress(data))
+        if not _UID.fullmatch(uid):
+            raise ValueError(f"uid is {uid[:50]!r}")
+        generation, hop, seen_at = _count(data["gen"]), _count(data["hop"]), _moment(data["seen"])
+        return Story(Uid(uid), generation, hop, seen_at, _progress(data))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as exc:
         raise StoryError(f"its attribute {ATTRIBUTE!r} is damaged: {exc!r} in {raw[:200]!r}") from None
 
@@ -181,5 +187,22 @@ def _mark(fields: list[Any]) -> Mark:
         raise ValueError(f"attempts are {attempts!r}")
     if reason is not None and not isinstance(reason, str):
         raise TypeError(f"reason is {reason!r}")
-    mark = Mark(State(letter), attempts, float(due_at or 0.0), reason, None if failed_at is None else float(failed_at))
+    mark = Mark(
+        State(letter), attempts, _moment(due_at or 0.0), reason, None if failed_at is None else _moment(failed_at)
+    )
     return FRESH if mark == FRESH else DONE_AT_FIRST_TRY if mark == DONE_AT_FIRST_TRY else mark
+
+
+def _count(raw: Any) -> int:
+    number = int(raw)
+    if not 0 <= number < 2**31:
+        raise ValueError(f"{number} is no count that we write")
+    return number
+
+
+def _moment(raw: Any) -> float:
+    seconds = float(raw)
+    # 1e999 is JSON, and infinity; the year 5138 is far enough. NaN is refused by the comparison, too
+    if not 0.0 <= seconds < 1e11:
+        raise ValueError(f"{seconds} is no time that we write")
+    return seconds

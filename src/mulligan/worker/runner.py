@@ -161,7 +161,7 @@ class Runner:
             else:
                 context = context_of(attempt) if task.wants_context else None
                 outcome = outcome_of_result(await task.invoke(attempt.flight.message, context))
-        except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
+        except BaseException as exc:  # user code may raise anything; here it becomes an outcome
             if isinstance(exc, GeneratorExit) and not self._loop.is_running():
                 raise  # the loop is closed under it: no end of an attempt
             outcome = outcome_of_error(task, exc)

@@ -1,0 +1,277 @@
+"""A whole service in one process and in virtual time: queues and ledger in memory, real workers, a network that fails
+as it is told to.
+"""
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mulligan.brokers.memory import MemoryBroker, MemoryQueues
+from mulligan.core import story
+from mulligan.core.delivery import EntryFault, Fault, Outgoing, Queues
+from mulligan.core.error import BrokerUnavailable, LedgerUnavailable
+from mulligan.core.event import Event
+from mulligan.core.message import QueueName, TaskName
+from mulligan.core.policy import Backoff, Policy
+from mulligan.ledger.base import Ledger
+from mulligan.ledger.memory import MemoryLedger
+from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.tasks.context import TaskContext
+from mulligan.worker.channel import Setup
+from mulligan.worker.drain import drain
+from mulligan.worker.keeper import Keeper
+from mulligan.worker.line import Line, Shop
+from mulligan.worker.poller import Pace
+from mulligan.worker.table import LeaseTable
+from tests.virtual_loop import VirtualClock
+
+QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
+LEASE_S = 60.0
+
+DOWN = BrokerUnavailable("the network is down")
+LEDGER_DOWN = LedgerUnavailable("the disk is full")
+RETRY = EntryFault(Fault.RETRY, "try again")
+REFUSED = EntryFault(Fault.REFUSED, "no such thing")
+LOST = EntryFault(Fault.LEASE_LOST, "somebody else has it")
+
+
+class Network:
+    """A broker or ledger behind a network that can be told to fail.
+
+    `faults[method]` holds what becomes of the next calls, one each: None (it works), an exception (raised, nothing
+    done), a list of answers (those that are None are done, the others are not), or a coroutine function (awaited first:
+    a slow call). `cut[method]` is an exception for every call until it is taken away. `calls` tells who was called.
+    """
+
+    def __init__(self, real: Any, **features: Any) -> None:
+        self._real = real
+        self._features = features
+        self.faults: dict[str, list[Any]] = defaultdict(list)
+        self.cut: dict[str, BaseException] = {}
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.lost_replies: set[str] = set()
+
+    @property
+    def features(self) -> Any:
+        return replace(self._real.features, **self._features)
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+        if not asyncio.iscoroutinefunction(real):
+            return real
+
+        async def call(*args: Any, **more: Any) -> Any:
+            self.calls.append((name, args))
+            if name in self.cut:
+                raise self.cut[name]
+            fault = self.faults[name].pop(0) if self.faults[name] else None
+            if isinstance(fault, BaseException):
+                raise fault
+            if isinstance(fault, list):
+                return await self._partly(real, fault, args)
+            if fault is not None:
+                await fault()
+            answer = await real(*args, **more)
+            if name in self.lost_replies:
+                self.lost_replies.discard(name)
+                raise BrokerUnavailable("the reply was lost")
+            return answer
+
+        return call
+
+    async def _partly(self, real: Callable[..., Awaitable[list[Any]]], told: list[Any], args: tuple[Any, ...]) -> Any:
+        *before, entries = args
+        good = [entry for entry, fault in zip(entries, told, strict=True) if fault is None]
+        answers = iter(await real(*before, good))
+        return [next(answers) if fault is None else fault for fault in told]
+
+    def count(self, name: str) -> int:
+        return sum(1 for called, _ in self.calls if called == name)
+
+
+class Worker:
+    """The lines of one worker process, and a lease keeper as the supervisor has it."""
+
+    def __init__(self, service: "Service", tasks: Sequence[LoadedTask], **more: Any) -> None:
+        self.service = service
+        capacity, lease_s = more.pop("capacity", 10), more.pop("lease_s", LEASE_S)
+        slots = more.pop("slots", 2 * capacity + 256)
+        self.network = Network(MemoryBroker(service.clock, service.queues), **more.pop("features", {}))
+        self.ledger: Any = Network(more.pop("ledger", service.ledger))
+        self.failed: list[BaseException] = []
+        self.stuck: list[Any] = []
+        self.table = LeaseTable.create(slots * 2)
+        number, tokens = next(service.numbers), itertools.count(1)
+        catalogue = Catalogue({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
+        emit = service.events.append
+        shop = Shop(
+            self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
+            setup=more.pop("setup", Setup(number, "{}", 1, 1, slots)), new_token=lambda: f"w{number}-{next(tokens)}",
+            stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
+        )  # fmt: skip
+        stages = more.pop("stages", (0, 1))
+        self.lines = [Line(shop, index, Pace(capacity, lease_s, more.get("latency_s", 0.1)), slots) for index in stages]
+        self.keeper = Keeper(
+            Network(MemoryBroker(service.clock, service.queues)), service.ledger, QUEUES, service.clock, emit, lease_s
+        )
+        self.keeping = asyncio.get_running_loop().create_task(self._keep()) if more.pop("keeps", True) else None
+        self.has_drained = False
+        if more.pop("starts", True):
+            self.start()
+
+    def start(self) -> None:
+        for line in self.lines:
+            line.pollers.start()
+
+    @property
+    def in_flight(self) -> int:
+        return sum(line.consumer.in_flight for line in self.lines)
+
+    async def drain(self, grace_s: float = 5.0) -> None:
+        self.has_drained = True
+        await drain(self.lines, grace_s)
+
+    async def sweep(self) -> int:
+        """What the supervisor does once the process has ended in order."""
+        return await self.keeper.sweep(self.table, guilty=None)
+
+    def die(self) -> None:
+        """The process is gone, as by kill -9: nothing of it happens any more."""
+        self.has_drained = True
+        if self.keeping is not None:
+            self.keeping.cancel()
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task() and _belongs(task, self.lines):
+                task.cancel()
+
+    async def close(self) -> None:
+        if not self.has_drained:
+            await self.drain(0.0)
+        if self.keeping is not None:
+            self.keeping.cancel()
+        self.table.close()
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self.keeper.interval_s)
+            lost = await self.keeper.extend([(0, self.table)])
+            for slot, sequence in lost.get(0, ()):
+                for line in self.lines:
+                    line.consumer.lose(slot, sequence)
+
+
+def _belongs(task: "asyncio.Task[Any]", lines: Sequence[Line]) -> bool:
+    frame = task.get_coro().cr_frame  # type: ignore[union-attr]
+    owner = frame.f_locals.get("self") if frame is not None else None
+    return any(owner in (line.runner, line.pollers) for line in lines)
+
+
+class Service:
+    """Queues, a ledger, and the workers on them."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.queues = MemoryQueues()
+        self.broker = MemoryBroker(clock, self.queues)
+        self.ledger: Ledger = MemoryLedger(clock)
+        self.events: list[Event] = []
+        self.numbers = itertools.count(1)
+        self.workers: list[Worker] = []
+
+    def worker(self, *tasks: LoadedTask, **more: Any) -> Worker:
+        self.workers.append(Worker(self, tasks, **more))
+        return self.workers[-1]
+
+    async def send(self, *bodies: str, queue: QueueName = QUEUES.requests, **attributes: str) -> None:
+        for body in bodies:
+            await self.broker.send(queue, [Outgoing(body.encode(), attributes)])
+
+    async def total(self, queue: QueueName) -> int:
+        return (await self.broker.depth(queue)).total
+
+    async def totals(self) -> tuple[int, int, int]:
+        """Messages on requests, rejects and dead, leased and delayed ones too."""
+        return await self.total(QUEUES.requests), await self.total(QUEUES.rejects), await self.total(QUEUES.dead)
+
+    async def until(self, is_true: Callable[[], Any], within_s: float = 600.0) -> None:
+        """Let time pass until it is true."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within_s
+        while True:
+            found = is_true()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return
+            if loop.time() > end:
+                names = [type(event).__name__ for event in self.events]
+                raise AssertionError(f"not true within {within_s} s; seen: {names}")
+            await asyncio.sleep(0.05)
+
+    async def until_empty(self, within_s: float = 600.0) -> None:
+        """Let time pass until requests and rejects hold nothing, and nothing is in flight."""
+
+        async def is_empty() -> bool:
+            requests, rejects, _ = await self.totals()
+            return requests == rejects == 0 and not any(worker.in_flight for worker in self.workers)
+
+        await self.until(is_empty, within_s)
+
+    def told(self, *kinds: type[Event]) -> list[Any]:
+        """The events of these kinds, in order."""
+        return [event for event in self.events if isinstance(event, kinds)]
+
+    async def dead(self) -> list[story.Story]:
+        """The stories of the dead letters."""
+        letters = await self.broker.receive(QUEUES.dead, 100, wait_s=0.0, lease_s=1.0)
+        return [story.decode(letter.attributes[story.ATTRIBUTE]) for letter in letters]
+
+    async def close(self) -> None:
+        for worker in self.workers:
+            await worker.close()
+        faults = [fault for worker in self.workers for fault in worker.failed]
+        assert not faults, faults
+
+
+class Recording:
+    """The `run` of a task: keeps each run's (body, attempt), and does what its script says, then succeeds.
+
+    ends: one item a run: None (return), an exception (raise), seconds (sleep), or a coroutine function of the context.
+    """
+
+    def __init__(self, *ends: Any) -> None:
+        self.ends = list(ends)
+        self.runs: list[tuple[str, int]] = []
+        self.contexts: list[TaskContext] = []
+        self.now = 0
+        self.most = 0
+
+    async def __call__(self, message: Any, context: TaskContext) -> Any:
+        self.runs.append((message.text, context.attempt))
+        self.contexts.append(context)
+        end = self.ends.pop(0) if self.ends else None
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if isinstance(end, BaseException):
+                raise end
+            if isinstance(end, int | float):
+                await asyncio.sleep(end)
+            elif end is not None:
+                return await end(context)
+        finally:
+            self.now -= 1
+        return None
+
+
+def task(
+    name: str, run: Callable[..., Any], *, attempts: int = 2, backoff_s: float = 10.0, timeout_s: float = 60.0,
+    is_default: bool = False, **more: Any,
+) -> LoadedTask:  # fmt: skip
+    """A task whose `run` gets (message, context)."""
+    policy = Policy(attempts, Backoff(backoff_s, 2.0, 3600.0), timeout_s)
+    is_async = isinstance(run, Recording) or asyncio.iscoroutinefunction(run)
+    return LoadedTask(TaskName(name), policy, is_default, is_async, True, run, **more)

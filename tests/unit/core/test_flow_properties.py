@@ -239,6 +239,7 @@ class OneMessage(RuleBasedStateMachine):
             step = next_step(self.route(), carried, progress, self.now, can_run=can_run)
             match step:
                 case Run(tasks):
+                    assert can_run, "something is started after a shutdown"
                     progress = yield from self.run(copy, token, progress, tasks)
                 case Bury():
                     progress = yield from self.bury(copy, token, progress)
@@ -306,6 +307,7 @@ class OneMessage(RuleBasedStateMachine):
     def finish(self, copy: Copy, token: int, progress: Progress, hop: int = 0) -> Steps[None]:
         if not self.save(token, settled(progress), hop=hop, is_final=True):
             return
+        assert not self.has_ledger or self.row.progress == replace(progress, deaths=0)
         yield "about to remove"
         self.remove(copy)
 
@@ -333,7 +335,9 @@ class OneMessage(RuleBasedStateMachine):
         else:
             carried = begin(self.route())
         newest = merge(known, carried) if known else carried
+        assert newest.marks.keys() == carried.marks.keys() | (known.marks.keys() if known else set())
         progress = fit(replace(newest, deaths=deaths), self.known_tasks())
+        self.check_fit(newest, progress)
         if progress.marks != newest.marks or progress.alerts != newest.alerts:
             # what the manifest took away is kept before it is acted upon, like any end of an attempt
             self.save(token, progress)
@@ -417,6 +421,14 @@ class OneMessage(RuleBasedStateMachine):
                 assert task not in copy.ended, "a task runs twice with one copy"
                 most = self.policies[task].max_attempts + self.faults + self.restless[task]
                 assert self.starts[task] < most, "more starts than attempts and faults"
+
+    def check_fit(self, before: Progress, after: Progress) -> None:
+        for name, mark in (*after.marks.items(), *after.alerts.items()):
+            known = {**before.marks, **before.alerts}[name]
+            if known.state is State.PENDING and name not in self.known_tasks():
+                assert (mark.state, mark.reason) == (State.EXHAUSTED, NOT_ANY_MORE)
+            else:
+                assert mark is known
 
     def check_wait(self, progress: Progress, delay_s: float) -> None:
         marks = progress.alerts if progress.is_buried else progress.marks

@@ -47,6 +47,10 @@ def test_is_further_when_the_message_was_buried():
     assert not is_further(before, after)
 
 
+def test_is_further_when_the_message_was_buried_and_there_are_no_default_tasks():
+    assert is_further(Progress({JIRA: EXHAUSTED}, is_buried=True), Progress({JIRA: EXHAUSTED}))
+
+
 def test_is_further_when_a_default_task_went_on():
     before = Progress({JIRA: EXHAUSTED}, {MAIL: FRESH}, is_buried=True)
     after = Progress({JIRA: EXHAUSTED}, {MAIL: FAILED_ONCE}, is_buried=True)

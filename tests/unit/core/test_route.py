@@ -39,6 +39,14 @@ def test_fit_leaves_a_finished_task_that_is_gone_as_it_ended():
     assert fit(progress, set()) is progress
 
 
+def test_fit_exhausts_only_what_is_pending_when_everything_is_gone():
+    progress = fit(Progress({JIRA: DONE_AT_FIRST_TRY, TRELLO: EXHAUSTED, MAIL: FRESH}), set())
+
+    assert progress == Progress(
+        {JIRA: DONE_AT_FIRST_TRY, TRELLO: EXHAUSTED, MAIL: Mark(State.EXHAUSTED, 0, 0.0, "not in tasks.xml any more")}
+    )
+
+
 def test_fit_does_not_give_an_old_message_a_new_task():
     progress = fit(Progress({JIRA: FRESH}), {JIRA, TRELLO})
 

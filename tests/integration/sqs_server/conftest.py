@@ -69,6 +69,11 @@ class Running:
 
 
 @pytest.fixture
+def clock():
+    return ShiftedClock()
+
+
+@pytest.fixture
 def start():
     """Starts servers and closes them; a server whose loop saw an error fails the test."""
     with contextlib.ExitStack() as stack:

@@ -64,7 +64,10 @@ class Html(_Fault, tag="html"):
 
 
 class Cut(_Fault, tag="cut"):
-    """The connection ends, before or after the action is carried out. after_bytes: of the answer, sent first."""
+    """The connection ends, before or after the action is carried out.
+
+    after_bytes: of the answer, sent first; if negative, all but so many.
+    """
 
     when: Literal["before", "after"] = "after"
     after_bytes: int = 0

@@ -28,6 +28,7 @@ DEFAULT_KEY = Key("mulligan", "mulligan")
 """What is accepted when no keys are given; only on a loopback address."""
 
 _BACKLOG = 1_024
+_PORT_MAX = 65_535
 
 
 class Server:
@@ -100,6 +101,8 @@ async def serve(
     Raises ConfigurationError when it can't listen there, or shouldn't.
     """
     _check_address(host, keys, allows_remote=allows_remote, verifies=verifies)
+    if not 0 <= port <= _PORT_MAX:
+        raise ConfigurationError([f"--port {port}: expected 1 to {_PORT_MAX}, or 0 for any free one."])
     loop = asyncio.get_running_loop()
     backend = backend or MemoryBackend(limits or Limits(), new_id)
     waiting = Waiting(backend, clock, loop)

@@ -63,7 +63,7 @@ def test_script_is_read_from_json():
     ],
 )
 def test_wrong_script_is_told_with_its_place(text, part):
-    with pytest.raises(ConfigurationError, match="x.json") as error:
+    with pytest.raises(ConfigurationError, match=r"x\.json") as error:
         parse(text, "x.json")
 
     assert part in str(error.value)

@@ -1,0 +1,294 @@
+import contextlib
+import json
+import socket
+
+import pytest
+
+from mulligan.core.error import ConfigurationError
+from mulligan.servers.sqs.signature import Key
+
+
+@pytest.fixture
+def open_server(start):
+    """A server that takes unsigned requests, so that a test can write bytes by hand."""
+    return start(verifies=False)
+
+
+class Wire:
+    """A plain socket."""
+
+    def __init__(self, running):
+        self.socket = socket.create_connection(("127.0.0.1", running.server.port), timeout=10)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def answer(self):
+        """Status, headers and body of the next response."""
+        line = self.file.readline().decode()
+        headers = {}
+        while header := self.file.readline().strip():
+            name, _, text = header.decode().partition(":")
+            headers[name.lower()] = text.strip()
+        body = self.file.read(int(headers.get("content-length", 0)))
+        return int(line.split()[1]), headers, body
+
+    def rest(self):
+        return self.file.read()
+
+
+@pytest.fixture
+def wire(open_server):
+    wire = Wire(open_server)
+    yield wire
+    wire.file.close()
+    wire.socket.close()
+
+
+def request(action, body, *, more=b"", version=b"1.1"):
+    data = json.dumps(body).encode() if not isinstance(body, bytes) else body
+    return (
+        b"POST / HTTP/%s\r\nHost: sqs.test\r\nX-Amz-Target: AmazonSQS.%s\r\n"
+        b"Content-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n%s\r\n"
+        % (version, action.encode(), len(data), more)
+    ) + data
+
+
+def test_requests_sent_ahead_are_answered_in_order(wire):
+    create = b"".join(request("CreateQueue", {"QueueName": f"q{number}"}) for number in range(100))
+
+    wire.send(create)
+
+    urls = [json.loads(wire.answer()[2])["QueueUrl"] for _ in range(100)]
+    assert urls == [f"http://sqs.test/000000000000/q{number}" for number in range(100)]
+
+
+def test_request_behind_a_long_poll_waits_for_its_answer(wire):
+    wire.send(request("CreateQueue", {"QueueName": "q"}))
+    url = json.loads(wire.answer()[2])["QueueUrl"]
+
+    wire.send(request("ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 1}) + request("ListQueues", {}))
+
+    assert wire.answer()[2] == b"{}"
+    assert json.loads(wire.answer()[2]) == {"QueueUrls": [url]}
+
+
+def test_request_in_single_bytes_is_one_request(wire):
+    for byte in request("ListQueues", {}):
+        wire.send(bytes([byte]))
+
+    assert wire.answer()[0] == 200
+
+
+def test_chunked_body_is_one_body(wire):
+    data = b'{"QueueName": "q"}'
+    head = request("CreateQueue", b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+    wire.send(head + b"5\r\n" + data[:5] + b"\r\n%x\r\n" % len(data[5:]) + data[5:] + b"\r\n0\r\n\r\n")
+
+    assert wire.answer()[0] == 200
+
+
+def test_connection_stays_open_unless_the_client_says_otherwise(wire):
+    wire.send(request("ListQueues", {}))
+    assert "connection" not in wire.answer()[1]
+
+    wire.send(request("ListQueues", {}, more=b"Connection: close\r\n"))
+
+    assert wire.answer()[1]["connection"] == "close"
+    assert wire.rest() == b""
+
+
+def test_http_1_0_is_answered_and_closed(wire):
+    wire.send(request("ListQueues", {}, version=b"1.0"))
+
+    assert wire.answer()[0] == 200
+    assert wire.rest() == b""
+
+
+def test_client_that_asks_first_is_told_to_go_on(wire):
+    data = request("ListQueues", {}, more=b"Expect: 100-continue\r\n")
+    head, body = data[:-2], data[-2:]
+
+    wire.send(head)
+    assert wire.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+    wire.file.readline()
+    wire.send(body)
+
+    assert wire.answer()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\n" + b"".join(b"h%d: x\r\n" % number for number in range(101)) + b"\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_refused_and_the_connection_ends(wire, data, status):
+    wire.send(data)
+
+    assert wire.answer()[0] == status
+
+
+def test_body_that_grows_beyond_its_bound_is_refused(wire):
+    head = request("ListQueues", b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+    wire.send(head)
+    with contextlib.suppress(OSError):  # it has heard enough before the end
+        for _ in range(10):
+            wire.send(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+
+    with contextlib.suppress(OSError):  # the answer may be overtaken by the reset of the connection
+        assert wire.answer()[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "kind"),
+    [
+        ("ListQueues", b"{", "com.amazon.coral.service#SerializationException"),
+        ("ListQueues", b"[]", "com.amazon.coral.service#SerializationException"),
+        ("ListQueues", b'{"MaxResults": "1"}', "com.amazon.coral.service#SerializationException"),
+        ("ListQueues", b'{"QueueNamePrefix": "\xff"}', "com.amazon.coral.service#SerializationException"),
+        ("ListQueues", b"[" * 100_000, "com.amazon.coral.service#SerializationException"),
+        ("SendMessage", b'{"MessageBody": "\\ud800"}', "com.amazonaws.sqs#InvalidMessageContents"),
+        ("Fly", b"{}", "com.amazon.coral.service#UnknownOperationException"),
+    ],
+)
+def test_wrong_json_is_told_and_the_connection_goes_on(wire, action, body, kind):
+    wire.send(request(action, body))
+    status, headers, told = wire.answer()
+
+    assert (status in {400, 404}, json.loads(told)["__type"]) == (True, kind)
+    assert "x-amzn-query-error" not in headers
+    wire.send(request("ListQueues", {}))
+    assert wire.answer()[0] == 200
+
+
+def test_old_code_is_told_to_clients_that_ask_for_it(wire):
+    wire.send(request("GetQueueUrl", {"QueueName": "q"}, more=b"x-amzn-query-mode: true\r\n"))
+
+    assert wire.answer()[1]["x-amzn-query-error"] == "AWS.SimpleQueueService.NonExistentQueue;Sender"
+
+
+def test_other_content_type_is_refused(wire):
+    wire.send(request("ListQueues", {}).replace(b"x-amz-json-1.0", b"json"))
+
+    assert "Content-Type" in json.loads(wire.answer()[2])["message"]
+
+
+def test_old_query_protocol_is_told_what_to_do(wire):
+    body = b"Action=ListQueues&Version=2012-11-05"
+    wire.send(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+
+    status, headers, told = wire.answer()
+
+    assert (status, headers["content-type"]) == (400, "text/xml")
+    assert b"speaks AWS JSON 1.0 only" in told
+
+
+def test_browser_is_told_what_this_is(wire):
+    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"AWS_ENDPOINT_URL_SQS" in wire.answer()[2]
+
+    wire.send(b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert wire.answer()[0] == 405
+
+
+def test_counters_are_told_and_control_is_off_unless_asked_for(wire):
+    wire.send(request("ListQueues", {}) + b"GET /_mulligan/counters HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.answer()
+    assert json.loads(wire.answer()[2])["requests"] == {"ListQueues": {"ok": 1}}
+
+    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    assert wire.answer()[0] == 403
+    wire.send(b"GET /_mulligan/nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert wire.answer()[0] == 404
+
+
+def test_faults_are_played_over_control(start):
+    wire = Wire(start(verifies=False, has_control=True))
+    script = b'{"rules": [{"fault": {"kind": "throttle"}, "times": 1}]}'
+    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(script), script))
+    assert wire.answer()[0] == 200
+
+    wire.send(request("ListQueues", {}) * 2)
+
+    assert json.loads(wire.answer()[2])["__type"] == "com.amazonaws.sqs#RequestThrottled"
+    assert wire.answer()[0] == 200
+    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{")
+    assert wire.answer()[0] == 400
+    wire.send(b"DELETE /_mulligan/counters HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert json.loads(wire.answer()[2])["total"] == 0
+    wire.file.close()
+    wire.socket.close()
+
+
+def test_client_that_leaves_a_long_poll_takes_no_message_with_it(open_server):
+    leaving, staying = Wire(open_server), Wire(open_server)
+    staying.send(request("CreateQueue", {"QueueName": "q"}))
+    url = json.loads(staying.answer()[2])["QueueUrl"]
+    poll = request("ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 20})
+    leaving.send(poll)
+    leaving.file.close()
+    leaving.socket.close()
+
+    staying.send(poll.replace(b'"WaitTimeSeconds": 20', b'"WaitTimeSeconds": 1 '))
+    assert staying.answer()[2] == b"{}"
+    staying.send(request("SendMessage", {"QueueUrl": url, "MessageBody": "x"}) + poll)
+    staying.answer()
+
+    assert json.loads(staying.answer()[2])["Messages"][0]["Body"] == "x"
+    staying.file.close()
+    staying.socket.close()
+
+
+def test_close_answers_long_polls_with_nothing(start):
+    one = start(verifies=False)
+    wire = Wire(one)
+    wire.send(request("CreateQueue", {"QueueName": "q"}))
+    url = json.loads(wire.answer()[2])["QueueUrl"]
+    wire.send(request("ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 20}) + request("ListQueues", {}))
+    while "ReceiveMessage" not in repr(one.server._waiting._lines) and not one.server._waiting._lines:
+        pass
+
+    one.run(one.server.close())
+
+    assert wire.answer()[2] == b"{}"
+    wire.file.close()
+    wire.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"host": "0.0.0.0"}, "--allow-remote"),
+        ({"host": "0.0.0.0", "allows_remote": True}, "default key"),
+        ({"host": "0.0.0.0", "allows_remote": True, "keys": [Key("a", "b")], "verifies": False}, "--no-verify"),
+        ({"host": "example.com"}, "--allow-remote"),
+        ({"host": "127.0.0.1", "port": 1}, "can't listen on 127.0.0.1:1"),
+    ],
+)
+def test_address_that_should_not_or_can_not_be_used_is_refused(start, options, part):
+    import os
+
+    if options.get("port") == 1 and os.geteuid() == 0:
+        with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="can't listen"):
+            start(port=taken.getsockname()[1])
+        return
+    with pytest.raises(ConfigurationError) as error:
+        start(**options)
+
+    assert part in str(error.value)
+
+
+def test_own_keys_may_listen_for_others(start):
+    assert start(host="0.0.0.0", allows_remote=True, keys=[Key("a", "b")]).server.port

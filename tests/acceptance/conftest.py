@@ -218,7 +218,7 @@ class App:
         (self.folder / "tasks" / f"{name}.py").write_text(head + dedent(code))
 
     def manifest(self, *entries: str) -> None:
-        """Write tasks.xml; an entry is "file Class", "file Class default" or "file Class false <attempts>3</attempts>"."""
+        """Write tasks.xml; an entry is "file Class", "file Class default" or "file Class false <more/>"."""
         lines = ["<tasks>"]
         for entry in entries:
             file, cls, *more = entry.split(" ", 3)
@@ -261,7 +261,7 @@ class App:
 
     def run(self, *command: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            command, cwd=self.folder, env=self._environment(settings), capture_output=True, text=True, timeout=LONG_S,
+            command, check=False, cwd=self.folder, env=self._environment(settings), capture_output=True, text=True, timeout=LONG_S,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -376,3 +376,9 @@ def samples(make_app: Callable[[str], App]) -> App:
 def until_fixture() -> Callable[..., Any]:
     """`until(condition, what)` waits for a condition, up to a deadline."""
     return until
+
+
+@pytest.fixture(scope="session")
+def app_class() -> type[App]:
+    """For fixtures that share started applications between tests; whoever makes one ends its systems."""
+    return App

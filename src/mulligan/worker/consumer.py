@@ -68,7 +68,7 @@ class Stage:
 class Consumer:
     """All consumers of one queue in one process, as one.
 
-    freed: called when a message stops being in flight, so that another may be asked for.
+    freed: called when a message stops being in flight or gives its slot back, so that another may be asked for.
     """
 
     def __init__(
@@ -121,9 +121,14 @@ class Consumer:
             for flight in flights:
                 self._finish(flight, Release(0.0), "the ledger can't be reached")
             return
+        dropped: list[Flight] = []
         for flight, answer in zip(flights, answers, strict=True):
-            if not flight.is_lost and self._admit(flight, answer):
+            if flight.is_lost:
+                dropped.append(flight)
+            elif self._admit(flight, answer):
                 self._advance(flight)
+        if dropped:  # nobody else would end their claims
+            await self._recorder.give_back(dropped)
 
     @property
     def held(self) -> int:
@@ -139,16 +144,17 @@ class Consumer:
         flight = self._flights.get(slot)
         if flight is not None and flight.sequence == sequence and not flight.is_lost:
             self.drop(flight, "its lease could not be extended")
-            self._runner.interrupt(lambda one: one is flight)
 
     def drop(self, flight: Flight, reason: str) -> None:
-        """End a flight without a settlement, as soon as its attempts have ended."""
+        """End a flight without a settlement, as soon as its attempts have ended; those that can be are cancelled."""
         if flight.is_lost or flight.is_settling:
             return
         flight.is_lost = True
         self._emit(LeaseLost(flight.message.uid, reason))
-        if flight.running == 0:
-            self._leave(flight)
+        if flight.running:
+            self._runner.interrupt(lambda one: one is flight)
+        else:
+            self.over(flight)
 
     def _board(self, delivery: Delivery, now: float, lease_until: float) -> Flight:
         message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)
@@ -249,7 +255,7 @@ class Consumer:
         for flight in {attempt.flight for attempt, _ in left}:
             if not flight.is_lost:
                 self._table.set_standing(flight.slot, Standing.HELD)
-                self._land()
+                self._land(flight)
 
     def isolated(self, flight: Flight, task: LoadedTask, outcome: Outcome, started_at: float, *, is_last: bool) -> None:
         """Take the end of an attempt in a process of its own. is_last: no other task of this `Run` follows."""
@@ -261,7 +267,7 @@ class Consumer:
         """Record one outcome and have it saved. The flight's `running` has been counted down already."""
         if flight.is_lost:
             if flight.running == 0:
-                self._leave(flight)
+                self.over(flight)
             return
         before = flight.progress
         after = record(before, task.name, outcome, task.policy, now, self._clock.random())
@@ -316,7 +322,7 @@ class Consumer:
             case _:
                 assert_never(settlement)
         self._settler.put(flight, settlement)
-        self._land()
+        self._land(flight)
 
     def _fold(self, flight: Flight, settlement: Ack | Release, reason: str) -> None:
         self._counters[Counter.FOLDED] += 1
@@ -324,10 +330,12 @@ class Consumer:
         flight.token = ""  # the claim is not ours to give back
         flight.is_settling = True
         self._settler.put(flight, settlement)
-        self._land()
+        self._land(flight)
 
-    def _land(self) -> None:
-        self.in_flight -= 1
+    def _land(self, flight: Flight) -> None:
+        if not flight.has_landed:
+            flight.has_landed = True
+            self.in_flight -= 1
         self._freed()
 
     def over(self, flight: Flight) -> None:
@@ -336,11 +344,8 @@ class Consumer:
             del self._flights[flight.slot]
             self._table.remove(flight.slot)
             flight.slot = -1
-
-    def _leave(self, flight: Flight) -> None:
-        if flight.slot >= 0:
-            self.over(flight)
-            self._land()
+            # a burial that was refused ends here without a settlement of ours; and a poller may wait for a slot
+            self._land(flight)
 
     # -- tell
 

@@ -19,7 +19,8 @@ class Flight:
     closing: the step that follows once `progress` is saved; None while attempts run.
     ends_claim: whether the next save ends the claim, because `closing` is an Ack.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
-    is_settling: its end is under way. has_moved: something was done for it here.
+    is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
+    flight any more.
     slot: in the lease table; -1 before and after.
     """
 
@@ -30,6 +31,7 @@ class Flight:
         "ends_claim",
         "first_seen_at",
         "generation",
+        "has_landed",
         "has_moved",
         "hop",
         "is_lost",
@@ -65,6 +67,7 @@ class Flight:
         self.is_saving = False
         self.is_settling = False
         self.has_moved = False
+        self.has_landed = False
         self.slot = -1
         self.sequence = 0
 

@@ -63,14 +63,14 @@ class Keeper:
         self._until = seen
         if not due:
             return {}
-        lost = await self._extend(due)
+        lost, are_kept = await self._extend(due)
         kept_until = now + self._lease_s
         for worker, holding in due:
             key = (worker, holding.slot, holding.sequence)
-            if lost is not None and key not in lost and key in self._until:
+            if are_kept and key not in lost and key in self._until:
                 self._until[key] = kept_until
         result: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for worker, slot, sequence in lost or ():
+        for worker, slot, sequence in lost:
             result[worker].append((slot, sequence))
         return result
 
@@ -101,23 +101,29 @@ class Keeper:
                     self._tell_down(exc)
         return len(holdings)
 
-    async def _extend(self, due: Sequence[tuple[int, Holding]]) -> set[Key] | None:
-        """The keys that are lost; None when nothing could be done now."""
+    async def _extend(self, due: Sequence[tuple[int, Holding]]) -> tuple[set[Key], bool]:
+        """The keys that are lost, and whether all others are extended, claim and lease."""
         lost: set[Key] = set()
+        are_kept = True
         try:
             kept = await self._ledger.extend([one.key for _, one in due], self._clock.now() + self._lease_s)
             for (worker, holding), is_kept in zip(due, kept, strict=True):
                 if not is_kept:
                     lost.add((worker, holding.slot, holding.sequence))
+        except LedgerError as exc:
+            # the leases are extended all the same, or every message in flight would come back and run again
+            self._tell_down(exc)
+            are_kept = False
+        try:
             if self._broker.features.keeps_lease:
                 await self._extend_leases(due, lost)
-        except (BrokerError, LedgerError, LedgerUnavailable) as exc:
+        except BrokerError as exc:
             self._tell_down(exc)
-            return None
-        if self._down_since is not None:
+            are_kept = False
+        if are_kept and self._down_since is not None:
             self._emit(BrokerUp("extending leases", self._clock.monotonic() - self._down_since))
             self._down_since = None
-        return lost
+        return lost, are_kept
 
     async def _extend_leases(self, due: Sequence[tuple[int, Holding]], lost: set[Key]) -> None:
         keys = {id(holding): (worker, holding.slot, holding.sequence) for worker, holding in due}

@@ -81,9 +81,10 @@ class Pollers:
     def freed(self) -> None:
         """There is room for one more."""
         if self._waiting:
-            if self._free() >= self._batch:
+            free = self._free()
+            if free >= self._batch:
                 self._room.set()
-            else:
+            elif free > 0:
                 self._be_patient()
 
     async def stop(self) -> None:
@@ -166,6 +167,7 @@ class Pollers:
                 self._end_patience()
                 return count
             self._room.clear()
+            self._is_patience_over = False  # it was, and there is no room all the same
             if free > 0:
                 self._be_patient()
             self._waiting += 1

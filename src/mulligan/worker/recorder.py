@@ -58,11 +58,13 @@ class Recorder:
     async def claim(self, claims: Sequence[Claim]) -> list[Answer] | None:
         """The ledger's answers; waits while it is not available. None when that lasted until `give_up`."""
         for attempt in range(1_000_000):
+            asked_at = self._clock.monotonic()
             try:
                 answers = await self._ledger.claim(claims, self._clock.now())
             except LedgerUnavailable as exc:
                 if not await self._wait(attempt, exc):
                     return None
+                claims = [_later(claim, self._clock.monotonic() - asked_at) for claim in claims]
                 continue
             except LedgerError as exc:
                 return await self._claim_apart(claims, exc)
@@ -148,3 +150,8 @@ class Recorder:
         if self._down_since is not None:
             self._emit(LedgerUp(self._clock.monotonic() - self._down_since))
             self._down_since = None
+
+
+def _later(claim: Claim, by_s: float) -> Claim:
+    """A claim that had to wait: granted with an end in the past, it would count as a dead worker's."""
+    return Claim(claim.uid, claim.generation, claim.hop, claim.token, claim.until + by_s)

@@ -138,15 +138,6 @@ class Worker:
         """What the supervisor does once the process has ended in order."""
         return await self.keeper.sweep(self.table, guilty=None)
 
-    def die(self) -> None:
-        """The process is gone, as by kill -9: nothing of it happens any more."""
-        self.has_drained = True
-        if self.keeping is not None:
-            self.keeping.cancel()
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task() and _belongs(task, self.lines):
-                task.cancel()
-
     async def close(self) -> None:
         if not self.has_drained:
             await self.drain(0.0)
@@ -161,12 +152,6 @@ class Worker:
             for slot, sequence in lost.get(0, ()):
                 for line in self.lines:
                     line.consumer.lose(slot, sequence)
-
-
-def _belongs(task: "asyncio.Task[Any]", lines: Sequence[Line]) -> bool:
-    frame = task.get_coro().cr_frame  # type: ignore[union-attr]
-    owner = frame.f_locals.get("self") if frame is not None else None
-    return any(owner in (line.runner, line.pollers) for line in lines)
 
 
 class Service:

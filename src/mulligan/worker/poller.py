@@ -110,6 +110,8 @@ class Pollers:
             self._failed(error)
 
     async def _poll(self) -> None:
+        me = asyncio.current_task()
+        assert me is not None
         failures = 0
         while not self._stopping.is_set():
             count = await self._demand()
@@ -137,6 +139,8 @@ class Pollers:
                 await self._take(deliveries, self._clock.monotonic() + self._pace.lease_s)
             self._width = adapt(self._width, count, len(deliveries), self._pollers_max)
             if len(self._tasks) > self._width.pollers:
+                # counted out here, not when the loop gets to it: another that ends in this turn must not see it
+                self._tasks.discard(me)
                 return
             self._widen()
             if self._width.is_short and self._has_price and self._pace.latency_s > 0:

@@ -83,7 +83,7 @@ async def make(clock, events, failed, consumer):
                 in_flight=lambda: consumer.in_flight,
                 free_slots=lambda: consumer.free_slots,
                 failed=failed.append,
-            )  # fmt: skip
+            )
         )
         made[-1].start()
         return made[-1]

@@ -33,17 +33,15 @@ class ShiftedClock:
 
 
 class FixedKeys:
-    """Fills `Source`."""
+    """Fills `Source`; the next ones when they are looked for afresh."""
 
     def __init__(self, *keys: Keys) -> None:
         self._keys = list(keys)
 
-    def load(self) -> tuple[Keys, bool]:
-        return self._keys[0], False
-
-    def renew(self) -> None:
-        if len(self._keys) > 1:
+    def load(self, *, afresh: bool) -> tuple[Keys, bool]:
+        if afresh and len(self._keys) > 1:
             self._keys.pop(0)
+        return self._keys[0], False
 
 
 @pytest.fixture

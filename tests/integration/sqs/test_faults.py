@@ -168,6 +168,25 @@ async def test_send_tells_which_half_of_a_batch_failed(broker, queues, play):
     assert {at for at, answer in enumerate(answers) if answer is None} == there
 
 
+async def test_send_in_several_calls_tells_what_is_there_when_a_later_one_fails(broker, queues, play):
+    big = [Outgoing(str(at).encode() * 600_000, {}) for at in range(3)]
+    play("SendMessageBatch", Fail(), calls=(2, 3, 4))
+
+    answers = await broker.send(queues.requests, big)
+
+    assert answers[0] is answers[2] is None
+    assert answers[1] is not None
+    assert answers[1].fault is Fault.RETRY
+    assert {item.body[:1] for item in await receive(broker, queues.requests)} == {b"0", b"2"}
+
+
+async def test_send_in_several_calls_is_unavailable_when_the_first_fails(broker, queues, play):
+    play("SendMessageBatch", Fail(), calls=(1, 2, 3))
+
+    with pytest.raises(BrokerUnavailable):
+        await broker.send(queues.requests, [Outgoing(b"x" * 600_000, {}) for _ in range(2)])
+
+
 # -- faults that last -------------------------------------------------------------------------------------------------
 
 

@@ -22,11 +22,11 @@ LOCAL_KEYS = Keys("mulligan", "mulligan")
 class Source(Protocol):
     """Where keys come from."""
 
-    def load(self) -> tuple[Keys, bool]:
-        """The keys as they are now, and whether they expire. Blocks. `renew` was called: from the beginning again."""
+    def load(self, *, afresh: bool) -> tuple[Keys, bool]:
+        """The keys as they are now, and whether they expire. Blocks; one call at a time.
 
-    def renew(self) -> None:
-        """Forget what was found."""
+        afresh: look for them from the beginning, whatever was found before.
+        """
 
 
 class _Chain:
@@ -37,9 +37,10 @@ class _Chain:
         self._is_local = is_local
         self._found: Any = None
 
-    def load(self) -> tuple[Keys, bool]:
+    def load(self, *, afresh: bool) -> tuple[Keys, bool]:
+        """As `Source` says."""
         try:
-            if self._found is None:
+            if self._found is None or afresh:
                 session = new_session(self._address)
                 if self._is_local:
                     # no server on this machine takes keys of an EC2 role, and off EC2 the question costs seconds
@@ -58,9 +59,6 @@ class _Chain:
                 ]
             )
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or None), hasattr(self._found, "refresh_needed")
-
-    def renew(self) -> None:
-        self._found = None
 
 
 def find_keys(address: Address, site: Site) -> Source:
@@ -81,9 +79,8 @@ class KeyRing:
 
     async def ready(self) -> Keys:
         """The keys; loads them at first. Raises ConfigurationError or a BrokerError when there are none."""
-        if self.keys is None:
-            await self._once()
-        assert self.keys is not None
+        while self.keys is None:
+            await self._once(afresh=False)
         return self.keys
 
     def look_after(self, now: float) -> None:
@@ -94,9 +91,10 @@ class KeyRing:
 
     async def renew(self, refused: Keys) -> bool:
         """Load from the beginning, because the service says that `refused` is over. False: the same keys were found."""
+        while self._task is not None:
+            await asyncio.wait([self._task])  # what is being looked for may be the new ones
         if self.keys == refused:
-            self._source.renew()
-            await self._once()
+            await self._once(afresh=True)
         return self.keys != refused
 
     async def close(self) -> None:
@@ -104,22 +102,22 @@ class KeyRing:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _once(self) -> None:
+    async def _once(self, *, afresh: bool) -> None:
         """One load at a time; who comes meanwhile waits for it."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._load())
+            self._task = asyncio.get_running_loop().create_task(self._load(afresh=afresh))
             self._task.add_done_callback(_look_at)
         await asyncio.shield(self._task)
 
-    async def _load(self) -> None:
+    async def _load(self, *, afresh: bool) -> None:
         try:
-            self.keys, self._expires = await asyncio.to_thread(self._source.load)
+            self.keys, self._expires = await asyncio.to_thread(self._source.load, afresh=afresh)
         finally:
             self._task = None
 
     async def _quietly(self) -> None:
         try:
-            await self._load()
+            await self._load(afresh=False)
         except (ConfigurationError, BrokerError) as exc:
             self._told(f"credentials that expire could not be renewed ahead of time: {exc}")
 

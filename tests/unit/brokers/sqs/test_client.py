@@ -28,16 +28,18 @@ class StillClock:
 
 
 class Keyring:
-    """Fills `Source`: OLD, and after a renewal NEW."""
+    """Fills `Source`: OLD, and after a renewal NEW; with `is_endless` others at every renewal."""
 
     def __init__(self):
         self.given = Keys("OLD", "old", "t1")
+        self.is_endless = False
+        self.renewals = 0
 
-    def load(self):
+    def load(self, *, afresh):
+        if afresh:
+            self.renewals += 1
+            self.given = Keys(f"NEW{self.renewals}" if self.is_endless else "NEW", "new", "t2")
         return self.given, False
-
-    def renew(self):
-        self.given = Keys("NEW", "new", "t2")
 
 
 def answer(status, body=b"{}", **headers):
@@ -61,8 +63,9 @@ async def client_of():
         events = []
         endpoint = Endpoint("127.0.0.1", speaker.port, False)
         site = Site("eu-west-1", f"http://127.0.0.1:{speaker.port}", endpoint)
-        client = Client(site, KeyRing(Keyring(), events.append), StillClock(), events.append, rand=rand)
-        client.events = events
+        source = Keyring()
+        client = Client(site, KeyRing(source, events.append), StillClock(), events.append, rand=rand)
+        client.events, client.source = events, source
         clients.append(client)
         return client
 
@@ -281,4 +284,16 @@ async def test_call_is_refused_when_the_renewed_keys_are_over_too(speak, client_
     with pytest.raises(ServiceRefused, match="Renew them"):
         await call(client_of(speaker))
 
+    assert len(speaker.requests) == 2
+
+
+async def test_call_mends_its_keys_once_even_if_there_are_ever_new_ones(speak, client_of):
+    speaker = await speak(error(403, "ExpiredToken"))
+    client = client_of(speaker)
+    client.source.is_endless = True
+
+    with pytest.raises(ServiceRefused):
+        await call(client)
+
+    assert client.source.renewals == 1
     assert len(speaker.requests) == 2

@@ -23,21 +23,23 @@ class Scripted:
         self.answers = list(answers)
         self.expires = expires
         self.loads = self.renewals = 0
+        self.is_loading = False
         self.threads = []
         self.gate = threading.Event()
         self.gate.set()
 
-    def load(self):
+    def load(self, *, afresh):
+        assert not self.is_loading
+        self.is_loading = True
         self.gate.wait(5)
+        self.is_loading = False
         self.loads += 1
+        self.renewals += afresh
         self.threads.append(threading.get_ident())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer, self.expires
-
-    def renew(self):
-        self.renewals += 1
 
 
 def ring_of(source):
@@ -122,7 +124,25 @@ async def test_renew_does_nothing_when_another_call_has_done_it():
 
     await asyncio.gather(ring.renew(OLD), ring.renew(OLD), ring.renew(OLD))
 
+    assert await ring.renew(OLD)
     assert source.loads == 2
+    assert source.renewals == 1
+
+
+async def test_renew_waits_for_a_look_that_is_under_way_and_takes_what_it_brings():
+    source = Scripted(OLD, NEW)
+    ring, _ = ring_of(source)
+    await ring.ready()
+    source.gate.clear()
+    ring.look_after(1000.0)
+    renewal = asyncio.create_task(ring.renew(OLD))
+    await asyncio.sleep(0)
+
+    source.gate.set()
+
+    assert await renewal
+    assert source.loads == 2
+    assert source.renewals == 0
 
 
 async def test_ready_that_is_cancelled_harms_nobody_else():
@@ -160,20 +180,21 @@ def test_chain_finds_keys_of_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
 
-    assert find_keys(Address("r"), AWS).load() == (Keys("AKID", "secret", "token"), False)
+    assert find_keys(Address("r"), AWS).load(afresh=False) == (Keys("AKID", "secret", "token"), False)
 
 
 def test_chain_finds_keys_of_a_profile_and_reads_the_file_again_when_they_are_renewed(bare):
     path = bare / "credentials"
     path.write_text("[ops]\naws_access_key_id = A\naws_secret_access_key = 1\n")
     source = find_keys(Address("r", None, "ops"), AWS)
-    first, _ = source.load()
+    first, _ = source.load(afresh=False)
     path.write_text("[ops]\naws_access_key_id = B\naws_secret_access_key = 2\n")
 
-    source.renew()
+    same, _ = source.load(afresh=False)
+    other, _ = source.load(afresh=True)
 
-    assert first == Keys("A", "1")
-    assert source.load()[0] == Keys("B", "2")
+    assert first == same == Keys("A", "1")
+    assert other == Keys("B", "2")
 
 
 def test_chain_says_that_keys_expire_when_a_process_gives_them(bare):
@@ -183,27 +204,27 @@ def test_chain_says_that_keys_expire_when_a_process_gives_them(bare):
     (bare / "answer.json").write_text(answer)
     (bare / "config").write_text(f"[default]\ncredential_process = cat {bare / 'answer.json'}\n")
 
-    assert find_keys(Address("r"), AWS).load() == (Keys("P", "s", "t"), True)
+    assert find_keys(Address("r"), AWS).load(afresh=False) == (Keys("P", "s", "t"), True)
 
 
 def test_chain_has_keys_for_the_server_on_this_machine_when_there_are_none():
-    assert find_keys(Address("r"), LOCAL).load() == (LOCAL_KEYS, False)
+    assert find_keys(Address("r"), LOCAL).load(afresh=False) == (LOCAL_KEYS, False)
 
 
 def test_chain_says_what_to_set_when_there_are_none():
     with pytest.raises(ConfigurationError, match="AWS_ACCESS_KEY_ID"):
-        find_keys(Address("r"), AWS).load()
+        find_keys(Address("r"), AWS).load(afresh=False)
 
 
 def test_chain_says_that_half_of_the_keys_is_missing(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
 
     with pytest.raises(ConfigurationError, match=r"AWS_\*"):
-        find_keys(Address("r"), AWS).load()
+        find_keys(Address("r"), AWS).load(afresh=False)
 
 
 def test_chain_may_be_asked_later_when_a_process_fails(bare):
     (bare / "config").write_text("[default]\ncredential_process = false\n")
 
     with pytest.raises(BrokerUnavailable):
-        find_keys(Address("r"), AWS).load()
+        find_keys(Address("r"), AWS).load(afresh=False)

@@ -229,6 +229,7 @@ async def test_exchange_that_is_cancelled_closes_its_connection_and_harms_no_oth
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    await asyncio.wait_for(closed(speaker), 5.0)
     response = await pool.exchange(REQUEST, 5.0)
 
     assert response.body == b"ok"

@@ -102,7 +102,10 @@ class Job(msgspec.Struct, tag=True, frozen=True):
 
 
 class JobEnd(msgspec.Struct, tag=True, frozen=True):
-    """Solo process to its worker: how the attempt ended; fields as in `core.outcome`."""
+    """Solo process to its worker: how the attempt ended; fields as in `core.outcome`.
+
+    Before the first job its kind is "ready": the tasks are loaded.
+    """
 
     kind: str
     text: str = ""

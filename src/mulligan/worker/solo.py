@@ -6,6 +6,7 @@ nobody else anything. It works on every broker, because no receipt leaves the wo
 """
 
 import asyncio
+import contextlib
 import socket
 import sys
 from collections import deque
@@ -26,6 +27,8 @@ __all__ = ["Solo"]
 _IDLE_S = 20.0
 _START_S = 60.0
 """Seconds that the child has to load the tasks."""
+_AGAIN_S = 3.0
+"""Seconds before another child is tried when one could not be started or could not load the tasks."""
 
 
 class Ended(Protocol):
@@ -47,7 +50,7 @@ class Solo:
         self._server: asyncio.Task[None] | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._channel: Channel[JobEnd] | None = None
-        self._is_interrupted = False
+        self._interrupted = asyncio.Event()
         self._wake = asyncio.Event()
 
     def put(self, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
@@ -64,7 +67,7 @@ class Solo:
 
     def interrupt(self) -> None:
         """End what runs and what waits, as Interrupted: the process is shut down."""
-        self._is_interrupted = True
+        self._interrupted.set()
         self._kill()
         self._wake.set()
 
@@ -80,7 +83,7 @@ class Solo:
                 while self._waiting:
                     flight, tasks = self._waiting.popleft()
                     await self._run(flight, tasks)
-                if self._is_interrupted:
+                if self._interrupted.is_set():
                     return
                 self._wake.clear()
                 try:
@@ -97,19 +100,17 @@ class Solo:
         loop = asyncio.get_running_loop()
         for index, task in enumerate(tasks):
             started_at = loop.time()
-            outcome = INTERRUPTED if self._is_interrupted or flight.is_lost else await self._attempt(flight, task)
+            is_over = self._interrupted.is_set() or flight.is_lost
+            outcome = INTERRUPTED if is_over else await self._attempt(flight, task)
             is_last = index == len(tasks) - 1 or isinstance(outcome, Died | Interrupted)
             self._ended(flight, task, outcome, started_at, is_last=is_last)
             if is_last:
                 return
 
     async def _attempt(self, flight: Flight, task: LoadedTask) -> Outcome:
-        try:
-            async with asyncio.timeout(_START_S):
-                channel = await self._open()
-        except TimeoutError:
-            self._kill()
-            return Died(f"the process did not start within {_START_S:g} s")
+        channel = await self._started()
+        if channel is None or self._interrupted.is_set():
+            return INTERRUPTED
         channel.send(_job(flight, task))
         try:
             async with asyncio.timeout(task.policy.timeout_s):
@@ -117,22 +118,46 @@ class Solo:
         except TimeoutError:
             self._kill()
             await self._how()
-            return INTERRUPTED if self._is_interrupted else TimedOut(task.policy.timeout_s)
+            return INTERRUPTED if self._interrupted.is_set() else TimedOut(task.policy.timeout_s)
         if end is not None:
             return _outcome(end)
         how = await self._how()
-        return INTERRUPTED if self._is_interrupted else Died(how)
+        return INTERRUPTED if self._interrupted.is_set() else Died(how)
 
-    async def _open(self) -> Channel[JobEnd]:
+    async def _started(self) -> Channel[JobEnd] | None:
+        """The channel to a child that has loaded the tasks; None, after a pause, when there is none to be had.
+
+        That is no task's fault: nothing of the message has begun.
+        """
         if self._channel is not None:
             return self._channel
+        try:
+            async with asyncio.timeout(_START_S):
+                channel = await self._open()
+                if await channel.receive() is not None:
+                    return channel
+        except OSError:  # no more processes, memory or descriptors; or the time is over, which is an OSError, too
+            pass
+        self._kill()
+        await self._how()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AGAIN_S):
+                await self._interrupted.wait()
+        return None
+
+    async def _open(self) -> Channel[JobEnd]:
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
-        self._child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mulligan.worker.solo_process", str(descriptor),
-            pass_fds=[descriptor], stdin=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        theirs.close()
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "mulligan.worker.solo_process", str(descriptor),
+                pass_fds=[descriptor], stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._channel = await Channel.open(ours, from_solo)
         self._channel.send(self._setup)
         return self._channel

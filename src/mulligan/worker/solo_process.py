@@ -13,6 +13,7 @@ from typing import assert_never
 
 from mulligan.core import story
 from mulligan.core.delivery import Delivery
+from mulligan.core.error import ConfigurationError
 from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, Typed, Uid
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.settings.model import Settings
@@ -42,7 +43,12 @@ async def _serve(end: socket.socket) -> None:
         return
     settings = Settings.from_json(setup.settings)
     hub = configure(settings, worker=setup.worker, rotates=False, now=time.time)
-    catalogue = loader.load(Path.cwd(), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
+    try:
+        catalogue = loader.load(Path.cwd(), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
+    except ConfigurationError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return
+    channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
         outcome = await _run(job, catalogue.tasks[TaskName(job.task)])
         channel.send(_told(outcome))
@@ -56,9 +62,10 @@ async def _run(job: Job, task: LoadedTask) -> Outcome:
     context = context_of(attempt)
     try:
         result = task.invoke(flight.message, context)
-        return outcome_of_result(await result if task.is_async else result)
+        outcome = outcome_of_result(await result if task.is_async else result)
     except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
-        return with_backoff(attempt, outcome_of_error(task, exc))
+        outcome = outcome_of_error(task, exc)
+    return with_backoff(attempt, outcome)
 
 
 def _flight(job: Job) -> Flight:
@@ -81,13 +88,18 @@ def _told(outcome: Outcome) -> JobEnd:
         case Succeeded():
             return JobEnd("succeeded")
         case Skipped(reason):
-            return JobEnd("skipped", reason)
+            return JobEnd("skipped", _sendable(reason))
         case Failed(error, is_final, retry_after_s):
-            return JobEnd("failed", error, is_final, retry_after_s)
+            return JobEnd("failed", _sendable(error), is_final, retry_after_s)
         case TimedOut() | Interrupted() | Died():  # told by the worker that waits, never from in here
             raise AssertionError(outcome)
         case _:
             assert_never(outcome)
+
+
+def _sendable(text: str) -> str:
+    # half a surrogate pair can't be sent; raised here it would look as if the task had ended the process
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from mulligan.core.flow import mark_buried, next_step, record
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import Died, Outcome, Skipped, Succeeded
 from mulligan.core.progress import Mark, Progress, State, merge
-from mulligan.core.route import begin, fit
+from mulligan.core.route import Route, begin, fit
 from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
 from mulligan.core.value import value
 from mulligan.ledger.base import Answer, Claim, Granted, Held, Outdated
@@ -47,6 +47,9 @@ from mulligan.worker.solo import Solo
 from mulligan.worker.table import Counter, LeaseTable, Standing
 
 __all__ = ["Consumer", "Stage"]
+
+_ACCEPTS_S = 10.0
+"""Seconds that the `accepts` of all tasks may take for one message, before it counts as blocking the worker."""
 
 
 @value
@@ -94,6 +97,7 @@ class Consumer:
         self._tells_done = wants(MessageDone)
         self._tells_succeeded = wants(TaskSucceeded)
         self._flights: dict[int, Flight] = {}
+        self._whole_route = _whole_route(catalogue)
         self._can_run = True
         self.in_flight = 0
         """Messages received whose processing has not ended."""
@@ -153,6 +157,7 @@ class Consumer:
         self._emit(LeaseLost(flight.message.uid, reason))
         if flight.running:
             self._runner.interrupt(lambda one: one is flight)
+            self._solo.drop(flight)
         else:
             self.over(flight)
 
@@ -188,7 +193,10 @@ class Consumer:
     def _brief(self, flight: Flight, known: Progress | None) -> None:
         catalogue = self._catalogue
         has_story = bool(flight.carried.marks) or flight.carried.is_buried
-        flight.route = catalogue.route(flight.message)
+        deaths = known.deaths if known is not None else 0
+        if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
+            deaths = max(1, deaths)
+        flight.route = self._route(flight, is_suspect=deaths > 0)
         if known is not None and (known.marks or known.is_buried):
             # the route was fixed at the first claim; what this copy carries beyond it is merged in
             base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, _FRESH))
@@ -199,13 +207,27 @@ class Consumer:
         if not has_story:
             flight.carried = begin(flight.route)
         progress = fit(flight.carried, catalogue.names)
-        deaths = known.deaths if known is not None else 0
-        if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
-            deaths = max(1, deaths)
         if deaths:
             progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
         flight.progress = progress
         flight.saved = progress
+
+    def _route(self, flight: Flight, *, is_suspect: bool) -> Route:
+        """The tasks that take the message. `accepts` is user code too: what it does to the process is on the message.
+
+        A suspect is routed to all tasks without asking here. Each asks again when it is run, alone, and skips.
+        """
+        if self._whole_route is None:
+            return self._catalogue.route(flight.message)
+        if is_suspect:
+            return self._whole_route
+        self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + _ACCEPTS_S)
+        try:
+            return self._catalogue.route(flight.message)
+        except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, told by the attempt that asks again
+            return self._whole_route
+        finally:
+            self._table.set_standing(flight.slot, Standing.HELD)
 
     # -- the flow
 
@@ -387,6 +409,17 @@ class Consumer:
 
 _FRESH = Mark()
 _EXHAUSTED = State.EXHAUSTED
+
+
+def _whole_route(catalogue: Catalogue) -> Route | None:
+    """All tasks; None when none of them picks its messages, so that nobody needs to be asked."""
+    tasks = catalogue.tasks.values()
+    if all(task.accepts is None for task in tasks):
+        return None
+    return Route(
+        tuple(task.name for task in tasks if not task.is_default),
+        tuple(task.name for task in tasks if task.is_default),
+    )
 
 
 def _mark(progress: Progress, task: TaskName) -> Mark:

@@ -47,6 +47,7 @@ class Solo:
         self._ended = ended
         self._emit = emit
         self._waiting: deque[tuple[Flight, Sequence[LoadedTask]]] = deque()
+        self._current: Flight | None = None
         self._server: asyncio.Task[None] | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._channel: Channel[JobEnd] | None = None
@@ -71,6 +72,11 @@ class Solo:
         self._kill()
         self._wake.set()
 
+    def drop(self, flight: Flight) -> None:
+        """End the attempt of a flight whose lease or claim is lost: its new holder has begun another."""
+        if flight is self._current:
+            self._kill()
+
     async def close(self) -> None:
         """End the child, and wait for what was under way to be told."""
         self.interrupt()
@@ -81,8 +87,9 @@ class Solo:
         try:
             while True:
                 while self._waiting:
-                    flight, tasks = self._waiting.popleft()
-                    await self._run(flight, tasks)
+                    self._current, tasks = self._waiting.popleft()
+                    await self._run(self._current, tasks)
+                    self._current = None
                 if self._interrupted.is_set():
                     return
                 self._wake.clear()

@@ -1,0 +1,217 @@
+"""Messages that were in flight when a worker died. With real child processes, so in real time."""
+
+import asyncio
+from textwrap import dedent
+
+import pytest
+
+from mulligan.core import fingerprint
+from mulligan.core.event import (
+    LeaseLost,
+    MessageBuried,
+    MessageDone,
+    SuspectDied,
+    SuspectIsolated,
+    TaskExhausted,
+    TaskSkipped,
+)
+from mulligan.ledger.base import Claim
+from mulligan.ledger.none import NoLedger
+from mulligan.settings.model import Settings
+from mulligan.worker.channel import Setup
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.table import Standing
+from tests.integration.worker.service import QUEUES, Recording, Service, task
+
+REAL_TIME = True
+
+
+@pytest.fixture
+async def service():
+    made = Service(SystemClock())
+    await made.broker.declare(QUEUES, create=True)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """Write the tasks that the child loads, and count their runs in files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tasks").mkdir()
+
+    def app(code):
+        head = "import os, time\nfrom mulligan import Task\n"
+        (tmp_path / "tasks" / "one.py").write_text(head + dedent(code))
+
+    return app
+
+
+def starts(folder, name):
+    file = folder / name
+    return len(file.read_bytes()) if file.exists() else 0
+
+
+async def suspect(service, body="hello"):
+    """A message whose worker died while its tasks ran, as the supervisor's sweep leaves it."""
+    await service.send(body)
+    (delivery,) = await service.broker.receive(QUEUES.requests, 1, wait_s=0, lease_s=60)
+    uid = fingerprint.uid("t", delivery.id, delivery.body, delivery.sent_at)
+    now = service.clock.now()
+    await service.ledger.claim([Claim(uid, 0, 0, "dead", now + 60)], now)
+    await service.ledger.end([(uid, 0, "dead")])
+    await service.broker.release(QUEUES.requests, [(delivery.receipt, 0.0)])
+
+
+def worker(service, *tasks, **more):
+    return service.worker(*tasks, setup=Setup(0, Settings(log_file=None).to_json(), 1, 1, 10), keeps=False, **more)
+
+
+def unseen(message, context):
+    raise AssertionError("a suspect's task must not run in the worker")
+
+
+async def test_suspect_runs_alone_and_is_done_when_it_was_innocent(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("one", "a").write(".")
+    """)
+    one = worker(service, task("One", unseen), starts=False)
+    await suspect(service)
+
+    one.start()
+    await service.until_empty(within_s=60)
+
+    assert starts(tmp_path, "one") == 1
+    assert [event.deaths for event in service.told(SuspectIsolated)] == [1]
+    assert len(service.told(MessageDone)) == 1
+    assert one.table.used == 0
+
+
+async def test_suspect_is_buried_after_three_starts_without_an_end_and_its_neighbours_are_done(service, app, tmp_path):
+    app("""
+        class Kills(Task):
+            def run(self, body):
+                open("kills", "a").write(".")
+                os._exit(0)
+        class Good(Task):
+            def run(self, body):
+                open("good", "a").write(".")
+    """)
+
+    async def kills(message, context):
+        assert message.text == "innocent"
+
+    good, alert = Recording(), Recording()
+    one = worker(service, task("Kills", kills), task("Good", good), task("Alert", alert, is_default=True), starts=False)
+    await suspect(service, "poison")
+    await service.send("innocent")
+
+    one.start()
+    await service.until_empty(within_s=60)
+
+    # one death more was before: in the worker that died
+    assert starts(tmp_path, "kills") == 2
+    assert starts(tmp_path, "good") == 1
+    assert [event.how for event in service.told(SuspectDied)] == ["exit code 0"]
+    (exhausted,) = service.told(TaskExhausted)
+    assert (exhausted.task, exhausted.error) == ("Kills", "kills its worker (exit code 0)")
+    assert [event.failed for event in service.told(MessageBuried)] == [("Kills",)]
+    assert [context.message.text for context in alert.contexts] == ["poison"]
+    assert good.runs == [("innocent", 1)]
+    assert len(service.told(MessageDone)) == 1
+
+
+async def test_suspect_without_a_ledger_is_what_comes_again(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("one", "a").write(".")
+    """)
+    one = worker(service, task("One", unseen), ledger=NoLedger(), starts=False)
+    await service.send("hello")
+    (delivery,) = await service.broker.receive(QUEUES.requests, 1, wait_s=0, lease_s=60)
+    await service.broker.release(QUEUES.requests, [(delivery.receipt, 0.0)])
+
+    one.start()
+    await service.until_empty(within_s=60)
+
+    assert starts(tmp_path, "one") == 1
+    assert len(service.told(SuspectIsolated)) == 1
+
+
+async def test_suspect_is_not_shown_to_accepts_in_the_worker(service, app, tmp_path):
+    """An `accepts` that ends its process ended one worker after the other."""
+    app("""
+        class Picky(Task):
+            def accepts(self, message):
+                return False
+            def run(self, body):
+                open("picky", "a").write(".")
+        class One(Task):
+            def run(self, body):
+                open("one", "a").write(".")
+    """)
+    asked = []
+    one = worker(service, task("Picky", unseen, accepts=asked.append), task("One", unseen), starts=False)
+    await suspect(service)
+
+    one.start()
+    await service.until_empty(within_s=60)
+
+    assert asked == []
+    assert (starts(tmp_path, "picky"), starts(tmp_path, "one")) == (0, 1)
+    assert [event.task for event in service.told(TaskSkipped)] == ["Picky"]
+
+
+async def test_message_is_a_suspect_while_accepts_is_asked(service):
+    standings = []
+
+    def accepts(message):
+        standings.extend(holding.standing for holding in one.table.holdings())
+        return True
+
+    one = worker(service, task("One", Recording(), accepts=accepts), stages=(0,), starts=False)
+    await service.send("hello")
+
+    one.start()
+    await service.until_empty(within_s=60)
+
+    assert standings[0] is Standing.RUNNING
+
+
+async def test_worker_goes_on_when_accepts_exits(service):
+    def accepts(message):
+        raise SystemExit(3)
+
+    one = worker(service, task("One", Recording(), accepts=accepts, backoff_s=0.01))
+    await service.send("hello")
+
+    await service.until_empty(within_s=60)
+
+    assert service.told(TaskExhausted)[0].error.startswith("SystemExit: 3")
+    assert one.failed == []
+
+
+async def test_suspects_attempt_is_ended_when_its_lease_is_lost(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("begun", "w").close()
+                time.sleep(100)
+    """)
+    one = worker(service, task("One", unseen, timeout_s=200.0), stages=(0,), starts=False)
+    await suspect(service)
+    one.start()
+    await service.until((tmp_path / "begun").exists, within_s=30)
+    (holding,) = one.table.holdings()
+
+    one.lines[0].consumer.lose(holding.slot, holding.sequence)
+    async with asyncio.timeout(10):
+        await service.until(lambda: one.table.used == 0)
+
+    assert len(service.told(LeaseLost)) == 1
+    assert one.in_flight == 0
+    assert service.told(SuspectDied, TaskExhausted) == []
+    assert [name for name, _ in one.network.calls if name in ("ack", "release", "send")] == []

@@ -109,3 +109,16 @@ def test_wrong_use_is_told_without_a_traceback(tmp_path):
     ):
         code, told = run_program("--port", "0", *options)
         assert (code, part in told, "Traceback" in told) == (2, True, False), told
+
+
+def test_program_ends_when_its_database_is_taken_away(program, tmp_path):
+    path = tmp_path / "queue.db"
+    process, url = program("--db", f"sqlite:///{path}")
+    path.unlink()
+
+    code, _, told = aws(url, "create-queue", "--queue-name", "q")
+
+    assert code != 0
+    assert "was deleted, moved or replaced" in told
+    assert process.wait(10) == 1
+    assert "was deleted, moved or replaced" in process.stderr.read()

@@ -292,3 +292,45 @@ def test_address_that_should_not_or_can_not_be_used_is_refused(start, options, p
 
 def test_own_keys_may_listen_for_others(start):
     assert start(host="0.0.0.0", allows_remote=True, keys=[Key("a", "b")]).server.port
+
+
+def test_half_sent_request_is_ended_in_time(start):
+    wire = Wire(start(verifies=False, request_s=0.1))
+    wire.send(request("ListQueues", {})[:-1])
+
+    assert wire.answer()[0] == 408
+    assert wire.rest() == b""
+    wire.file.close()
+    wire.socket.close()
+
+
+@pytest.mark.parametrize("first", [b"", request("ListQueues", {})])
+def test_connection_without_a_request_is_ended_in_time(start, first):
+    wire = Wire(start(verifies=False, request_s=0.1, idle_s=0.1))
+    wire.send(first)
+    if first:
+        wire.answer()
+
+    assert wire.rest() == b""
+    wire.file.close()
+    wire.socket.close()
+
+
+def test_client_that_never_reads_is_cut_off_and_the_others_go_on(start):
+    one = start(verifies=False, request_s=0.1, idle_s=0.1)
+    greedy, other = Wire(one), Wire(one)
+    other.send(request("CreateQueue", {"QueueName": "q"}))
+    url = json.loads(other.answer()[2])["QueueUrl"]
+    other.send(request("SendMessage", {"QueueUrl": url, "MessageBody": "x" * 1_000_000}))
+    other.answer()
+    receive = request("ReceiveMessage", {"QueueUrl": url, "VisibilityTimeout": 0})
+
+    with pytest.raises(OSError, match=r"reset|Broken pipe"):
+        greedy.send(receive * 100_000)
+
+    other = Wire(one)
+    other.send(request("ListQueues", {}))
+    assert other.answer()[0] == 200
+    for wire in (greedy, other):
+        wire.file.close()
+        wire.socket.close()

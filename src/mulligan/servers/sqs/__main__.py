@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mulligan.core.error import ConfigurationError
+from mulligan.core.error import ConfigurationError, StorageBroken
 from mulligan.servers.sqs.keyring import read
 from mulligan.servers.sqs.server import run_server
 
@@ -40,6 +40,9 @@ def main() -> int:
         for problem in error.problems:
             sys.stderr.write(problem + "\n")
         return 2
+    except StorageBroken as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
 
 
 if __name__ == "__main__":

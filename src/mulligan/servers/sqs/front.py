@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import msgspec
 
 from mulligan.brokers.base import Clock
-from mulligan.core.error import ConfigurationError, MulliganError
+from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.servers.sqs import fault
 from mulligan.servers.sqs.counter import Counters
 from mulligan.servers.sqs.engine import Answer, decode
@@ -65,6 +65,12 @@ class Front:
         self._request_prefix = _dashed(secrets.token_hex(16))[:24]
         self._request_number = 0
         self._date = (0, b"")
+        self._broken_by: asyncio.Future[StorageBroken] = asyncio.get_running_loop().create_future()
+
+    @property
+    def broken(self) -> "asyncio.Future[StorageBroken]":
+        """Done with the reason once the storage can't be trusted any more: whoever runs the server must end it."""
+        return self._broken_by
 
     def handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         """The response, at once if it needs no waiting."""
@@ -226,6 +232,8 @@ class Front:
         return HttpResponse(response_bytes(error.status, headers, body))
 
     def _broken(self, exc: Exception, action: str, request: HttpRequest, now: float) -> HttpResponse:
+        if isinstance(exc, StorageBroken) and not self._broken_by.done():
+            self._broken_by.set_result(exc)
         if isinstance(exc, MulliganError):
             return self._failed(SqsError("ServiceUnavailable", str(exc)), action, request, now)
         context = {"message": f"{action} raised {exc!r}", "exception": exc}

@@ -19,8 +19,7 @@ _HEADER_MAX = 64 * 1024
 _HEADERS_MAX = 100
 _BODY_MAX = 8 * 1024 * 1024  # 1 MiB of message, each character escaped as \u00XX, and its frame
 _AHEAD_MAX = 32
-_REQUEST_S = 30.0
-_IDLE_S = 120.0
+_AHEAD_MAX_BYTES = 1024 * 1024
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
@@ -61,11 +60,19 @@ def response_bytes(status: int, headers: bytes, body: bytes) -> bytes:
 
 
 class Connections:
-    """All connections of one server: makes them, ends those that take too long, and closes what is left."""
+    """All connections of one server: makes them, ends those that take too long, and closes what is left.
 
-    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    request_s: within which a request that has begun must be complete.
+    idle_s: after which a connection without a request ends, and one whose client doesn't read its answers.
+    """
+
+    def __init__(
+        self, handler: Handler, loop: asyncio.AbstractEventLoop, *, request_s: float = 30.0, idle_s: float = 120.0
+    ) -> None:
         self.handler = handler
         self.loop = loop
+        self.request_s = request_s
+        self.idle_s = idle_s
         self.open: set[_Connection] = set()
         self.is_closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -95,6 +102,7 @@ class Connections:
 class _Connection(asyncio.Protocol):
     __slots__ = (
         "_ahead",
+        "_ahead_bytes",
         "_body",
         "_body_bytes",
         "_deadline",
@@ -102,7 +110,6 @@ class _Connection(asyncio.Protocol):
         "_headers",
         "_is_full",
         "_is_paused",
-        "_keeps_alive",
         "_owner",
         "_parser",
         "_target",
@@ -116,8 +123,9 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._ahead: deque[HttpRequest] = deque()
+        self._ahead_bytes = 0
         self._task: asyncio.Task[None] | None = None
-        self._deadline = owner.loop.time() + _REQUEST_S
+        self._deadline = owner.loop.time() + owner.request_s
         self._is_paused = False  # we don't read
         self._is_full = False  # the client doesn't read
         self._wants_end = False
@@ -169,7 +177,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._clear()
-        self._deadline = self._owner.loop.time() + _REQUEST_S
+        self._deadline = self._owner.loop.time() + self._owner.request_s
 
     def on_url(self, url: bytes) -> None:
         self._grow_header(len(url))
@@ -203,10 +211,12 @@ class _Connection(asyncio.Protocol):
             keeps_alive=self._parser.should_keep_alive(),
         )
         self._clear()
-        self._deadline = self._owner.loop.time() + _IDLE_S
+        self._deadline = self._owner.loop.time() + self._owner.idle_s
         self._ahead.append(request)
+        self._ahead_bytes += len(request.body)
         self._next()
-        if len(self._ahead) >= _AHEAD_MAX and not self._is_paused and self._transport is not None:
+        is_much = len(self._ahead) >= _AHEAD_MAX or self._ahead_bytes >= _AHEAD_MAX_BYTES
+        if is_much and self._ahead and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
 
@@ -220,12 +230,13 @@ class _Connection(asyncio.Protocol):
     def _next(self) -> None:
         while self._ahead and self._task is None and not self._is_full and self._transport is not None:
             request = self._ahead.popleft()
+            self._ahead_bytes -= len(request.body)
             answer = self._owner.handler(request)
             if isinstance(answer, HttpResponse):
                 self._write(answer, request)
             else:
                 self._task = self._owner.loop.create_task(self._answer(answer, request))
-        if self._is_paused and len(self._ahead) < _AHEAD_MAX // 2 and self._transport is not None:
+        if self._is_paused and not self._ahead and not self._wants_end and self._transport is not None:
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -250,7 +261,7 @@ class _Connection(asyncio.Protocol):
             transport.close()
         elif self._wants_end and not self._ahead:
             transport.close()
-        self._deadline = self._owner.loop.time() + _IDLE_S
+        self._deadline = self._owner.loop.time() + self._owner.idle_s
 
     def _refuse(self, status: int, text: str) -> None:
         """Answer what is no request, after what came before it, and end."""
@@ -269,10 +280,12 @@ class _Connection(asyncio.Protocol):
     def check_time(self, now: float) -> None:
         """End the connection if its client takes too long to send, or has nothing to say."""
         transport = self._transport
-        if transport is None or self._task is not None or self._ahead or now < self._deadline:
+        if transport is None or self._task is not None or now < self._deadline:
             return
-        if self._target or self._header_bytes:
-            self._refuse(408, f"The request was not complete after {_REQUEST_S:.0f} s.")
+        if self._is_full:
+            transport.abort()  # its client has stopped reading
+        elif self._target or self._header_bytes:
+            self._refuse(408, f"The request was not complete after {self._owner.request_s:g} s.")
         else:
             transport.close()
 

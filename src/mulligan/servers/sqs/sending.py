@@ -14,7 +14,9 @@ __all__ = ["send_message", "send_message_batch"]
 _NO_DEDUP_ID = (
     "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
 )
-_WRONG_KIND = "The request include parameter that is not valid for this queue type."
+# two texts for the same thing, as the service has them
+_NO_DELAY = "The request include parameter that is not valid for this queue type."
+_NO_DEDUP = "The request includes a parameter that is not valid for this queue type."
 
 
 def send_message(scope: Scope, request: SendMessage) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _delay_s(scope: Scope, queue: Queue, entry: SendEntry) -> int:
     if delay_s is None or (queue.is_fifo and delay_s == 0):
         return attribute.number(queue, "DelaySeconds")
     if queue.is_fifo:
-        raise invalid_parameter_for("DelaySeconds", delay_s, _WRONG_KIND)
+        raise invalid_parameter_for("DelaySeconds", delay_s, _NO_DELAY)
     if not 0 <= delay_s <= scope.limits.delay_max_s:
         raise invalid_parameter_for(
             "DelaySeconds", delay_s, f"DelaySeconds must be >= 0 and <= {scope.limits.delay_max_s}."
@@ -123,7 +125,7 @@ def _fifo_ids(queue: Queue, entry: SendEntry, body: bytes) -> tuple[str | None, 
         content.check_fifo_id("MessageGroupId", group)
     if not queue.is_fifo:
         if dedup_id is not None:
-            raise invalid_parameter_for("MessageDeduplicationId", dedup_id, _WRONG_KIND)
+            raise invalid_parameter_for("MessageDeduplicationId", dedup_id, _NO_DEDUP)
         return group, None
     if group is None:
         raise missing_parameter("MessageGroupId")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mulligan.brokers.base import Clock
-from mulligan.core.error import ConfigurationError
+from mulligan.core.error import ConfigurationError, StorageBroken
 from mulligan.servers.sqs import fault
 from mulligan.servers.sqs.backend import Backend, MemoryBackend
 from mulligan.servers.sqs.clock import SystemClock
@@ -32,7 +32,10 @@ _PORT_MAX = 65_535
 
 
 class Server:
-    """A running server. `faults` and `counters` may be used by the test that started it."""
+    """A running server. `faults` and `counters` may be used by the test that started it.
+
+    broken: done once the storage can't be trusted any more; then the server must be closed, and stay so.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Server:
         backend: Backend,
         faults: Faults,
         counters: Counters,
+        broken: "asyncio.Future[StorageBroken]",
     ) -> None:
         self._listener = listener
         self._connections = connections
@@ -49,6 +53,7 @@ class Server:
         self._backend = backend
         self.faults = faults
         self.counters = counters
+        self.broken = broken
         self.host, self.port = listener.sockets[0].getsockname()[:2]
 
     @property
@@ -88,6 +93,8 @@ async def serve(
     limits: Limits | None = None,
     region: str = "us-east-1",
     backend: Backend | None = None,
+    request_s: float = 30.0,
+    idle_s: float = 120.0,
 ) -> Server:
     """Start a server in the running loop.
 
@@ -98,6 +105,7 @@ async def serve(
     script: faults; has_control lets HTTP requests change them.
     region: of requests when signatures aren't verified; else it is in the signature.
     backend: where messages lie; None for memory.
+    request_s, idle_s: see `Connections`.
     Raises ConfigurationError when it can't listen there, or shouldn't.
     """
     _check_address(host, keys, allows_remote=allows_remote, verifies=verifies)
@@ -118,7 +126,7 @@ async def serve(
         region=region,
         has_control=has_control,
     )
-    connections = Connections(front.handle, loop)
+    connections = Connections(front.handle, loop, request_s=request_s, idle_s=idle_s)
     try:
         listener = await loop.create_server(connections.make, host, port, backlog=_BACKLOG)
     except OSError as exc:
@@ -127,7 +135,7 @@ async def serve(
             [f"The SQS server can't listen on {host}:{port} ({exc.strerror}): choose another --port or --host."]
         ) from None
     waiting.move()
-    return Server(listener, connections, waiting, backend, faults, counters)
+    return Server(listener, connections, waiting, backend, faults, counters, front.broken)
 
 
 def _embedded(db: str, clock: Clock, base_dir: Path) -> Backend:
@@ -179,7 +187,7 @@ def run_server(
 
     db: URL of the embedded queue (`sqlite:///var/mulligan.db`); None for queues in memory.
     base_dir: what a relative path begins at; None for the current folder.
-    Raises ConfigurationError for what the user can mend.
+    Raises ConfigurationError for what the user can mend, StorageBroken for a disk that can't be trusted.
     """
     script = fault.read(fault_script) if fault_script else None
 
@@ -203,8 +211,12 @@ def run_server(
         )
         place = urls.redacted(db) if db else "in memory"
         say(f"SQS on {server.url} ({place}). For producers: export AWS_ENDPOINT_URL_SQS={server.url}")
-        await stop.wait()
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((stopping, server.broken), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         await server.close()
+        if server.broken.done():
+            raise server.broken.result()
         say("SQS server stopped.")
         return 0
 

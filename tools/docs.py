@@ -1,4 +1,6 @@
-"""Writes the pages that are generated from the code: docs/settings.md. With --check it only says what is stale.
+"""Writes what is generated from the code: docs/settings.md, the state diagram in ARCHITECTURE.md.
+
+With --check it only says what is stale.
 
 .venv/bin/python tools/docs.py            write
 .venv/bin/python tools/docs.py --check    exit 1 when a page is stale
@@ -6,6 +8,8 @@
 
 import sys
 from pathlib import Path
+
+from flow_diagram import mermaid
 
 from mulligan.settings.describe import NAMES, default_of, expected, help_of, shown, unit_of, variable
 from mulligan.settings.model import CONFIGURATION_FILE, ENVIRONMENT_PREFIX, OTHER_VARIABLES
@@ -41,7 +45,20 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"docs/settings.md": settings_page}
+BEGIN, END = "<!-- flow diagram: written by tools/docs.py -->", "<!-- end of the flow diagram -->"
+
+
+def architecture_page() -> str:
+    """ARCHITECTURE.md as it is, with the diagram between its marks drawn anew."""
+    text = _current("ARCHITECTURE.md") or ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"ARCHITECTURE.md has no lines {BEGIN!r} and {END!r}: put them where the diagram belongs.")
+    return f"{before}{BEGIN}\n```mermaid\n{mermaid()}\n```\n{END}{after}"
+
+
+PAGES = {"docs/settings.md": settings_page, "ARCHITECTURE.md": architecture_page}
 
 
 def main(arguments: list[str]) -> int:

@@ -79,6 +79,8 @@ def record(progress: Progress, task: TaskName, outcome: Outcome, policy: Policy,
     in_alerts = progress.is_buried
     marks = progress.alerts if in_alerts else progress.marks
     known = marks.get(task, FRESH)
+    if known.state is not State.PENDING:
+        return progress
     deaths = progress.deaths
     if isinstance(outcome, Died):
         deaths += 1

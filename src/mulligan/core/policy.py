@@ -35,6 +35,8 @@ def delay_s(backoff: Backoff, attempts: int, rand: float) -> float:
 
     rand: in [0, 1); 0 gives the shortest wait (half), 1 the longest.
     """
-    # beyond 2**64 the cap has long been reached, and a float power would overflow
-    whole = min(backoff.max_s, backoff.first_s * backoff.factor ** min(attempts - 1, 64))
+    try:
+        whole = min(backoff.max_s, backoff.first_s * backoff.factor ** (attempts - 1))
+    except OverflowError:  # of the power: the cap has long been reached
+        whole = backoff.max_s
     return whole / 2 + whole / 2 * rand

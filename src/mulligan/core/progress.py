@@ -79,8 +79,8 @@ def merge(one: Progress, other: Progress) -> Progress:
     )
 
 
-def _rank(mark: Mark) -> tuple[int, int, float, str]:
-    return _RANK[mark.state], mark.attempts, mark.due_at, mark.reason or ""
+def _rank(mark: Mark) -> tuple[int, int, float, float, str]:
+    return _RANK[mark.state], mark.attempts, mark.due_at, mark.failed_at or 0.0, mark.reason or ""
 
 
 def _any_further(one: Mapping[TaskName, Mark], other: Mapping[TaskName, Mark]) -> bool:

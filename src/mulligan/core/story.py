@@ -176,14 +176,17 @@ def _progress(data: Mapping[str, Any], deaths: int = 0) -> Progress:
 
 
 def _marks(data: Mapping[str, Any]) -> dict[TaskName, Mark]:
-    return {TaskName(task): _mark(fields) for task, fields in data.items()}
+    marks = {TaskName(task): _mark(fields) for task, fields in data.items()}
+    if not all(task.isidentifier() for task in marks):
+        raise ValueError(f"a task's name is a class's name, and one of {list(marks)!r} is none")
+    return marks
 
 
 def _mark(fields: list[Any]) -> Mark:
     letter, attempts, *rest = fields
     padded: list[Any] = [*rest, None, None, None]
     due_at, reason, failed_at = padded[:3]
-    if not isinstance(attempts, int) or attempts < 0:
+    if type(attempts) is not int or attempts < 0:
         raise ValueError(f"attempts are {attempts!r}")
     if reason is not None and not isinstance(reason, str):
         raise TypeError(f"reason is {reason!r}")

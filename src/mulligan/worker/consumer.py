@@ -130,7 +130,10 @@ class Consumer:
             if flight.is_lost:
                 dropped.append(flight)
             elif self._admit(flight, answer):
-                self._advance(flight)
+                if flight.progress is flight.saved:
+                    self._advance(flight)
+                else:  # a task that left tasks.xml: what that means is recorded before it has consequences
+                    self._recorder.put(flight)
         if dropped:  # nobody else would end their claims
             await self._recorder.give_back(dropped)
 
@@ -201,16 +204,16 @@ class Consumer:
             # the route was fixed at the first claim; what this copy carries beyond it is merged in
             base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, _FRESH))
             flight.carried = base
-            flight.saved = known
-            flight.progress = fit(merge(known, base), catalogue.names)
+            flight.saved = merge(known, base)
+            flight.progress = fit(flight.saved, catalogue.names)
             return
         if not has_story:
             flight.carried = begin(flight.route)
-        progress = fit(flight.carried, catalogue.names)
+        progress = flight.carried
         if deaths:
             progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
-        flight.progress = progress
         flight.saved = progress
+        flight.progress = fit(progress, catalogue.names)
 
     def _route(self, flight: Flight, *, is_suspect: bool) -> Route:
         """The tasks that take the message. `accepts` is user code too: what it does to the process is on the message.

@@ -34,16 +34,31 @@ class Wire:
         body = self.file.read(int(headers.get("content-length", 0)))
         return int(line.split()[1]), headers, body
 
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
     def rest(self):
         return self.file.read()
 
 
 @pytest.fixture
-def wire(open_server):
-    wire = Wire(open_server)
-    yield wire
-    wire.file.close()
-    wire.socket.close()
+def connect():
+    """Opens plain connections and closes them."""
+    opened = []
+
+    def connect_one(running):
+        opened.append(Wire(running))
+        return opened[-1]
+
+    yield connect_one
+    for wire in opened:
+        wire.close()
+
+
+@pytest.fixture
+def wire(open_server, connect):
+    return connect(open_server)
 
 
 def request(action, body, *, more=b"", version=b"1.1"):
@@ -214,8 +229,8 @@ def test_counters_are_told_and_control_is_off_unless_asked_for(wire):
     assert wire.answer()[0] == 404
 
 
-def test_faults_are_played_over_control(start):
-    wire = Wire(start(verifies=False, has_control=True))
+def test_faults_are_played_over_control(start, connect):
+    wire = connect(start(verifies=False, has_control=True))
     script = b'{"rules": [{"fault": {"kind": "throttle"}, "times": 1}]}'
     wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(script), script))
     assert wire.answer()[0] == 200
@@ -228,18 +243,15 @@ def test_faults_are_played_over_control(start):
     assert wire.answer()[0] == 400
     wire.send(b"DELETE /_mulligan/counters HTTP/1.1\r\nHost: x\r\n\r\n")
     assert json.loads(wire.answer()[2])["total"] == 0
-    wire.file.close()
-    wire.socket.close()
 
 
-def test_client_that_leaves_a_long_poll_takes_no_message_with_it(open_server):
-    leaving, staying = Wire(open_server), Wire(open_server)
+def test_client_that_leaves_a_long_poll_takes_no_message_with_it(open_server, connect):
+    leaving, staying = connect(open_server), connect(open_server)
     staying.send(request("CreateQueue", {"QueueName": "q"}))
     url = json.loads(staying.answer()[2])["QueueUrl"]
     poll = request("ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 20})
     leaving.send(poll)
-    leaving.file.close()
-    leaving.socket.close()
+    leaving.close()
 
     staying.send(poll.replace(b'"WaitTimeSeconds": 20', b'"WaitTimeSeconds": 1 '))
     assert staying.answer()[2] == b"{}"
@@ -247,13 +259,11 @@ def test_client_that_leaves_a_long_poll_takes_no_message_with_it(open_server):
     staying.answer()
 
     assert json.loads(staying.answer()[2])["Messages"][0]["Body"] == "x"
-    staying.file.close()
-    staying.socket.close()
 
 
-def test_close_answers_long_polls_with_nothing(start):
+def test_close_answers_long_polls_with_nothing(start, connect):
     one = start(verifies=False)
-    wire = Wire(one)
+    wire = connect(one)
     wire.send(request("CreateQueue", {"QueueName": "q"}))
     url = json.loads(wire.answer()[2])["QueueUrl"]
     wire.send(request("ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 20}) + request("ListQueues", {}))
@@ -263,8 +273,6 @@ def test_close_answers_long_polls_with_nothing(start):
     one.run(one.server.close())
 
     assert wire.answer()[2] == b"{}"
-    wire.file.close()
-    wire.socket.close()
 
 
 @pytest.mark.parametrize(
@@ -294,31 +302,27 @@ def test_own_keys_may_listen_for_others(start):
     assert start(host="0.0.0.0", allows_remote=True, keys=[Key("a", "b")]).server.port
 
 
-def test_half_sent_request_is_ended_in_time(start):
-    wire = Wire(start(verifies=False, request_s=0.1))
+def test_half_sent_request_is_ended_in_time(start, connect):
+    wire = connect(start(verifies=False, request_s=0.1))
     wire.send(request("ListQueues", {})[:-1])
 
     assert wire.answer()[0] == 408
     assert wire.rest() == b""
-    wire.file.close()
-    wire.socket.close()
 
 
 @pytest.mark.parametrize("first", [b"", request("ListQueues", {})])
-def test_connection_without_a_request_is_ended_in_time(start, first):
-    wire = Wire(start(verifies=False, request_s=0.1, idle_s=0.1))
+def test_connection_without_a_request_is_ended_in_time(start, first, connect):
+    wire = connect(start(verifies=False, request_s=0.1, idle_s=0.1))
     wire.send(first)
     if first:
         wire.answer()
 
     assert wire.rest() == b""
-    wire.file.close()
-    wire.socket.close()
 
 
-def test_client_that_never_reads_is_cut_off_and_the_others_go_on(start):
+def test_client_that_never_reads_is_cut_off_and_the_others_go_on(start, connect):
     one = start(verifies=False, request_s=0.1, idle_s=0.1)
-    greedy, other = Wire(one), Wire(one)
+    greedy, other = connect(one), connect(one)
     other.send(request("CreateQueue", {"QueueName": "q"}))
     url = json.loads(other.answer()[2])["QueueUrl"]
     other.send(request("SendMessage", {"QueueUrl": url, "MessageBody": "x" * 1_000_000}))
@@ -328,9 +332,6 @@ def test_client_that_never_reads_is_cut_off_and_the_others_go_on(start):
     with pytest.raises(OSError, match=r"reset|Broken pipe"):
         greedy.send(receive * 100_000)
 
-    other = Wire(one)
+    other = connect(one)
     other.send(request("ListQueues", {}))
     assert other.answer()[0] == 200
-    for wire in (greedy, other):
-        wire.file.close()
-        wire.socket.close()

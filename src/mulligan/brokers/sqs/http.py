@@ -33,11 +33,7 @@ STALL_MAX_S = 60.0
 
 
 class Unreachable(Exception):
-    """No answer: not connected, cut, timed out, or not HTTP. may_have_arrived: it may have been carried out."""
-
-    def __init__(self, reason: str, *, may_have_arrived: bool = True) -> None:
-        self.may_have_arrived = may_have_arrived
-        super().__init__(reason)
+    """No answer: not connected, cut, timed out, or not HTTP. The request may have been carried out all the same."""
 
 
 @value
@@ -260,11 +256,11 @@ class _Tunnel(asyncio.Protocol):
         if len(words) >= 2 and words[0].startswith("HTTP/") and words[1].startswith("2"):
             self.opened.set_result(None)
         else:
-            self.opened.set_exception(Unreachable(f"it answered {line[:200]!r} to CONNECT", may_have_arrived=False))
+            self.opened.set_exception(Unreachable(f"it answered {line[:200]!r} to CONNECT"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():
-            self.opened.set_exception(Unreachable(f"it closed ({exc or 'without an answer'})", may_have_arrived=False))
+            self.opened.set_exception(Unreachable(f"it closed ({exc or 'without an answer'})"))
 
 
 async def _answer(connection: _Connection, request: bytes, timeout_s: float, keep: Keep | None) -> Response:
@@ -354,22 +350,21 @@ class Pool:
 
     async def _connect(self) -> _Connection:
         if self._is_closed:
-            raise Unreachable("the client is closed", may_have_arrived=False)
+            raise Unreachable("the client is closed")
         at = self.endpoint
         where = at.authority if self._proxy is None else f"{at.authority} through the proxy {self._proxy!r}"
         try:
             async with asyncio.timeout(CONNECT_S):
                 connection = await (self._connect_directly() if self._proxy is None else self._connect_through())
         except TimeoutError:
-            raise Unreachable(f"no connection to {where} within {CONNECT_S:g} s", may_have_arrived=False) from None
+            raise Unreachable(f"no connection to {where} within {CONNECT_S:g} s") from None
         except ssl.SSLCertVerificationError as exc:
             raise Unreachable(
                 f"the certificate of {at.host} can't be trusted: {exc.verify_message}. If a proxy or a company's own "
                 f"authority signs it, name that authority's file in AWS_CA_BUNDLE.",
-                may_have_arrived=False,
             ) from None
         except (OSError, Unreachable) as exc:
-            raise Unreachable(f"no connection to {where}: {exc}", may_have_arrived=False) from None
+            raise Unreachable(f"no connection to {where}: {exc}") from None
         self._all.add(connection)
         return connection
 

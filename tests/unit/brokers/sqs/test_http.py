@@ -113,11 +113,10 @@ async def test_exchange_does_not_repeat_on_a_second_idle_connection(speak, pool_
 async def test_exchange_does_not_repeat_when_a_new_connection_is_cut(speak, pool_to):
     speaker = await speak(None)
 
-    with pytest.raises(Unreachable, match="was cut") as caught:
+    with pytest.raises(Unreachable, match="was cut"):
         await pool_to(speaker.port).exchange(REQUEST, 5.0)
 
     assert len(speaker.requests) == 1
-    assert caught.value.may_have_arrived
 
 
 async def test_exchange_does_not_repeat_when_the_answer_had_begun(speak, pool_to, ok):
@@ -255,10 +254,8 @@ async def test_exchange_that_is_cancelled_hands_its_answer_on_when_it_is_to_be_k
 
 
 async def test_exchange_tells_of_a_connection_that_nobody_takes(pool_to, unused_tcp_port):
-    with pytest.raises(Unreachable, match=f"no connection to 127.0.0.1:{unused_tcp_port}") as caught:
+    with pytest.raises(Unreachable, match=f"no connection to 127.0.0.1:{unused_tcp_port}"):
         await pool_to(unused_tcp_port).exchange(REQUEST, 5.0)
-
-    assert not caught.value.may_have_arrived
 
 
 async def test_exchange_tells_of_a_host_that_swallows_connections(monkeypatch, pool_to):
@@ -376,12 +373,8 @@ async def test_exchange_tells_what_the_proxy_refused(pool_to, proxy):
     port, _, answers = proxy
     answers[0] = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
 
-    with pytest.raises(
-        Unreachable, match=r"through the proxy .*'HTTP/1.1 407 Proxy Authentication Required'"
-    ) as caught:
+    with pytest.raises(Unreachable, match=r"through the proxy .*'HTTP/1.1 407 Proxy Authentication Required'"):
         await pool_to(1, proxy=Proxy("127.0.0.1", port)).exchange(REQUEST, 5.0)
-
-    assert not caught.value.may_have_arrived
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,8 @@ class App:
 
     def run(self, *command: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            command, check=False, cwd=self.folder, env=self._environment(settings), capture_output=True, text=True, timeout=LONG_S,
-            stdin=subprocess.DEVNULL,
+            command, check=False, cwd=self.folder, env=self._environment(settings), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=LONG_S,
         )  # fmt: skip
 
     def cli(self, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":

@@ -165,7 +165,7 @@ def test_nothing_is_lost_or_run_again_after_its_record_under_twenty_two_kills(ki
     print(
         f"{MESSAGES} messages x {len(TASKS)} tasks in {took_s:.1f} s; {WORKER_KILLS} kills of workers "
         f"({killer.misses} more hit none in flight), {SUPERVISOR_KILLS} of the supervisor; "
-        f"{lost_count} attempts were in flight in the killed; effects repeated: {repeated}, {repeated / kills:.2f} a kill"
+        f"{lost_count} attempts in flight in the killed; repeated effects: {repeated}, {repeated / kills:.2f} a kill"
     )
 
     # lost = 0: every message was seen, and each of its tasks has ended well or is exhausted

@@ -104,6 +104,7 @@ def test_sigterm_keeps_the_promise_during_a_long_task(app, until, slow):
 
     assert system.wait(30) == 0
     assert system.group() == []
+    assert " died" not in system.log(), "no worker had to be killed"
     status = app.status()
     unfinished = status["requests"]["ready"] + status["rejects"]["ready"]
     assert unfinished == 1, f"the message is not to be had at once: {status}"

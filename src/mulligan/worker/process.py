@@ -65,15 +65,27 @@ def main() -> None:
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks for stacks before it kills
     end, table = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    code = run(_serve(end, table))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads of abandoned tasks must not hold the process
+    run(_serve_and_exit(end, table))
 
 
 def slots_for(capacity: int) -> int:
     """Slots of the lease table for one queue: messages in flight, and as many again being settled."""
     return 2 * capacity + 256
+
+
+async def _serve_and_exit(end: socket.socket, table: int) -> None:
+    """Serve, then end the process from inside the loop.
+
+    The loop's own end waits for tasks that swallow their cancellation, and the interpreter's for threads.
+    """
+    try:
+        code = await _serve(end, table)
+    except BaseException:  # noqa: BLE001 - whatever it was, it must not keep a process that does nothing any more
+        traceback.print_exc()
+        code = FATAL
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _serve(end: socket.socket, table_descriptor: int) -> int:

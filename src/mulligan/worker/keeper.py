@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from mulligan.brokers.base import Broker, Emit, Queues
-from mulligan.core.delivery import EntryFault, Fault
+from mulligan.core.delivery import Fault
 from mulligan.core.error import BrokerError, LedgerError, LedgerUnavailable
 from mulligan.core.event import BrokerDown, BrokerUp
 from mulligan.core.message import QueueName
@@ -63,11 +63,11 @@ class Keeper:
         self._until = seen
         if not due:
             return {}
-        lost, are_kept = await self._extend(due)
+        lost, missed = await self._extend(due)
         kept_until = now + self._lease_s
         for worker, holding in due:
             key = (worker, holding.slot, holding.sequence)
-            if are_kept and key not in lost and key in self._until:
+            if key not in lost and key not in missed and key in self._until:
                 self._until[key] = kept_until
         result: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for worker, slot, sequence in lost:
@@ -101,10 +101,10 @@ class Keeper:
                     self._tell_down(exc)
         return len(holdings)
 
-    async def _extend(self, due: Sequence[tuple[int, Holding]]) -> tuple[set[Key], bool]:
-        """The keys that are lost, and whether all others are extended, claim and lease."""
+    async def _extend(self, due: Sequence[tuple[int, Holding]]) -> tuple[set[Key], set[Key]]:
+        """The keys that are lost, and those of which claim or lease could not be extended now."""
         lost: set[Key] = set()
-        are_kept = True
+        missed: set[Key] = set()
         try:
             kept = await self._ledger.extend([one.key for _, one in due], self._clock.now() + self._lease_s)
             for (worker, holding), is_kept in zip(due, kept, strict=True):
@@ -113,24 +113,27 @@ class Keeper:
         except LedgerError as exc:
             # the leases are extended all the same, or every message in flight would come back and run again
             self._tell_down(exc)
-            are_kept = False
-        try:
-            if self._broker.features.keeps_lease:
-                await self._extend_leases(due, lost)
-        except BrokerError as exc:
-            self._tell_down(exc)
-            are_kept = False
-        if are_kept and self._down_since is not None:
+            missed.update((worker, holding.slot, holding.sequence) for worker, holding in due)
+        if self._broker.features.keeps_lease:
+            await self._extend_leases(due, lost, missed)
+        if not missed and self._down_since is not None:
             self._emit(BrokerUp("extending leases", self._clock.monotonic() - self._down_since))
             self._down_since = None
-        return lost, are_kept
+        return lost, missed
 
-    async def _extend_leases(self, due: Sequence[tuple[int, Holding]], lost: set[Key]) -> None:
+    async def _extend_leases(self, due: Sequence[tuple[int, Holding]], lost: set[Key], missed: set[Key]) -> None:
         keys = {id(holding): (worker, holding.slot, holding.sequence) for worker, holding in due}
         for queue, some in _by_queue([one for _, one in due], self._queues).items():
             for batch in _chunks(some, self._broker.features.max_batch):
-                answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for one in batch])
-                lost.update(keys[id(one)] for one, fault in zip(batch, answers, strict=True) if _is_lost(fault))
+                try:
+                    answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for one in batch])
+                except BrokerError as exc:  # the others may have better luck, and every lease counts
+                    self._tell_down(exc)
+                    missed.update(keys[id(one)] for one in batch)
+                    continue
+                for one, fault in zip(batch, answers, strict=True):
+                    if fault is not None:
+                        (lost if fault.fault is Fault.LEASE_LOST else missed).add(keys[id(one)])
 
     def _tell_down(self, exc: Exception) -> None:
         if self._down_since is None:
@@ -141,10 +144,6 @@ class Keeper:
 def is_overdue(holding: Holding, now: float, after_s: float) -> bool:
     """Whether the running attempts of a message should have ended more than after_s seconds ago (monotonic now)."""
     return holding.standing is Standing.RUNNING and holding.deadline > 0 and now > holding.deadline + after_s
-
-
-def _is_lost(fault: EntryFault | None) -> bool:
-    return fault is not None and fault.fault is Fault.LEASE_LOST
 
 
 def _by_queue(holdings: Iterable[Holding], queues: Queues) -> dict[QueueName, list[Holding]]:

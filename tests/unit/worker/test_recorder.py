@@ -1,0 +1,199 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from mulligan.core.error import LedgerUnavailable
+from mulligan.core.event import LedgerDown, LedgerUp
+from mulligan.core.message import TaskName
+from mulligan.core.progress import Mark, Progress, State
+from mulligan.ledger.base import Claim, Granted
+from mulligan.ledger.memory import MemoryLedger
+from mulligan.worker.recorder import Recorder
+from tests.integration.worker.service import Network
+
+DOWN = LedgerUnavailable("the disk is full")
+DONE = Progress({TaskName("One"): Mark(State.DONE, 1)})
+UID = "018bcfe56800-0000000000000000000"
+
+
+@pytest.fixture
+async def ledger(clock):
+    return Network(MemoryLedger(clock))
+
+
+@pytest.fixture
+def kept():
+    return []
+
+
+@pytest.fixture
+def lost():
+    return []
+
+
+@pytest.fixture
+async def recorder(ledger, clock, events, kept, lost, failed):
+    return Recorder(ledger, clock, events.append, kept=kept.append, lost=lost.append, failed=failed.append)
+
+
+@pytest.fixture
+def make_held(make_flight, ledger, clock):
+    async def make(number=0):
+        """A flight whose claim is granted, with something to save."""
+        flight = make_flight("One", uid=f"{UID}{number}")
+        now = clock.now()
+        await ledger.claim([Claim(flight.message.uid, 0, 0, flight.token, now + 60)], now)
+        flight.progress = DONE
+        return flight
+
+    return make
+
+
+async def known(ledger, clock, flight):
+    now = clock.now() + 1000
+    (answer,) = await ledger.claim([Claim(flight.message.uid, 0, 0, "another", now + 60)], now)
+    assert isinstance(answer, Granted)
+    return answer.progress
+
+
+async def test_recorder_saves_and_tells(recorder, make_held, ledger, clock, kept):
+    flight = await make_held()
+
+    recorder.put(flight)
+    await recorder.drain()
+
+    assert kept == [[flight]]
+    assert flight.saved is DONE
+    assert recorder.is_idle
+    assert (await known(ledger, clock, flight)).marks == DONE.marks
+
+
+async def test_recorder_saves_what_comes_together_in_one_call(recorder, make_held, ledger, kept):
+    flights = [await make_held(number) for number in range(5)]
+
+    for flight in flights:
+        recorder.put(flight)
+    await recorder.drain()
+
+    assert ledger.count("save") == 1
+    assert kept == [flights]
+
+
+async def test_recorder_saves_a_flight_once_when_it_is_put_twice_in_a_turn(recorder, make_held, ledger):
+    flight = await make_held()
+
+    recorder.put(flight)
+    recorder.put(flight)
+    await recorder.drain()
+
+    assert [len(args[0]) for name, args in ledger.calls if name == "save"] == [1]
+
+
+async def test_recorder_saves_again_what_moved_on_while_it_was_saved(recorder, make_held, ledger, clock):
+    flight = await make_held()
+    further = Progress({**DONE.marks, TaskName("Two"): Mark(State.DONE, 1)})
+
+    async def moving_on():
+        flight.progress = further
+        recorder.put(flight)
+
+    ledger.faults["save"] = [moving_on]
+    recorder.put(flight)
+    await recorder.drain()
+
+    assert ledger.count("save") == 2
+    assert flight.saved is further
+    assert (await known(ledger, clock, flight)).marks == further.marks
+
+
+async def test_recorder_ends_the_claim_with_the_last_record(recorder, make_held, ledger, clock):
+    flight = await make_held()
+    flight.ends_claim = True
+
+    recorder.put(flight)
+    await recorder.drain()
+
+    now = clock.now()
+    (answer,) = await ledger.claim([Claim(flight.message.uid, 0, 0, "another", now + 60)], now)
+    assert isinstance(answer, Granted)
+
+
+async def test_recorder_tells_whose_claim_is_somebody_elses(recorder, make_held, ledger, kept, lost):
+    mine, taken = await make_held(0), await make_held(1)
+    await ledger.give_back([taken.key])
+
+    recorder.put(mine)
+    recorder.put(taken)
+    await recorder.drain()
+
+    assert lost == [taken]
+    assert kept == [[mine]]
+    assert taken.saved is not DONE
+
+
+async def test_recorder_waits_for_the_ledger_and_tells_it_once(recorder, make_held, ledger, kept, events):
+    flight = await make_held()
+    ledger.faults["save"] = [DOWN] * 6
+
+    recorder.put(flight)
+    await recorder.drain()
+
+    assert kept == [[flight]]
+    assert [type(event) for event in events] == [LedgerDown, LedgerUp]
+    assert ledger.count("save") == 7
+
+
+async def test_recorder_claims_when_the_ledger_is_back_with_an_end_that_is_not_over(recorder, ledger, clock):
+    began = clock.now()
+    ledger.faults["claim"] = [DOWN] * 30
+
+    (answer,) = await recorder.claim([Claim(f"{UID}0", 0, 0, "token", began + 60)])
+
+    assert answer == Granted(None)
+    waited_s = clock.now() - began
+    assert waited_s > 60
+    claim = [args[0][0] for name, args in ledger.calls if name == "claim"][-1]
+    assert claim == replace(claim, until=pytest.approx(began + 60 + waited_s))
+
+
+async def test_recorder_gives_a_claim_up_when_the_process_has_to_end(recorder, ledger):
+    ledger.cut["claim"] = DOWN
+    asking = asyncio.create_task(recorder.claim([Claim(f"{UID}0", 0, 0, "token", 1.0)]))
+    await asyncio.sleep(60)
+
+    recorder.give_up()
+
+    assert await asking is None
+
+
+async def test_recorder_tells_nobody_that_something_was_kept_when_it_gave_up(recorder, make_held, ledger, kept):
+    flight = await make_held()
+    ledger.cut["save"] = DOWN
+    recorder.put(flight)
+    await asyncio.sleep(60)
+
+    recorder.give_up()
+    await recorder.drain()
+
+    assert kept == []
+    assert flight.saved is not DONE
+
+
+async def test_recorder_lets_a_claim_end_by_itself_when_it_can_not_be_given_back(recorder, make_held, ledger, events):
+    flight = await make_held()
+    ledger.cut["give_back"] = DOWN
+
+    await recorder.give_back([flight])
+
+    assert [type(event) for event in events] == [LedgerDown]
+
+
+async def test_recorder_hands_over_a_fault_that_ends_the_worker(recorder, make_held, ledger, failed, kept):
+    ledger.faults["save"] = [OSError("fsync failed")]
+
+    recorder.put(await make_held())
+    await recorder.drain()
+
+    assert [str(error) for error in failed] == ["fsync failed"]
+    assert kept == []

@@ -39,7 +39,7 @@ def receive_message(scope: Scope, request: ReceiveMessage) -> dict[str, Any]:
     if scope.call.twist.is_empty:
         return {}
     records = _leased(scope, queue, _room(scope, queue, count), lease_s)
-    given = [(item, receipt.encode(queue, item.id, item.receive_count, scope.now)) for item in records]
+    given = list(zip(records, receipt.encode(queue, records, scope.now), strict=True))
     if attempt is not None and given:
         handles = tuple(handle for _, handle in given)
         scope.store.remember_attempt(queue, attempt, handles, scope.now, scope.now + scope.limits.dedup_s)

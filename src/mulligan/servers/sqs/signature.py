@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from mulligan.core.value import value
@@ -17,6 +18,7 @@ from mulligan.servers.sqs.error import SqsError
 __all__ = ["Identity", "Key", "Verifier", "parse_time"]
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_TIME = "%Y%m%dT%H%M%SZ"
 _SKEW_MAX_S = 900.0
 _KEPT_MAX = 1_000
 _AUTHORIZATION = re.compile(
@@ -80,7 +82,7 @@ class Verifier:
         text = f"{_ALGORITHM}\n{timestamp}\n{date}/{region}/{service}/aws4_request\n" + _digest(
             _canonical(method, target, names, headers, body).encode("utf-8", "surrogateescape")
         )
-        expected = hmac.new(self._signing_key(key, date, region), text.encode(), hashlib.sha256).hexdigest()
+        expected = hmac.digest(self._signing_key(key, date, region), text.encode(), "sha256").hex()
         if not hmac.compare_digest(expected, signature):
             raise SqsError(
                 "InvalidSignatureException",
@@ -98,15 +100,16 @@ class Verifier:
                 self._signing_keys.clear()
             cached = f"AWS4{key.secret}".encode()
             for part in (date, region, "sqs", "aws4_request"):
-                cached = hmac.new(cached, part.encode(), hashlib.sha256).digest()
+                cached = hmac.digest(cached, part.encode(), "sha256")
             self._signing_keys[key.id, date, region] = cached
         return cached
 
 
+@lru_cache(maxsize=1_024)  # all requests of a second have the same
 def parse_time(timestamp: str) -> float | None:
     """Epoch seconds of a time like 20261124T050102Z, None when it isn't one."""
     try:
-        return datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(timestamp, _TIME).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
 
@@ -136,13 +139,19 @@ def _check_token(key: Key, headers: Mapping[str, str], now: float) -> None:
 
 def _check_time(timestamp: str, now: float) -> None:
     signed_at = parse_time(timestamp) or 0.0
-    here = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     if signed_at < now - _SKEW_MAX_S:
-        edge = datetime.fromtimestamp(now - _SKEW_MAX_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise _wrong(f"Signature expired: {timestamp} is now earlier than {edge} ({here} - 15 min.)")
+        raise _wrong(
+            f"Signature expired: {timestamp} is now earlier than {_text(now - _SKEW_MAX_S)} ({_text(now)} - 15 min.)"
+        )
     if signed_at > now + _SKEW_MAX_S:
-        edge = datetime.fromtimestamp(now + _SKEW_MAX_S, UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise _wrong(f"Signature not yet current: {timestamp} is still later than {edge} ({here} + 15 min.)")
+        raise _wrong(
+            f"Signature not yet current: {timestamp} is still later than {_text(now + _SKEW_MAX_S)} "
+            f"({_text(now)} + 15 min.)"
+        )
+
+
+def _text(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime(_TIME)
 
 
 def _wrong(text: str) -> SqsError:
@@ -152,7 +161,10 @@ def _wrong(text: str) -> SqsError:
 def _canonical(method: str, target: str, names: Sequence[str], headers: Mapping[str, str], body: bytes) -> str:
     path, _, query = target.partition("?")
     lines = [method, _canonical_path(path), _canonical_query(query) if query else ""]
-    lines += [f"{name}:{_SPACES.sub(' ', headers[name].strip())}" for name in names]
+    lines += [
+        f"{name}:{_SPACES.sub(' ', headers[name].strip()) if '  ' in headers[name] else headers[name].strip()}"
+        for name in names
+    ]
     # the hash is of the body that came, whatever the client says in x-amz-content-sha256
     lines += ["", ";".join(names), _digest(body)]
     return "\n".join(lines)

@@ -35,16 +35,17 @@ class Batcher(Generic[T]):
         self._failed = failed
         self._waiting: deque[T] = deque()
         self._calls: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.Handle | None = None
+        self._soon: asyncio.Handle | None = None
+        self._linger: asyncio.TimerHandle | None = None
 
     def put(self, item: T) -> None:
         """Add one thing. Never waits."""
         self._waiting.append(item)
-        if len(self._waiting) >= self._max_batch:
-            if len(self._calls) < self._max_calls:
-                self._arm(0.0)
-        elif self._timer is None and (self._linger_s > 0 or len(self._calls) < self._max_calls):
-            self._arm(self._linger_s)
+        if self._linger_s > 0 and len(self._waiting) < self._max_batch:
+            if self._linger is None:
+                self._linger = asyncio.get_running_loop().call_later(self._linger_s, self._flush)
+        elif self._soon is None and len(self._calls) < self._max_calls:
+            self._soon = asyncio.get_running_loop().call_soon(self._flush)
 
     @property
     def is_idle(self) -> bool:
@@ -54,33 +55,28 @@ class Batcher(Generic[T]):
     async def drain(self) -> None:
         """Let everything out, without lingering, and wait until the calls have ended."""
         while not self.is_idle:
-            self._flush(is_forced=True)
+            self._flush()
             if self._calls:
                 await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
 
-    def _arm(self, delay_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        if self._timer is not None:
-            if delay_s > 0 or not isinstance(self._timer, asyncio.TimerHandle):
-                return
-            self._timer.cancel()
-        self._timer = loop.call_later(delay_s, self._flush) if delay_s > 0 else loop.call_soon(self._flush)
-
-    def _flush(self, *, is_forced: bool = False) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waiting = self._waiting
+    def _flush(self) -> None:
+        self._disarm()
+        loop, waiting = asyncio.get_running_loop(), self._waiting
         while waiting and len(self._calls) < self._max_calls:
-            count = min(len(waiting), self._max_batch)
-            batch = [waiting.popleft() for _ in range(count)]
-            task = asyncio.get_running_loop().create_task(self._run(batch))
+            batch = [waiting.popleft() for _ in range(min(len(waiting), self._max_batch))]
+            task = loop.create_task(self._run(batch))
             self._calls.add(task)
             task.add_done_callback(self._ended)
-            if not is_forced and self._linger_s > 0 and len(waiting) < self._max_batch:
+            if self._linger_s > 0 and len(waiting) < self._max_batch:
                 break
-        if waiting and self._linger_s > 0 and not is_forced:
-            self._arm(self._linger_s)
+        if waiting and self._linger_s > 0:
+            self._linger = loop.call_later(self._linger_s, self._flush)
+
+    def _disarm(self) -> None:
+        for handle in (self._soon, self._linger):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._linger = None
 
     async def _run(self, batch: list[T]) -> None:
         await self._call(batch)

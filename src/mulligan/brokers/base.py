@@ -52,7 +52,7 @@ class Features:
 
 @value
 class Declared:
-    """What `declare` found. created: queues that it made. problems: sentences about what differs from what is needed."""
+    """What `declare` found. created: queues that it made. problems: sentences about what differs from the need."""
 
     created: tuple[QueueName, ...]
     problems: tuple[str, ...] = ()

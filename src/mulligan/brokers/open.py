@@ -8,13 +8,14 @@ from mulligan.storage import url as urls
 
 __all__ = ["open_broker"]
 
-KNOWN = ("sqlite", "memory")
+KNOWN = ("sqlite", "memory", "sqs")
 
 
-def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:  # noqa: ARG001 - none here has events
+def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:
     """The broker that the URL names; nothing is opened before its `declare`. Raises ConfigurationError.
 
-    `sqlite:///var/mulligan.db` is below base_dir, `sqlite:////abs/mulligan.db` absolute, `memory://` one process alone.
+    `sqlite:///var/mulligan.db` is below base_dir, `sqlite:////abs/mulligan.db` absolute, `memory://` one process alone,
+    `sqs://eu-west-1` Amazon SQS (docs/sqs.md).
     """
     match urls.scheme_of(url, "BROKER_URL", KNOWN):
         case "sqlite":
@@ -25,4 +26,8 @@ def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker
             from mulligan.brokers.memory import MemoryBroker
 
             return MemoryBroker(clock)
+        case "sqs":
+            from mulligan.brokers.sqs import open_sqs
+
+            return open_sqs(url, clock=clock, emit=emit)
     raise ConfigurationError([f"BROKER_URL: {urls.redacted(url)!r} is known but not built in."])

@@ -288,6 +288,15 @@ class BrokerRefuses(Event):
 
 
 @value
+class BrokerNotice(Event):
+    """Something at the broker that a person should know: `text` is a sentence. where: the queue, or the endpoint."""
+
+    level: ClassVar[Level] = "warning"
+    where: str
+    text: str
+
+
+@value
 class LedgerDown(Event):
     """The ledger can't be written; nothing is acknowledged until it can. Told once an outage."""
 

@@ -1,0 +1,1 @@
+"""The durable record of progress behind one seam, `base`. `open` makes one of a URL."""

@@ -5,7 +5,7 @@ of a message meet here under one key, uid + generation. Whoever works on a messa
 under a token; a save with any other token is refused. Batch calls answer one result an entry, in order; a call that
 fails as a whole raises `LedgerUnavailable` (may be repeated) or `LedgerError`.
 
-Life of a row: claim -> save ... save(is_final) | give_back | end; a claim whose time is over is taken by the next claim.
+Life of a row: claim -> save ... save(is_final) | give_back | end. A claim whose time is over is taken by the next one.
 """
 
 from collections.abc import Sequence
@@ -84,7 +84,10 @@ class Ledger(Protocol):
         """False for the one that keeps nothing (`LEDGER_URL=none`)."""
 
     async def open(self) -> None:
-        """Open or create the record. Must be the first call. Raises ConfigurationError or StorageBroken when it can't be used."""
+        """Open or create the record. Must be the first call.
+
+        Raises ConfigurationError or StorageBroken when it can't be used.
+        """
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         """Ask for messages. Two claims of one key in one batch: the first is granted, the second held.

@@ -35,7 +35,9 @@ ProcessEvent = (
     | e.Stopped
     | e.ListenerRaised
 )
-ServiceEvent = e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.LedgerDown | e.LedgerUp
+ServiceEvent = (
+    e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.BrokerNotice | e.LedgerDown | e.LedgerUp
+)
 AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent
 
 _ERROR_MAX = 300
@@ -173,6 +175,8 @@ def _of_service(event: ServiceEvent) -> str:
             return f"broker answers again ({event.where}) after {duration(event.after_s)}"
         case e.BrokerRefuses():
             return f"broker refuses to give messages of {event.queue}, asked again later: {first_line(event.error)}"
+        case e.BrokerNotice():
+            return f"{event.where}: {first_line(event.text)}"
         case e.LedgerDown():
             return f"ledger can't be written, nothing is acknowledged until it can: {first_line(event.error)}"
         case e.LedgerUp():

@@ -29,10 +29,10 @@ from mulligan.brokers.sqs.entry import (
 )
 from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
 from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
-from mulligan.brokers.sqs.event import BrokerNotice
 from mulligan.brokers.sqs.http import Response
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
+from mulligan.core.event import BrokerNotice
 from mulligan.core.message import QueueName
 from mulligan.core.secret import redacted
 

@@ -16,10 +16,10 @@ from mulligan.brokers.sqs.codec import Garbled, ServiceError
 from mulligan.brokers.sqs.credentials import KeyRing
 from mulligan.brokers.sqs.environment import Site
 from mulligan.brokers.sqs.error import Reaction, ServiceRefused, reaction_to, refusal_text
-from mulligan.brokers.sqs.event import BrokerNotice
 from mulligan.brokers.sqs.http import Keep, Pool, Unreachable
 from mulligan.brokers.sqs.sign import Keys, Signer
 from mulligan.core.error import BrokerUnavailable
+from mulligan.core.event import BrokerNotice
 from mulligan.core.value import value
 
 __all__ = ["READ_S", "Client", "Counts"]

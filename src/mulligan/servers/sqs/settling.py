@@ -4,7 +4,7 @@ On a standard queue a late handle works as long as nobody else received the mess
 does nothing. On a FIFO queue a handle whose lease has ended is an error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mulligan.servers.sqs import batch, receipt
@@ -27,7 +27,8 @@ __all__ = ["change_visibility", "change_visibility_batch", "delete_message", "de
 def delete_message(scope: Scope, request: DeleteMessage) -> dict[str, Any]:
     """Remove one message."""
     queue = scope.queue(request.queue_url)
-    _delete(scope, queue, request.receipt_handle)
+    held = _Held(scope, queue, [request.receipt_handle])
+    _remove(scope, queue, [_deletable(held, request.receipt_handle)])
     return {}
 
 
@@ -35,18 +36,24 @@ def delete_message_batch(scope: Scope, request: DeleteMessageBatch) -> dict[str,
     """Remove up to ten messages; each succeeds or fails alone."""
     queue = scope.queue(request.queue_url)
     entries = batch.checked(request.entries, "DeleteMessageBatchRequestEntry", scope.limits)
+    held = _Held(scope, queue, [entry.receipt_handle for entry in entries])
+    done: list[int | None] = []
 
     def act(entry: DeleteEntry) -> dict[str, Any]:
-        _delete(scope, queue, entry.receipt_handle)
+        done.append(_deletable(held, entry.receipt_handle))
         return {}
 
-    return batch.answered(entries, scope.call.twist, act)
+    told = batch.answered(entries, scope.call.twist, act)
+    _remove(scope, queue, done)
+    return told
 
 
 def change_visibility(scope: Scope, request: ChangeMessageVisibility) -> dict[str, Any]:
     """Let one lease end at another time."""
     queue = scope.queue(request.queue_url)
-    _change(scope, queue, request.receipt_handle, request.visibility_timeout)
+    held = _Held(scope, queue, [request.receipt_handle])
+    timeout_s = _checked_timeout(scope, request.visibility_timeout)
+    _set_due(scope, queue, {timeout_s: [_changeable(held, request.receipt_handle, timeout_s)]})
     return {}
 
 
@@ -54,61 +61,99 @@ def change_visibility_batch(scope: Scope, request: ChangeMessageVisibilityBatch)
     """Let up to ten leases end at other times; each succeeds or fails alone."""
     queue = scope.queue(request.queue_url)
     entries = batch.checked(request.entries, "ChangeMessageVisibilityBatchRequestEntry", scope.limits)
+    held = _Held(scope, queue, [entry.receipt_handle for entry in entries])
+    done: dict[int, list[int]] = {}
 
     def act(entry: ChangeEntry) -> dict[str, Any]:
-        _change(scope, queue, entry.receipt_handle, entry.visibility_timeout)
+        timeout_s = _checked_timeout(scope, entry.visibility_timeout)
+        done.setdefault(timeout_s, []).append(_changeable(held, entry.receipt_handle, timeout_s))
         return {}
 
-    return batch.answered(entries, scope.call.twist, act)
+    told = batch.answered(entries, scope.call.twist, act)
+    _set_due(scope, queue, done)
+    return told
 
 
-def _delete(scope: Scope, queue: Queue, handle: str | None) -> None:
-    if not handle:
-        raise missing_parameter("ReceiptHandle")
-    given = receipt.decode(queue, handle)
-    record = _find(scope, queue, given)
+class _Held:
+    """The messages of some receipt handles, looked up together."""
+
+    def __init__(self, scope: Scope, queue: Queue, handles: Iterable[str | None]) -> None:
+        self.queue = queue
+        self.now = scope.now
+        self.limit_s = scope.limits.visibility_max_s
+        self._receipts: dict[str, Receipt | SqsError] = {}
+        for handle in handles:
+            if handle:
+                try:
+                    self._receipts[handle] = receipt.decode(queue, handle)
+                except SqsError as error:
+                    self._receipts[handle] = error
+        ids = [given.id for given in self._receipts.values() if isinstance(given, Receipt)]
+        self._found = scope.store.find(queue, ids) if ids else {}
+
+    def get(self, handle: str | None) -> tuple[Receipt, Record | None]:
+        """The receipt, and its message if that is still there. Raises what is wrong with the handle."""
+        if not handle:
+            raise missing_parameter("ReceiptHandle")
+        given = self._receipts[handle]
+        if isinstance(given, SqsError):
+            raise given
+        return given, self._found.get(given.id)
+
+
+def _deletable(held: _Held, handle: str | None) -> int | None:
+    """The message to remove; None when the handle is too old to remove it, which is no error on a standard queue."""
+    given, record = held.get(handle)
     if record is None:
-        return
+        return None
     is_stale = record.receive_count != given.count
-    if queue.is_fifo and (is_stale or not record.is_in_flight(scope.now)):
+    if held.queue.is_fifo and (is_stale or not record.is_in_flight(held.now)):
         raise _expired(handle)
-    if not is_stale:
-        scope.store.remove(queue, (given.id,))
-        if queue.is_fifo:
-            scope.woken[queue.name] = None  # the group's next message may be received
+    return None if is_stale else given.id
 
 
-def _change(scope: Scope, queue: Queue, handle: str | None, timeout_s: int | None) -> None:
-    if not handle:
-        raise missing_parameter("ReceiptHandle")
-    if timeout_s is None:
-        raise missing_parameter("VisibilityTimeout")
-    limit_s = scope.limits.visibility_max_s
-    if not 0 <= timeout_s <= limit_s:
-        raise invalid_parameter_for("VisibilityTimeout", timeout_s, f"Must be between 0 and {limit_s}, if provided.")
-    given = receipt.decode(queue, handle)
-    record = _find(scope, queue, given)
-    if queue.is_fifo and record is not None:
-        if record.receive_count != given.count or not record.is_in_flight(scope.now):
+def _changeable(held: _Held, handle: str | None, timeout_s: int) -> int:
+    """The message whose lease may be changed so."""
+    given, record = held.get(handle)
+    if held.queue.is_fifo and record is not None:
+        if record.receive_count != given.count or not record.is_in_flight(held.now):
             raise _expired(handle)
     elif record is None or record.receive_count != given.count:
         raise invalid_parameter_for(
             "ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change."
         )
-    if int(scope.now - given.received_at) + timeout_s > limit_s:
+    if int(held.now - given.received_at) + timeout_s > held.limit_s:
         raise invalid_parameter_for(
             "VisibilityTimeout",
             timeout_s,
-            f"Total VisibilityTimeout for the message is beyond the limit [{limit_s} seconds]",
+            f"Total VisibilityTimeout for the message is beyond the limit [{held.limit_s} seconds]",
         )
-    scope.store.set_due(queue, (given.id,), scope.now + timeout_s, is_leased=timeout_s > 0)
-    scope.woken[queue.name] = None
+    return given.id
 
 
-def _find(scope: Scope, queue: Queue, given: Receipt) -> Record | None:
-    found: Mapping[int, Record] = scope.store.find(queue, (given.id,))
-    return found.get(given.id)
+def _checked_timeout(scope: Scope, timeout_s: int | None) -> int:
+    limit_s = scope.limits.visibility_max_s
+    if timeout_s is None:
+        raise missing_parameter("VisibilityTimeout")
+    if not 0 <= timeout_s <= limit_s:
+        raise invalid_parameter_for("VisibilityTimeout", timeout_s, f"Must be between 0 and {limit_s}, if provided.")
+    return timeout_s
 
 
-def _expired(handle: str) -> SqsError:
+def _remove(scope: Scope, queue: Queue, ids: Iterable[int | None]) -> None:
+    found = [number for number in ids if number is not None]
+    if not found:
+        return
+    scope.store.remove(queue, found)
+    if queue.is_fifo:
+        scope.woken[queue.name] = None  # the group's next message may be received
+
+
+def _set_due(scope: Scope, queue: Queue, ids_by_timeout: Mapping[int, Sequence[int]]) -> None:
+    for timeout_s, ids in ids_by_timeout.items():
+        scope.store.set_due(queue, ids, scope.now + timeout_s, is_leased=timeout_s > 0)
+        scope.woken[queue.name] = None
+
+
+def _expired(handle: str | None) -> SqsError:
     return invalid_parameter_for("ReceiptHandle", handle, "The receipt handle has expired.")

@@ -26,7 +26,6 @@ SCHEMA = (
         id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, message_id TEXT, sender TEXT, grp TEXT, dedup_id TEXT,
         trace TEXT, source TEXT, first_received_at REAL, is_copy INTEGER NOT NULL DEFAULT 0
     )""",
-    "CREATE INDEX IF NOT EXISTS sqs_message_group ON sqs_message (queue, grp, id)",
     """CREATE TABLE IF NOT EXISTS sqs_memory (
         queue TEXT, kind TEXT, key TEXT, data TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (queue, kind, key)
     ) WITHOUT ROWID""",
@@ -53,10 +52,14 @@ _TAKE = f"{_RECORD} WHERE m.queue = ?1 AND m.visible_at <= ?2 ORDER BY m.visible
 
 # a group is closed while one of its messages is leased, and from its first message on that can't be received yet; of
 # one group come as many as there are
-_OPEN = """WHERE m.queue = ?1 AND m.visible_at <= ?2 AND NOT EXISTS (
-        SELECT 1 FROM sqs_message AS t CROSS JOIN message AS b ON b.id = t.id
-        WHERE t.queue = ?1 AND t.grp IS s.grp AND b.visible_at > ?2 AND (b.is_leased OR b.id < m.id))
-    ORDER BY (SELECT min(id) FROM sqs_message WHERE queue = ?1 AND grp IS s.grp), m.id LIMIT ?3"""
+_OPEN = """WHERE m.id IN (SELECT id FROM (
+        SELECT b.id, min(b.id) OVER line AS head, max(b.visible_at) OVER (line ORDER BY b.id) AS latest
+        FROM message AS b LEFT JOIN sqs_message AS t ON t.id = b.id
+        WHERE b.queue = ?1 AND coalesce(t.grp, '') NOT IN (
+            SELECT coalesce(u.grp, '') FROM message AS l LEFT JOIN sqs_message AS u ON u.id = l.id
+            WHERE l.queue = ?1 AND l.visible_at > ?2 AND l.is_leased)
+        WINDOW line AS (PARTITION BY coalesce(t.grp, '')))
+    WHERE latest <= ?2 ORDER BY head, id LIMIT ?3) ORDER BY m.id"""
 _TAKE_FIFO = f"{_RECORD} {_OPEN}"
 
 
@@ -200,8 +203,9 @@ class TableStore:
 
     def find(self, queue: Queue, ids: Iterable[int]) -> dict[int, Record]:
         """Those that are still there."""
+        # "+queue", here and below: found by their ids, not by walking through the whole queue
         rows = self._connection.execute(
-            _RECORD + " WHERE m.id IN (SELECT value FROM json_each(?)) AND m.queue = ?",  # noqa: S608 - constants
+            _RECORD + " WHERE m.id IN (SELECT value FROM json_each(?)) AND +m.queue = ?",  # noqa: S608 - constants
             (json.dumps(list(ids)), self._number(queue.name)),
         ).fetchall()
         return {row[0]: self._record(row) for row in rows}
@@ -210,7 +214,7 @@ class TableStore:
         """Remove messages."""
         data = json.dumps(list(ids))
         rows = self._connection.execute(
-            "DELETE FROM message WHERE id IN (SELECT value FROM json_each(?)) AND queue = ? RETURNING id",
+            "DELETE FROM message WHERE id IN (SELECT value FROM json_each(?)) AND +queue = ? RETURNING id",
             (data, self._number(queue.name)),
         ).fetchall()
         self._forget([row[0] for row in rows])
@@ -219,7 +223,7 @@ class TableStore:
         """Let messages come back at that time."""
         self._connection.execute(
             "UPDATE message SET visible_at = ?, is_leased = ? "
-            "WHERE id IN (SELECT value FROM json_each(?)) AND queue = ?",
+            "WHERE id IN (SELECT value FROM json_each(?)) AND +queue = ?",
             (due_at + self._behind_s, is_leased, json.dumps(list(ids)), self._number(queue.name)),
         )
 

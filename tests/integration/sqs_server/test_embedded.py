@@ -1,6 +1,7 @@
 """The server on the embedded queue: its messages are the main job's messages, and the other way round."""
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 import subprocess
@@ -264,3 +265,18 @@ async def test_redrive_and_move_work_on_the_embedded_queue(embedded, broker, clo
     got = await broker.receive(QUEUES.requests, 1, wait_s=10, lease_s=30)
 
     assert (got[0].body, got[0].attributes) == (b"x", {"a": "b"})
+
+
+async def test_what_is_no_text_is_told_as_far_as_it_is(embedded, broker, clock):
+    sqs = embedded(clock).client()
+    half = "a\ud800b"
+    await broker.send(QUEUES.requests, [Outgoing(b"ok \xff", {"half": half, "typed": Typed("String.x", half)})])
+    url = (await in_thread(sqs.get_queue_url, QueueName=QUEUES.requests))["QueueUrl"]
+
+    told = await in_thread(sqs.receive_message, QueueUrl=url, MessageAttributeNames=["All"])
+
+    message = told["Messages"][0]
+    assert message["Body"] == "ok \ufffd"
+    assert message["MD5OfBody"] == hashlib.md5("ok \ufffd".encode()).hexdigest()
+    assert message["MessageAttributes"]["half"]["StringValue"] == "a?b"
+    assert message["MessageAttributes"]["typed"] == {"DataType": "String.x", "StringValue": "a?b"}

@@ -83,6 +83,13 @@ class Connections:
             self._timer = self.loop.call_later(1.0, self._sweep)
         return _Connection(self)
 
+    def failed(self, exc: Exception) -> HttpResponse:
+        """What is answered when the handler raised, which is a defect of it."""
+        self.loop.call_exception_handler({"message": "A request's handler raised", "exception": exc})
+        return HttpResponse(
+            response_bytes(500, b"Content-Type: text/plain\r\n", b"The server failed; its log says why.\n")
+        )
+
     def close(self, *, grace: bool) -> None:
         """No request after the present ones; without grace, not even those."""
         self.is_closing = True
@@ -231,7 +238,10 @@ class _Connection(asyncio.Protocol):
         while self._ahead and self._task is None and not self._is_full and self._transport is not None:
             request = self._ahead.popleft()
             self._ahead_bytes -= len(request.body)
-            answer = self._owner.handler(request)
+            try:
+                answer = self._owner.handler(request)
+            except Exception as exc:  # noqa: BLE001 - one request must not end the others; the loop's handler tells it
+                answer = self._owner.failed(exc)
             if isinstance(answer, HttpResponse):
                 self._write(answer, request)
             else:
@@ -243,6 +253,8 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, answer: Awaitable[HttpResponse], request: HttpRequest) -> None:
         try:
             response = await answer
+        except Exception as exc:  # noqa: BLE001 - as above
+            response = self._owner.failed(exc)
         finally:
             self._task = None
         self._write(response, request)

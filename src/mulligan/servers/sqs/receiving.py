@@ -188,12 +188,12 @@ def _told(
     messages = []
     for record, handle in given:
         draft = record.draft
-        # text the embedded queue may hold but SQS can't is told as far as it is text
+        # the embedded queue may hold bytes that are no text: told as far as they are, with the checksum of what is told
         body = draft.body.decode("utf-8", "replace")
         told: dict[str, Any] = {
             "MessageId": draft.message_id,
             "ReceiptHandle": handle,
-            "MD5OfBody": content.md5(draft.body),
+            "MD5OfBody": content.md5(draft.body if draft.body.isascii() else body.encode()),
             "Body": body,
         }
         if system_names:

@@ -129,6 +129,10 @@ class Settings(BaseModel):
     unrouted: Literal["bury", "drop"] = Field(
         "bury", description="What happens to a message that no task accepts: it becomes a dead letter, or is removed."
     )
+    fifo_on_failure: Literal["hold", "sidestep"] = Field(
+        "hold",
+        description="On FIFO queues: a message to be tried again keeps its group waiting, or steps aside to rejects.",
+    )
     middleware: DottedNames = Field(
         (), description='Functions around every attempt, outermost first, each as "package.module:function".'
     )
@@ -183,6 +187,12 @@ class Settings(BaseModel):
                 f"MAIN_QUEUE, DEAD_LETTER_QUEUE and DEAD_QUEUE are {', '.join(map(repr, names))}: "
                 "the three queues need three names. Give each its own, or remove them to follow COMMON_PREFIX."
             )
+        if self.holds_groups and self.ledger_url.strip().lower() in {"", "none"}:
+            raise ValueError(
+                f"MAIN_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none': a "
+                "message that holds its group can't carry its attempts, so a ledger has to. Set LEDGER_URL, or "
+                "FIFO_ON_FAILURE to 'sidestep'."
+            )
         if self.task_backoff_s > self.task_backoff_max_s:
             raise ValueError(
                 f"TASK_BACKOFF_S is {self.task_backoff_s:g} and TASK_BACKOFF_MAX_S is {self.task_backoff_max_s:g}: "
@@ -200,6 +210,11 @@ class Settings(BaseModel):
             QueueName(self.dead_letter_queue or f"{prefix}-rejects-q"),
             QueueName(self.dead_queue or f"{prefix}-dead-q"),
         )
+
+    @property
+    def holds_groups(self) -> bool:
+        """Whether a message of the requests queue that has to be tried again keeps its group waiting."""
+        return self.queues.requests.endswith(".fifo") and self.fifo_on_failure == "hold"
 
     @property
     def policy(self) -> Policy:

@@ -45,6 +45,7 @@ from mulligan.worker.runner import Attempt, Runner
 from mulligan.worker.settler import Settler
 from mulligan.worker.solo import Solo
 from mulligan.worker.table import Counter, LeaseTable, Standing
+from mulligan.worker.turn import Turns
 
 __all__ = ["Consumer", "Stage"]
 
@@ -59,6 +60,7 @@ class Stage:
     index: as the lease table names it: 0 requests, 1 rejects. is_trusted: the stories of its messages are believed.
     prefix: of the queues' names. lease_s: as messages are received.
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
+    holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
     """
 
     index: int
@@ -66,6 +68,7 @@ class Stage:
     prefix: str
     lease_s: float
     suspects_repeats: bool = False
+    holds_groups: bool = False
 
 
 class Consumer:
@@ -99,6 +102,7 @@ class Consumer:
         self._flights: dict[int, Flight] = {}
         self._whole_route = _whole_route(catalogue)
         self._can_run = True
+        self._turns: Turns[Flight] = Turns()
         self.in_flight = 0
         """Messages received whose processing has not ended."""
 
@@ -129,13 +133,22 @@ class Consumer:
         for flight, answer in zip(flights, answers, strict=True):
             if flight.is_lost:
                 dropped.append(flight)
-            elif self._admit(flight, answer):
-                if flight.progress is flight.saved:
-                    self._advance(flight)
-                else:  # a task that left tasks.xml: what that means is recorded before it has consequences
-                    self._recorder.put(flight)
+            else:
+                flight.answer = answer
+                group = flight.delivery.group
+                if group is None or self._turns.enter(group, flight):
+                    self._begin(flight)
         if dropped:  # nobody else would end their claims
             await self._recorder.give_back(dropped)
+
+    def _begin(self, flight: Flight) -> None:
+        """It is the flight's turn, which is at once but for FIFO queues."""
+        assert flight.answer is not None
+        if self._admit(flight, flight.answer):
+            if flight.progress is flight.saved:
+                self._advance(flight)
+            else:  # a task that left tasks.xml: what that means is recorded before it has consequences
+                self._recorder.put(flight)
 
     @property
     def held(self) -> int:
@@ -203,8 +216,9 @@ class Consumer:
         if known is not None and (known.marks or known.is_buried):
             # the route was fixed at the first claim; what this copy carries beyond it is merged in
             base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, _FRESH))
-            flight.carried = base
             flight.saved = merge(known, base)
+            # a head that is held back is no copy: its attempts are in the ledger alone
+            flight.carried = flight.saved if self._stage.holds_groups else base
             flight.progress = fit(flight.saved, catalogue.names)
             return
         if not has_story:
@@ -243,6 +257,8 @@ class Consumer:
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)
+            case Reject(delay_s) if self._stage.holds_groups and not flight.progress.is_buried:
+                self._finish(flight, Release(delay_s), "its group waits for it")
             case Ack() | Release() | Reject():
                 self._finish(flight, step, "not due yet" if self._can_run else "shutting down")
             case _:
@@ -277,7 +293,7 @@ class Consumer:
         for attempt, _ in left:
             attempt.flight.is_settling = True
         self.ended(left)
-        for flight in {attempt.flight for attempt, _ in left}:
+        for flight in dict.fromkeys(attempt.flight for attempt, _ in left):
             if not flight.is_lost:
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._land(flight)
@@ -347,7 +363,7 @@ class Consumer:
             case _:
                 assert_never(settlement)
         self._settler.put(flight, settlement)
-        self._land(flight)
+        self._land(flight, goes_on=not isinstance(settlement, Release))
 
     def _fold(self, flight: Flight, settlement: Ack | Release, reason: str) -> None:
         self._counters[Counter.FOLDED] += 1
@@ -355,13 +371,23 @@ class Consumer:
         flight.token = ""  # the claim is not ours to give back
         flight.is_settling = True
         self._settler.put(flight, settlement)
-        self._land(flight)
+        self._land(flight, goes_on=isinstance(settlement, Ack))
 
-    def _land(self, flight: Flight) -> None:
+    def _land(self, flight: Flight, *, goes_on: bool = False) -> None:
+        """The processing of a flight has ended. goes_on: the next message of its group, if it has one, may begin."""
         if not flight.has_landed:
             flight.has_landed = True
             self.in_flight -= 1
+            if flight.delivery.group is not None:
+                self._pass_turn(flight, flight.delivery.group, goes_on)
         self._freed()
+
+    def _pass_turn(self, flight: Flight, group: str, goes_on: bool) -> None:
+        following, stopped = self._turns.leave(group, flight, goes_on=goes_on)
+        if following is not None:
+            self._begin(following)
+        for other in stopped:  # at once, so that whoever gets the head next gets them, too
+            self._finish(other, Release(0.0), "the head of its group comes first")
 
     def over(self, flight: Flight) -> None:
         """The settlement of a flight has ended, one way or the other: its slot is free."""

@@ -8,6 +8,7 @@ from mulligan.core.progress import Progress
 from mulligan.core.route import Route
 from mulligan.core.step import Step
 from mulligan.core.story import Story
+from mulligan.ledger.base import Answer
 
 __all__ = ["Flight"]
 
@@ -21,10 +22,12 @@ class Flight:
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
+    answer: the ledger's, to the claim; None before it came.
     slot: in the lease table; -1 before and after.
     """
 
     __slots__ = (
+        "answer",
         "carried",
         "closing",
         "delivery",
@@ -62,6 +65,7 @@ class Flight:
         self.route = _NO_ROUTE
         self.closing: Step | None = None
         self.ends_claim = False
+        self.answer: Answer | None = None
         self.running = 0
         self.is_lost = False
         self.is_saving = False

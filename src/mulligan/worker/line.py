@@ -62,9 +62,9 @@ class Line:
     its slot until its settlement is confirmed.
     """
 
-    def __init__(self, shop: Shop, index: int, pace: Pace, slots: int) -> None:
+    def __init__(self, shop: Shop, index: int, pace: Pace, slots: int, *, holds_groups: bool = False) -> None:
         queue = shop.queues.all[index]
-        stage = Stage(index, index == 1, shop.queues.prefix, pace.lease_s, not shop.ledger.is_durable)
+        stage = Stage(index, index == 1, shop.queues.prefix, pace.lease_s, not shop.ledger.is_durable, holds_groups)
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
             new_token=shop.new_token, freed=lambda: self.pollers.freed(),  # noqa: PLW0108 - the pollers are made below

@@ -178,7 +178,13 @@ class Worker:
                 case _:
                     return FATAL  # the supervisor is gone
             self._lines = [
-                Line(shop, index, Pace(capacity, settings.lease_s, settings.latency_s), slots_for(capacity))
+                Line(
+                    shop,
+                    index,
+                    Pace(capacity, settings.lease_s, settings.latency_s),
+                    slots_for(capacity),
+                    holds_groups=index == 0 and settings.holds_groups,
+                )
                 for index, capacity in enumerate(
                     (setup.requests * settings.concurrency, setup.rejects * settings.concurrency)
                 )

@@ -99,12 +99,21 @@ class Recorder:
             return answers
         return None
 
-    async def give_back(self, flights: Sequence[Flight]) -> None:
-        """End the claims of flights that are released. If that can't be written now, they end by themselves."""
-        try:
-            await self._ledger.give_back([flight.key for flight in flights])
-        except LedgerUnavailable as exc:
-            self._tell_down(exc)
+    async def give_back(self, flights: Sequence[Flight]) -> bool:
+        """End the claims of flights that are released; waits as `claim` does.
+
+        False when that lasted until `give_up`. A claim that is left to run out looks like that of a dead worker.
+        """
+        for attempt in range(1_000_000):
+            try:
+                await self._ledger.give_back([flight.key for flight in flights])
+            except LedgerUnavailable as exc:
+                if not await self._wait(attempt, exc):
+                    return False
+                continue
+            self._tell_up()
+            return True
+        return False
 
     def give_up(self) -> None:
         """From now on a ledger that is not available is not waited for: the process has to end."""

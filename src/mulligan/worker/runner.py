@@ -67,7 +67,7 @@ class Runner:
         self._emit = emit
         self._middleware = tuple(middleware)
         self._ready: deque[Attempt] = deque()
-        self._running: set[Attempt] = set()
+        self._running: dict[Attempt, None] = {}  # in the order of their starts, so that a simulation can be repeated
         self._drivers: set[asyncio.Task[None]] = set()
         self._outcomes: list[tuple[Attempt, Outcome]] = []
         self._is_kicked = False
@@ -87,7 +87,7 @@ class Runner:
         for task in tasks:
             attempt = Attempt(flight, task, marks[task.name].attempts + 1, now)
             flight.running += 1
-            self._running.add(attempt)
+            self._running[attempt] = None
             self._deadlines.add(attempt, task.policy.timeout_s)
             if task.is_async or self._middleware:
                 self._ready.append(attempt)
@@ -199,7 +199,7 @@ class Runner:
         if attempt.has_ended:
             return
         attempt.has_ended = True
-        self._running.discard(attempt)
+        self._running.pop(attempt, None)
         if not self._outcomes:
             self._loop.call_soon(self._tell)
         self._outcomes.append((attempt, outcome))

@@ -131,7 +131,8 @@ class Settler:
             self._over(flight)
 
     async def _release(self, entries: list[tuple[Flight, float]]) -> None:
-        await self._recorder.give_back([flight for flight, _ in entries])
+        if not await self._recorder.give_back([flight for flight, _ in entries]):
+            return  # the process ends: they stay in the lease table, and the supervisor does both
 
         def call(some: Sequence[tuple[Flight, float]]) -> Awaitable[list[EntryFault | None]]:
             return self._broker.release(
@@ -154,7 +155,8 @@ class Settler:
             for flight, _ in copied
         ]
         # a refused record is a claim that was lost meanwhile: the copy is confirmed, so this original can go
-        await self._recorder.keep(records)
+        if await self._recorder.keep(records) is None:
+            return  # the process ends: they stay in the lease table; the supervisor ends their claims and releases them
         for flight, delay_s in copied:
             flight.ends_claim = True
             self._table.counters[Counter.REJECTED] += 1

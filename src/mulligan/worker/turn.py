@@ -1,0 +1,39 @@
+"""Whose turn it is in each group of a FIFO queue: one message of a group at a time, in the order of their receipt."""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["Turns"]
+
+T = TypeVar("T")
+
+
+class Turns(Generic[T]):
+    """The messages of each group that this process holds: the head, whose turn it is, and those behind it."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[T]] = {}
+
+    def enter(self, group: str, item: T) -> bool:
+        """Join the line of a group; True when it is the item's turn at once."""
+        line = self._lines.setdefault(group, deque())
+        line.append(item)
+        return len(line) == 1
+
+    def leave(self, group: str, item: T, *, goes_on: bool) -> tuple[T | None, list[T]]:
+        """Leave the line; whose turn it is now, and who has to give up its place.
+
+        goes_on: the group may go on after this one. Otherwise the head has stopped it, and all behind it have to go. An
+        item that was not the head leaves without an effect on the others.
+        """
+        line = self._lines.get(group)
+        if line is None or item not in line:
+            return None, []
+        was_head = line[0] is item
+        line.remove(item)
+        if not was_head:
+            return None, []
+        if goes_on and line:
+            return line[0], []
+        del self._lines[group]
+        return None, list(line)

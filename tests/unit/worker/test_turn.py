@@ -1,0 +1,30 @@
+from mulligan.worker.turn import Turns
+
+
+def test_turns_let_one_message_of_a_group_go_at_a_time_in_order():
+    turns: Turns[str] = Turns()
+
+    entered = [turns.enter("a", "a1"), turns.enter("a", "a2"), turns.enter("b", "b1")]
+
+    assert entered == [True, False, True]
+    assert turns.leave("a", "a1", goes_on=True) == ("a2", [])
+
+
+def test_turns_send_away_all_behind_a_head_that_stops_its_group():
+    turns: Turns[str] = Turns()
+    for item in ("a1", "a2", "a3"):
+        turns.enter("a", item)
+
+    assert turns.leave("a", "a1", goes_on=False) == (None, ["a2", "a3"])
+    assert turns.enter("a", "a1") is True
+
+
+def test_turns_go_on_undisturbed_when_one_that_waits_leaves():
+    turns: Turns[str] = Turns()
+    for item in ("a1", "a2", "a3"):
+        turns.enter("a", item)
+
+    assert turns.leave("a", "a2", goes_on=False) == (None, [])
+    assert turns.leave("a", "a1", goes_on=True) == ("a3", [])
+    assert turns.leave("a", "a3", goes_on=True) == (None, [])
+    assert turns.leave("a", "unknown", goes_on=True) == (None, [])

@@ -22,6 +22,7 @@ from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import TaskContext
 from mulligan.worker.channel import Setup
 from mulligan.worker.drain import drain
+from mulligan.worker.flight import Flight
 from mulligan.worker.keeper import Keeper
 from mulligan.worker.line import Line, Shop
 from mulligan.worker.poller import Pace
@@ -53,6 +54,7 @@ class Network:
         self.cut: dict[str, BaseException] = {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.lost_replies: set[str] = set()
+        self.is_gone = False
 
     @property
     def features(self) -> Any:
@@ -65,6 +67,8 @@ class Network:
 
         async def call(*args: Any, **more: Any) -> Any:
             self.calls.append((name, args))
+            if self.is_gone:
+                await asyncio.Event().wait()
             if name in self.cut:
                 raise self.cut[name]
             fault = self.faults[name].pop(0) if self.faults[name] else None
@@ -75,6 +79,8 @@ class Network:
             if fault is not None:
                 await fault()
             answer = await real(*args, **more)
+            if self.is_gone:
+                await asyncio.Event().wait()
             if name in self.lost_replies:
                 self.lost_replies.discard(name)
                 raise BrokerUnavailable("the reply was lost")
@@ -130,9 +136,15 @@ class Worker:
     def in_flight(self) -> int:
         return sum(line.consumer.in_flight for line in self.lines)
 
+    @property
+    def flights(self) -> list[Flight]:
+        return [flight for line in self.lines for flight in line.consumer._flights.values()]
+
     async def drain(self, grace_s: float = 5.0) -> None:
         self.has_drained = True
         await drain(self.lines, grace_s)
+        # the process would end here: whatever it has not finished gets no answer any more
+        self.network.is_gone = self.ledger.is_gone = True
 
     async def sweep(self) -> int:
         """What the supervisor does once the process has ended in order."""
@@ -192,8 +204,9 @@ class Service:
             if found:
                 return
             if loop.time() > end:
-                names = [type(event).__name__ for event in self.events]
-                raise AssertionError(f"not true within {within_s} s; seen: {names}")
+                names = [type(event).__name__ for event in self.events[-30:]]
+                held = [worker.table.used for worker in self.workers if not worker.has_drained]
+                raise AssertionError(f"not true within {within_s} s; {await self.totals()}; {held}; last: {names}")
             await asyncio.sleep(0.05)
 
     async def until_empty(self, within_s: float = 600.0) -> None:
@@ -201,7 +214,8 @@ class Service:
 
         async def is_empty() -> bool:
             requests, rejects, _ = await self.totals()
-            return requests == rejects == 0 and not any(worker.in_flight for worker in self.workers)
+            working = [worker for worker in self.workers if not worker.has_drained]
+            return requests == rejects == 0 and not any(worker.in_flight for worker in working)
 
         await self.until(is_empty, within_s)
 

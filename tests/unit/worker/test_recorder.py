@@ -180,13 +180,23 @@ async def test_recorder_tells_nobody_that_something_was_kept_when_it_gave_up(rec
     assert flight.saved is not DONE
 
 
-async def test_recorder_lets_a_claim_end_by_itself_when_it_can_not_be_given_back(recorder, make_held, ledger, events):
+async def test_recorder_gives_a_claim_back_when_the_ledger_is_up_again(recorder, make_held, ledger, clock):
+    """Left to run out it looked like a dead worker's, and the message ran as a suspect."""
     flight = await make_held()
+    ledger.faults["give_back"] = [DOWN] * 3
+
+    assert await recorder.give_back([flight])
+
+    now = clock.now()
+    (answer,) = await ledger.claim([Claim(flight.message.uid, 0, 0, "another", now + 60)], now)
+    assert answer == Granted(None)
+
+
+async def test_recorder_says_that_a_claim_was_not_given_back_when_the_process_has_to_end(recorder, make_held, ledger):
     ledger.cut["give_back"] = DOWN
+    recorder.give_up()
 
-    await recorder.give_back([flight])
-
-    assert [type(event) for event in events] == [LedgerDown]
+    assert not await recorder.give_back([await make_held()])
 
 
 async def test_recorder_hands_over_a_fault_that_ends_the_worker(recorder, make_held, ledger, failed, kept):

@@ -187,9 +187,9 @@ class _Shelf:
         self.records: dict[int, Record] = {}
         self.hidden: list[tuple[float, int]] = []
         self.due: dict[int, float] = {}  # of the hidden ones: what tells a live entry of the heap from an old one
-        self.visible: set[int] = set()
+        self.visible: dict[int, float] = {}  # since when
         self.leased_count = 0
-        self.ready: deque[int] = deque()
+        self.ready: deque[tuple[float, int]] = deque()
         self.seen: _Memory[Seen] = _Memory()
         self.attempts: _Memory[tuple[str, ...]] = _Memory()
 
@@ -204,7 +204,7 @@ class _Shelf:
         """Keep a record and hide it until it is due; one that is due already comes up at the next `wake`."""
         number = record.id
         self._unhide(number)
-        self.visible.discard(number)
+        self.visible.pop(number, None)
         self.records[number] = record
         self.due[number] = record.due_at
         self.leased_count += record.is_leased
@@ -213,7 +213,7 @@ class _Shelf:
     def remove(self, number: int) -> None:
         """Forget a record."""
         self._unhide(number)
-        self.visible.discard(number)
+        self.visible.pop(number, None)
         self.records.pop(number, None)
 
     def wake(self, now: float) -> None:
@@ -223,22 +223,22 @@ class _Shelf:
             due_at, number = heappop(hidden)
             if due.get(number) == due_at:
                 self._unhide(number)
-                self.visible.add(number)
-                self._show(number)
+                self.visible[number] = due_at
+                self._show(number, due_at)
 
     def take(self, limit: int) -> list[Record]:
         """The oldest receivable messages."""
         taken: list[Record] = []
         ready, visible = self.ready, self.visible
         while ready and len(taken) < limit:
-            number = ready.popleft()
-            if number in visible:
-                visible.discard(number)
+            since, number = ready.popleft()
+            if visible.get(number) == since:
+                del visible[number]
                 taken.append(self.records[number])
         return taken
 
-    def _show(self, number: int) -> None:
-        self.ready.append(number)
+    def _show(self, number: int, since: float) -> None:
+        self.ready.append((since, number))
 
     def _unhide(self, number: int) -> None:
         if self.due.pop(number, None) is not None:
@@ -295,10 +295,10 @@ class _FifoShelf(_Shelf):
             if number in self.records:
                 heads.append(self.records[number])
         for record in heads:
-            self.visible.discard(record.id)
+            del self.visible[record.id]
         return heads
 
-    def _show(self, number: int) -> None:
+    def _show(self, number: int, since: float) -> None:  # noqa: ARG002 - order is the group's, not by time
         self._open.setdefault(self.records[number].draft.group or "")
 
     def _unhide(self, number: int) -> None:

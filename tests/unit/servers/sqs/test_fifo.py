@@ -259,3 +259,14 @@ def test_queues_delay_holds_a_fifo_message_back(world):
     assert world.bodies(url) == []
     world.pass_time(5)
     assert world.bodies(url) == ["a"]
+
+
+def test_later_message_does_not_overtake_a_head_that_is_still_delayed(world):
+    url = world.queue("q.fifo", DelaySeconds="5")
+    send(world, url, "a")
+    world.do("SetQueueAttributes", QueueUrl=url, Attributes={"DelaySeconds": "0"})
+    send(world, url, "b")
+
+    assert world.bodies(url) == []
+    world.pass_time(5)
+    assert world.bodies(url) == ["a", "b"]

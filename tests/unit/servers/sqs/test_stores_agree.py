@@ -37,6 +37,7 @@ class History:
 
     def step(self, kind, first, second):
         """What the engine said, without the ids that each store makes in its own way."""
+        self.world.pass_time(0.001)  # of messages that come back at the very same moment either may come first
         match kind:
             case "send":
                 self.sent += 1

@@ -270,3 +270,28 @@ def test_later_message_does_not_overtake_a_head_that_is_still_delayed(world):
     assert world.bodies(url) == []
     world.pass_time(5)
     assert world.bodies(url) == ["a", "b"]
+
+
+def test_receive_attempt_is_a_new_one_once_its_messages_have_changed_hands(world):
+    url = world.queue("q.fifo", VisibilityTimeout="5")
+    send(world, url, "a")
+    first = world.receive(url, ReceiveRequestAttemptId="try-1")[0]
+    world.pass_time(5)
+
+    second = world.receive(url, ReceiveRequestAttemptId="try-2")[0]
+    again = world.receive(url, ReceiveRequestAttemptId="try-1")
+
+    assert again == []
+    assert second["ReceiptHandle"] != first["ReceiptHandle"]
+
+
+def test_receive_attempt_is_a_new_one_once_its_lease_has_ended(world):
+    url = world.queue("q.fifo", VisibilityTimeout="5")
+    send(world, url, "a")
+    first = world.receive(url, ReceiveRequestAttemptId="try")[0]
+    world.pass_time(5)
+
+    again = world.receive(url, ReceiveRequestAttemptId="try", AttributeNames=["All"])[0]
+
+    assert again["Attributes"]["ApproximateReceiveCount"] == "2"
+    assert again["ReceiptHandle"] != first["ReceiptHandle"]

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 
 from mulligan.core.error import ConfigurationError, StorageBroken
-from mulligan.servers.sqs.keyring import read
-from mulligan.servers.sqs.server import run_server
 
 
 def main() -> int:
@@ -26,6 +24,10 @@ def main() -> int:
     parser.add_argument("--no-verify", action="store_true", help="take unsigned requests (benchmarks)")
     given = parser.parse_args()
     try:
+        # here, so that a missing extra is told like any other mistake
+        from mulligan.servers.sqs.keyring import read
+        from mulligan.servers.sqs.server import run_server
+
         return run_server(
             port=given.port,
             host=given.host,

@@ -9,9 +9,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-import httptools
-
+from mulligan.core.error import ConfigurationError
 from mulligan.core.value import value
+
+try:
+    import httptools
+except ModuleNotFoundError:
+    raise ConfigurationError(
+        ["The SQS server needs the package httptools, which is not installed: pip install 'mulligan[sqs]'"]
+    ) from None
 
 __all__ = ["Connections", "HttpRequest", "HttpResponse", "response_bytes"]
 

@@ -16,7 +16,7 @@ help: ## show this list
 
 run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 	@tools/setup.sh run
-	@$(BIN)/python main.py $(ARGS)
+	@$(BIN)/python main.py --with-sqs-server 9324 $(ARGS)
 
 test: ## run every test
 	@tools/setup.sh test

@@ -5,7 +5,7 @@ A call that fails as a whole raises `BrokerUnavailable` (may be repeated) or `Br
 A broker reads no clock and writes no log of its own: it is handed a clock and an `emit` where it needs them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mulligan.core.clock import Clock
@@ -64,6 +64,10 @@ class Broker(Protocol):
     @property
     def features(self) -> Features:
         """What this broker can do; known before `declare`, exact after it."""
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests since the start, by the service's own names of its actions; {} where there are none."""
 
     async def declare(self, queues: Queues, *, create: bool) -> Declared:
         """Check the queues, and create those that are missing if `create`. Must be the first call.

@@ -6,7 +6,7 @@ It waits with the event loop's own timers only, so it runs under a loop of virtu
 import asyncio
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mulligan.brokers.base import Clock, Declared, Features, Queues
@@ -101,6 +101,11 @@ class MemoryBroker:
         self._queues = MemoryQueues() if queues is None else queues
         self._waiting: set[asyncio.Event] = set()
         self._is_closed = False
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See the seam."""
+        return {}
 
     @property
     def features(self) -> Features:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,15 @@ class Queue(StrEnum):
     REQUESTS = "requests"
     REJECTS = "rejects"
     DEAD = "dead"
+
+
+class Role(StrEnum):
+    """Who an IAM policy is for."""
+
+    PRODUCER = "producer"
+    WORKER = "worker"
+    DESK = "desk"
+    SETUP = "setup"
 
 
 class Target(StrEnum):
@@ -75,12 +85,15 @@ def run(
     for_s: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", min=0, help="End after that many seconds.")
     ] = None,
+    with_sqs_server: Annotated[
+        int | None, typer.Option("--with-sqs-server", metavar="PORT", help="Serve the embedded queue as SQS beside it.")
+    ] = None,
 ) -> int:
     """Consume messages until told to stop (Ctrl-C)."""
     from mulligan.cli.run import run as work
     from mulligan.cli.session import settings
 
-    return work(settings().settings, drain=drain, for_s=for_s)
+    return work(settings().settings, drain=drain, for_s=for_s, sqs_port=with_sqs_server)
 
 
 @app.command(
@@ -184,6 +197,55 @@ def settings(as_json: Annotated[bool, _AS_JSON] = False) -> None:
     from mulligan.cli.listing import listing
 
     listing(as_json=as_json)
+
+
+@app.command(epilog=_examples("mulligan cost"))
+def cost() -> None:
+    """Show what the messages of the last run cost in requests to the broker."""
+    from mulligan.cli.cost import cost as work
+
+    work()
+
+
+@app.command("iam-policy", epilog=_examples("mulligan iam-policy --role worker > worker.json"))
+def iam_policy(
+    role: Annotated[Role, typer.Option(help="Whose rights.")],
+    region: Annotated[str | None, typer.Option(help="Default: the one of BROKER_URL.")] = None,
+    account: Annotated[str, typer.Option(help="The AWS account's number.")] = "*",
+    partition: Annotated[str, typer.Option(help="aws, aws-cn or aws-us-gov.")] = "aws",
+) -> None:
+    """Print the least IAM policy with which a role can do its work on the application's SQS queues."""
+    from mulligan.cli.aws import iam_policy as work
+
+    work(role.value, region=region, account=account, partition=partition)
+
+
+@app.command(
+    "sqs-server",
+    epilog=_examples("mulligan sqs-server", "AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324 aws sqs list-queues"),
+)
+def sqs_server(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one; it is printed.")] = 9324,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    memory: Annotated[bool, typer.Option("--memory", help="Queues in memory instead of the embedded ones.")] = False,
+    fault_script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON: what goes wrong on purpose, for tests.")
+    ] = None,
+    control: Annotated[bool, typer.Option("--control", help="Let HTTP requests change the faults.")] = False,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON: access keys, secrets and what they allow.")
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen where other hosts can reach it.")
+    ] = False,
+) -> int:
+    """Serve the embedded queue as Amazon SQS, for producers in development. Key and secret: mulligan, mulligan."""
+    from mulligan.cli.aws import sqs_server as work
+
+    return work(
+        port=port, host=host, in_memory=memory, fault_script=fault_script, has_control=control, keys=keys,
+        allows_remote=allow_remote,
+    )  # fmt: skip
 
 
 @app.command(epilog=_examples("mulligan init", "mulligan init shop"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mulligan.brokers.open import open_broker
+from mulligan.cli.aws import beside
 from mulligan.ledger.open import open_ledger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
@@ -15,17 +16,19 @@ from mulligan.worker.supervisor import Supervisor
 __all__ = ["run"]
 
 
-def run(settings: Settings, *, drain: bool, for_s: float | None) -> int:
+def run(settings: Settings, *, drain: bool, for_s: float | None, sqs_port: int | None = None) -> int:
     """Start the workers and work. Returns 0 after an end in order.
 
     drain: end once requests and rejects hold nothing. for_s: end after so many seconds.
+    sqs_port: serve the embedded queue as SQS beside it, on that port of the loopback address.
     Raises what the command line turns into words and an exit code.
     """
     clock = SystemClock()
     listeners = named(settings.listeners, "LISTENERS")
     hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
     try:
-        run_loop(_run(settings, hub, clock, drain, for_s))
+        with beside(settings, sqs_port):
+            run_loop(_run(settings, hub, clock, drain, for_s))
     finally:
         hub.close()
     return 0

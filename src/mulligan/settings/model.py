@@ -150,6 +150,13 @@ class Settings(BaseModel):
         "var/bodies", description="Folder for bodies of messages whose copy would not fit the queue's size limit."
     )
 
+    run_file: PathText = Field("var/run.json", description="What the last run counted, for mulligan cost.")
+    price_per_million: Seconds = Field(
+        0.40,
+        ge=0,
+        description="Price of a million requests to the broker, for mulligan cost. 0.40: SQS, standard, USD.",
+    )
+
     # -- log
     logger_name: str = Field(
         "mulligan", min_length=1, max_length=100, description="Name of the program in JSON log lines."

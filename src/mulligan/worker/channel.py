@@ -21,6 +21,7 @@ __all__ = [
     "Problems",
     "Ready",
     "Recycle",
+    "Requests",
     "Setup",
     "Stop",
     "from_host",
@@ -80,6 +81,12 @@ class Fatal(msgspec.Struct, tag=True, frozen=True):
     error: str
 
 
+class Requests(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor, now and then: requests to the broker since the worker's start, by action."""
+
+    counts: dict[str, int]
+
+
 class Drained(msgspec.Struct, tag=True, frozen=True):
     """Worker to supervisor, last: nothing is left with me. An exit without it is a crash, whatever its code."""
 
@@ -117,7 +124,7 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
 from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)
 from_host = msgspec.msgpack.Decoder(Setup | Job)
 from_solo = msgspec.msgpack.Decoder(JobEnd)
-from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Fatal | Drained)
+from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Requests | Fatal | Drained)
 
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+from mulligan.brokers.base import Broker
 from mulligan.brokers.open import open_broker
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
@@ -36,6 +37,7 @@ from mulligan.worker.channel import (
     Problems,
     Ready,
     Recycle,
+    Requests,
     Setup,
     Stop,
     from_supervisor,
@@ -150,6 +152,8 @@ class Worker:
         self._clock = clock
         self._stop: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
+        self._broker: Broker | None = None
+        self._told_requests: dict[str, int] = {}
         self._lines: list[Line] = []
 
     async def serve(self, middleware: Sequence[Callable[..., object]]) -> int:
@@ -161,6 +165,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._ask_to_stop, settings.grace_s)
         total = (setup.requests + setup.rejects) * settings.concurrency
         loop.set_default_executor(ThreadPoolExecutor(max(8, total * len(self._catalogue.names))))
+        self._broker = broker
         try:
             await ledger.open()
             await broker.declare(settings.queues, create=False)
@@ -226,6 +231,7 @@ class Worker:
             await self._channel.flush()
             self._hub.close()
             return FATAL
+        self._tell_requests()
         self._channel.send(Drained())
         await self._channel.flush()
         self._hub.close()
@@ -252,7 +258,14 @@ class Worker:
         while True:
             self._table.tick(self._clock.monotonic())
             self._hub.tend()
+            self._tell_requests()
             await asyncio.sleep(TICK_S)
+
+    def _tell_requests(self) -> None:
+        requests = dict(self._broker.requests) if self._broker is not None else {}
+        if requests != self._told_requests:
+            self._told_requests = requests
+            self._channel.send(Requests(requests))
 
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 
 from mulligan.brokers.base import Broker
 from mulligan.core.error import BrokerError, ConfigurationError, LedgerError, LedgerUnavailable, StorageBroken
@@ -25,6 +26,7 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
+from mulligan.worker import tally
 from mulligan.worker.channel import (
     Channel,
     Drained,
@@ -34,6 +36,7 @@ from mulligan.worker.channel import (
     Problems,
     Ready,
     Recycle,
+    Requests,
     Setup,
     Stop,
     from_worker,
@@ -46,19 +49,21 @@ from mulligan.worker.process import slots_for
 from mulligan.worker.restart import STEADY_S, delay_s
 from mulligan.worker.runner import STUCK_AFTER_S
 from mulligan.worker.table import Counter, LeaseTable, Standing
+from mulligan.worker.tally import Tally, Totals
 
 __all__ = ["Supervisor"]
 
 _BLOCKED_AFTER_S = STUCK_AFTER_S + 2.0  # a worker whose loop turns gives up by itself before
 _KILL_AFTER_S = 5.0
 _FORGET_EVERY_S = 3600.0
+_TALLY_EVERY_S = 10.0
 _DRAIN_EVERY_S = 0.2
 _DRAIN_READINGS = 2
 _DRAIN_ESTIMATE_EVERY_S = 1.0
 _DRAIN_ESTIMATE_READINGS = 5
 
 
-FromWorker = Ready | Problems | Recycle | Fatal | Drained
+FromWorker = Ready | Problems | Recycle | Requests | Fatal | Drained
 
 
 class Fate(Enum):
@@ -88,6 +93,8 @@ class Seat:
         self.process: asyncio.subprocess.Process | None = None
         self.channel: Channel[FromWorker] | None = None
         self.ready = asyncio.Event()
+        self.requests: dict[str, int] = {}
+        """To the broker, by action, in this life of the worker."""
         self.guilty: set[int] | None = None
         """Slots whose tasks blocked the worker until it was killed; None while nobody has killed it for that."""
 
@@ -110,7 +117,7 @@ class Supervisor:
         self._signals = 0
         self._error: Exception | None = None
         self._can_go = False
-        self._totals = dict.fromkeys(Counter, 0)
+        self._tally = Tally(clock.now())
 
     async def run(self, *, drains: bool, for_s: float | None) -> None:
         """Work until told to stop, until the queues are empty (drains), or for a time.
@@ -127,7 +134,7 @@ class Supervisor:
         await self._until_ready(self._seats[:1])
         tending += [loop.create_task(self._tend(seat)) for seat in self._seats[1:]]
         await self._until_ready(self._seats)
-        watching = [loop.create_task(self._forget())]
+        watching = [loop.create_task(self._forget()), loop.create_task(self._count())]
         if not self._stopping.is_set():
             self._begin()
             watching += [loop.create_task(self._watch_empty())] if drains else []
@@ -141,8 +148,8 @@ class Supervisor:
         for task in (*watching, keeping):
             task.cancel()
         await asyncio.gather(*watching, keeping, return_exceptions=True)
-        totals = self._totals
-        self._emit(Stopped(totals[Counter.DONE], totals[Counter.REJECTED], totals[Counter.BURIED]))
+        messages = self._keep_tally().messages
+        self._emit(Stopped(messages[Counter.DONE], messages[Counter.REJECTED], messages[Counter.BURIED]))
         if self._error is not None:
             raise self._error
 
@@ -185,6 +192,12 @@ class Supervisor:
             left = {task for task in left if not task.done()}
         for task in (stopping, *ready):
             task.cancel()
+
+    def _keep_tally(self) -> Totals:
+        living = [(seat.table, seat.requests) for seat in self._seats if seat.table is not None]
+        totals = self._tally.totals(self._clock.now(), living, self._broker.requests)
+        tally.write(totals, Path(self._settings.run_file))
+        return totals
 
     # -- one worker
 
@@ -251,6 +264,8 @@ class Supervisor:
                         channel.send(Go())
                 case Recycle(why):
                     reason = why
+                case Requests(counts):
+                    seat.requests = counts
                 case Problems(problems):
                     end = End(Fate.PROBLEMS, tuple(problems))
                 case Fatal(error):
@@ -264,8 +279,8 @@ class Supervisor:
         """Give back what the worker held, and add up what it counted; how many messages it held."""
         table = seat.table
         assert table is not None
-        for counter in Counter:
-            self._totals[counter] += table.count(counter)
+        self._tally.add(table, seat.requests)
+        seat.requests = {}
         guilty = seat.guilty
         if guilty is None and end.fate is Fate.DIED:
             guilty = {one.slot for one in table.holdings() if one.standing is Standing.RUNNING}
@@ -321,6 +336,12 @@ class Supervisor:
             with contextlib.suppress(LedgerUnavailable):  # the next time, then
                 await self._ledger.forget(self._clock.now() - self._settings.ledger_keep_days * 86_400)
             await asyncio.sleep(_FORGET_EVERY_S)
+
+    async def _count(self) -> None:
+        """Keep the tally, now and then."""
+        while True:
+            await asyncio.sleep(_TALLY_EVERY_S)
+            self._keep_tally()
 
     async def _watch_empty(self) -> None:
         """Stop when requests and rejects hold nothing: read in this order, the one in which messages move."""

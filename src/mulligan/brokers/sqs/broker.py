@@ -98,8 +98,8 @@ class SqsBroker:
 
     @property
     def requests(self) -> Mapping[str, int]:
-        """Requests sent so far by action, repeats included."""
-        return self.counts.requests
+        """Requests so far by action, as AWS bills them: repeats included, one for each 64 KiB begun."""
+        return self.counts.billed
 
     @property
     def counts(self) -> Counts:

@@ -1,0 +1,98 @@
+"""What the command line offers around Amazon SQS: the SQS-compatible server, and IAM policies."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from mulligan.cli.ending import UsageError
+from mulligan.cli.output import write
+from mulligan.cli.session import app_dir, settings
+from mulligan.settings.model import Settings
+
+__all__ = ["beside", "iam_policy", "sqs_server"]
+
+_STOP_S = 5.0
+
+
+def iam_policy(role: str, *, region: str | None, account: str, partition: str) -> None:
+    """Print the policy of a role. Raises UsageError when no region is known."""
+    from mulligan.brokers.sqs.policy import Role
+    from mulligan.brokers.sqs.policy import iam_policy as policy
+
+    chosen = settings().settings
+    found = region or _region(chosen.broker_url)
+    if not found:
+        raise UsageError(
+            f"BROKER_URL is {chosen.broker_url!r}, which names no region. Give one: --region eu-west-1, or * for all."
+        )
+    write(policy(cast(Role, role), chosen.queues, region=found, account=account, partition=partition))
+
+
+def sqs_server(
+    *,
+    port: int,
+    host: str,
+    in_memory: bool,
+    fault_script: Path | None,
+    has_control: bool,
+    keys: Path | None,
+    allows_remote: bool,
+) -> int:
+    """Serve until told to stop; the exit code."""
+    from mulligan.servers.sqs.keyring import read
+    from mulligan.servers.sqs.server import run_server
+
+    return run_server(
+        port=port,
+        host=host,
+        db=None if in_memory else _embedded(settings().settings),
+        fault_script=fault_script,
+        keys=read(keys) if keys else None,
+        allows_remote=allows_remote,
+        has_control=has_control,
+    )
+
+
+@contextmanager
+def beside(chosen: Settings, port: int | None) -> Iterator[None]:
+    """The server, in a process of its own, while the body runs; nothing where port is None.
+
+    If it can't be had (the port is taken), it says so itself, and the main job goes on without it.
+    """
+    if port is None:
+        yield
+        return
+    database = _embedded(chosen)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mulligan.servers.sqs", "--port", str(port), "--db", database],
+        cwd=app_dir(),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the main job, which ends it last
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _embedded(chosen: Settings) -> str:
+    if not chosen.broker_url.startswith("sqlite:"):
+        raise UsageError(
+            f"BROKER_URL is {chosen.broker_url!r}: the SQS server serves the embedded queue. "
+            "Leave the option away, set BROKER_URL to a sqlite:/// one, or serve queues in memory with "
+            "mulligan sqs-server --memory."
+        )
+    return chosen.broker_url
+
+
+def _region(broker_url: str) -> str:
+    scheme, _, rest = broker_url.partition("://")
+    return rest.partition("?")[0].strip("/") if scheme == "sqs" else ""

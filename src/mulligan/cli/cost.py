@@ -1,0 +1,45 @@
+"""`mulligan cost`: what the messages of the last run cost in requests to the broker."""
+
+from pathlib import Path
+
+from mulligan.cli.output import write
+from mulligan.cli.session import settings
+from mulligan.core.error import MulliganError
+from mulligan.worker.table import Counter
+from mulligan.worker.tally import Totals, read
+
+__all__ = ["cost", "told"]
+
+
+def cost() -> None:
+    """Print requests per 1,000 messages and the price a million. Raises MulliganError when no run has been counted."""
+    chosen = settings().settings
+    file = Path(chosen.run_file)
+    try:
+        totals = read(file)
+    except FileNotFoundError:
+        raise MulliganError(f"{file} is not there: nothing has run in this folder yet. Run: mulligan run") from None
+    except (OSError, ValueError) as exc:
+        raise MulliganError(f"{file} can't be read ({exc}). Remove it; the next run writes it anew.") from None
+    write(told(totals, chosen.price_per_million))
+
+
+def told(totals: Totals, price_per_million: float) -> str:
+    """The lines. price_per_million: of requests."""
+    finished = totals.messages[Counter.DONE] + totals.messages[Counter.BURIED]
+    requests = sum(totals.requests.values())
+    lines = [f"messages   {finished:,} finished in {totals.until - totals.began_at:,.0f} s"]
+    if not requests:
+        return "\n".join([*lines, "requests   none that cost anything on this broker"])
+    lines += [f"requests   {requests:,}"]
+    lines += [
+        f"           {count:,} {action}" for action, count in sorted(totals.requests.items(), key=lambda one: -one[1])
+    ]
+    if finished:
+        per_thousand = requests / finished * 1000
+        price = per_thousand * 1000 / 1e6 * price_per_million
+        lines += [
+            f"           {per_thousand:,.1f} per 1,000 messages",
+            f"price      {price:,.2f} per million messages, at {price_per_million:g} per million requests",
+        ]
+    return "\n".join(lines)

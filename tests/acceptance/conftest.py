@@ -87,7 +87,6 @@ class Process(NamedTuple):
 
 def processes() -> Iterator[Process]:
     """Every process of this machine that can be looked at; zombies are not told."""
-    ticks = os.sysconf("SC_CLK_TCK")
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -99,8 +98,14 @@ def processes() -> Iterator[Process]:
         fields = stat.rpartition(")")[2].split()
         if fields[0] in "ZX":
             continue
-        cpu_s = (int(fields[11]) + int(fields[12])) / ticks
-        yield Process(int(folder.name), int(fields[1]), int(fields[2]), command, cpu_s)
+        yield Process(int(folder.name), int(fields[1]), int(fields[2]), command, _cpu_s(folder, fields))
+
+
+def _cpu_s(folder: Path, fields: Sequence[str]) -> float:
+    """Seconds of CPU; to the nanosecond where the kernel tells, for ticks miss what is shorter than one."""
+    with suppress(OSError):
+        return sum(int((one / "schedstat").read_text().split()[0]) for one in (folder / "task").iterdir()) / 1e9
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class System:

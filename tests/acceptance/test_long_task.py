@@ -1,6 +1,8 @@
 """Tasks that take longer than a lease, that hold the interpreter, that are told to stop, that never end."""
 
+import os
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -60,6 +62,43 @@ def test_task_runs_once_when_it_holds_the_interpreter_for_two_leases(app):
     assert end.at - start.at >= 3.9
     assert "died" not in log
     assert app.dead() == []
+
+
+def test_sigterm_waits_for_a_task_that_holds_the_interpreter_and_keeps_what_it_did(app):
+    app.task("long", LONG)
+    app.manifest("long Holder")
+    app.send(["hold"])
+    system = app.start(LEASE_S=2).until_up()
+    app.until_effect("Holder", "start")
+
+    system.terminate()
+
+    assert system.wait() == 0
+    assert [one.what for one in app.effects()] == ["start", "end"]
+    assert " died" not in system.log()
+    assert app.waiting("requests") == app.waiting("rejects") == app.waiting("dead") == 0
+
+
+def test_nothing_is_lost_or_run_after_its_record_when_all_processes_pause_for_two_leases(app, until):
+    app.task("work", STOPPED)
+    app.manifest("work Quick", "work Sleeper")
+    app.environment["SLOW_S"] = "1"
+    bodies = [f"m{number}" for number in range(60)]
+    app.send(bodies)
+    system = app.start("--drain", LEASE_S=1, CONCURRENCY=5).until_up()
+    until(lambda: app.count("Sleeper", "end") >= 5, "some are done")
+
+    os.killpg(system.pid, signal.SIGSTOP)
+    done, log_length = app.finished(), app.count()
+    time.sleep(2.5)  # the pause itself: longer than two leases, as a laptop sleeps
+    os.killpg(system.pid, signal.SIGCONT)
+
+    assert system.wait() == 0, system.log()[-3000:]
+    again = [one for one in app.effects()[log_length:] if one.what == "start" and (one.uid, one.task) in done]
+    assert again == []
+    for task in ("Quick", "Sleeper"):
+        assert {one.body for one in app.effects(task, "end")} == set(bodies)
+    assert app.waiting("requests") == app.waiting("rejects") == app.waiting("dead") == 0
 
 
 STOPPED = """

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mulligan.core.delivery import Outgoing
-from mulligan.core.error import BrokerRefused
+from mulligan.core.error import BrokerRefused, StorageBroken
 from mulligan.core.event import (
     BrokerDown,
     BrokerRefuses,
@@ -21,6 +21,7 @@ from mulligan.core.event import (
     TwinFolded,
 )
 from mulligan.tasks.signal import GiveUp
+from mulligan.worker.table import Counter as Count
 from tests.integration.worker.service import DOWN, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
 
 # -- the broker: receiving
@@ -260,6 +261,35 @@ async def test_leases_are_extended_while_the_ledger_is_down(service):
     await service.until_empty()
     assert len(one.runs) == 1
     assert len(service.told(MessageDone)) == 1
+
+
+@pytest.mark.parametrize("method", ["claim", "save"])
+async def test_worker_says_that_it_can_not_go_on_when_the_ledger_is_broken(service, method):
+    worker = service.worker(task("One", Recording()))
+    worker.ledger.cut[method] = StorageBroken("ledger.db is corrupt")
+
+    await service.send("hello")
+    await service.until(lambda: worker.failed)
+
+    assert [str(error) for error in worker.failed] == ["ledger.db is corrupt"]
+    assert worker.network.count("ack") == 0
+    worker.failed.clear()
+    worker.ledger.cut.clear()
+
+
+async def test_worker_counts_what_it_did(service):
+    worker = service.worker(
+        task("One", Recording(ValueError("once"), GiveUp("no"))), task("Alert", Recording(), is_default=True)
+    )
+
+    await service.send("a")
+    await service.until(lambda: service.told(MessageRejected))
+    await service.until_empty()
+    await service.send("b")
+    await service.until_empty()
+
+    names = (Count.RECEIVED, Count.DONE, Count.REJECTED, Count.BURIED, Count.SUCCEEDED, Count.FAILED, Count.FOLDED)
+    assert [worker.table.count(name) for name in names] == [3, 1, 1, 1, 2, 2, 0]
 
 
 # -- leases and claims

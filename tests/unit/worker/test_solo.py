@@ -267,10 +267,11 @@ async def test_solo_interrupts_what_has_not_been_started(app, solo, ends, make_f
             def run(self, body):
                 time.sleep(100)
     """)
-    solo.put(make_flight("One"), named("One"))
+    solo.put(make_flight("One"), named("One", timeout_s=60.0))
     await asyncio.sleep(0)
 
-    await solo.close()
+    async with asyncio.timeout(20):
+        await solo.close()
 
     assert ends.ends == [("One", INTERRUPTED, True)]
 

@@ -7,6 +7,7 @@ _kept     when all of a message's attempts have ended and are saved: its next st
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -101,8 +102,12 @@ class Consumer:
         self._tells_succeeded = wants(TaskSucceeded)
         self._flights: dict[int, Flight] = {}
         self._whole_route = _whole_route(catalogue)
+        self._last_route = Route(())
+        self._last_begun = begin(self._last_route)
         self._can_run = True
         self._turns: Turns[Flight] = Turns()
+        self._following: deque[Flight] = deque()
+        self._is_following = False
         self.in_flight = 0
         """Messages received whose processing has not ended."""
 
@@ -222,12 +227,12 @@ class Consumer:
             flight.progress = fit(flight.saved, catalogue.names)
             return
         if not has_story:
-            flight.carried = begin(flight.route)
+            flight.carried = self._begun(flight.route)
         progress = flight.carried
         if deaths:
             progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
         flight.saved = progress
-        flight.progress = fit(progress, catalogue.names)
+        flight.progress = fit(progress, catalogue.names) if has_story else progress
 
     def _route(self, flight: Flight, *, is_suspect: bool) -> Route:
         """The tasks that take the message. `accepts` is user code too: what it does to the process is on the message.
@@ -245,6 +250,12 @@ class Consumer:
             return self._whole_route
         finally:
             self._table.set_standing(flight.slot, Standing.HELD)
+
+    def _begun(self, route: Route) -> Progress:
+        """The progress of a new message; one value for all messages of the same route, as most are."""
+        if route is not self._last_route:
+            self._last_route, self._last_begun = route, begin(route)
+        return self._last_begun
 
     # -- the flow
 
@@ -319,7 +330,7 @@ class Consumer:
             self._tell(flight, task, outcome, now, started_at)
         if flight.running == 0:
             step = next_step(flight.route, flight.carried, after, now, can_run=self._can_run)
-            flight.ends_claim = type(step) is Ack
+            flight.ends_claim = step is ACK
         if after is not flight.saved:
             self._recorder.put(flight)
         elif flight.running == 0 and not flight.is_settling:
@@ -332,6 +343,8 @@ class Consumer:
                 continue
             if flight.progress is not flight.saved:
                 self._recorder.put(flight)
+            elif flight.ends_claim:  # no time that passes turns an Ack into another step
+                self._finish(flight, ACK, "")
             else:
                 self._advance(flight)
 
@@ -385,9 +398,21 @@ class Consumer:
     def _pass_turn(self, flight: Flight, group: str, goes_on: bool) -> None:
         following, stopped = self._turns.leave(group, flight, goes_on=goes_on)
         if following is not None:
-            self._begin(following)
+            self._following.append(following)
+            self._follow()
         for other in stopped:  # at once, so that whoever gets the head next gets them, too
             self._finish(other, Release(0.0), "the head of its group comes first")
+
+    def _follow(self) -> None:
+        # a finished twin ends as it begins; were each begun by the end of the one before, a long line would be too deep
+        if self._is_following:
+            return
+        self._is_following = True
+        try:
+            while self._following:
+                self._begin(self._following.popleft())
+        finally:
+            self._is_following = False
 
     def over(self, flight: Flight) -> None:
         """The settlement of a flight has ended, one way or the other: its slot is free."""

@@ -55,6 +55,8 @@ class Network:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.lost_replies: set[str] = set()
         self.is_gone = False
+        self.group: str | None = None
+        """The message group of every delivery, as on a FIFO queue."""
 
     @property
     def features(self) -> Any:
@@ -81,6 +83,8 @@ class Network:
             answer = await real(*args, **more)
             if self.is_gone:
                 await asyncio.Event().wait()
+            if name == "receive" and self.group is not None:
+                answer = [replace(delivery, group=self.group) for delivery in answer]
             if name in self.lost_replies:
                 self.lost_replies.discard(name)
                 raise BrokerUnavailable("the reply was lost")

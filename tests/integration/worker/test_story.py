@@ -331,6 +331,38 @@ async def test_message_is_acknowledged_without_a_run_when_its_twin_has_been_fini
     assert worker.table.used == 0
 
 
+async def test_messages_of_one_group_are_done_one_after_the_other(service):
+    one = Recording(*[1.0] * 5)
+    worker = service.worker(task("One", one), starts=False)
+    worker.network.group = "g"
+    await service.send("a", "b", "c", "d", "e")
+
+    worker.start()
+    await service.until_empty()
+
+    assert [text for text, _ in one.runs] == ["a", "b", "c", "d", "e"]
+    assert one.most == 1
+
+
+async def test_worker_goes_on_when_hundreds_of_finished_twins_wait_behind_one_message_of_their_group(service):
+    one = Recording()
+    worker = service.worker(task("One", one), capacity=500)
+    worker.network.group = "g"
+    twins = [Outgoing(b"", {"mulligan-uid": f"018bcfe56800-{number:08}"}) for number in range(400)]
+    for start in range(0, 400, 100):
+        await service.broker.send(QUEUES.requests, twins[start : start + 100])
+    await service.until_empty()
+    one.ends = [30.0]
+
+    await service.send("new")
+    for start in range(0, 400, 100):
+        await service.broker.send(QUEUES.requests, twins[start : start + 100])
+    await service.until_empty()
+
+    assert len(one.runs) == 401
+    assert worker.failed == []
+
+
 async def test_message_is_run_once_a_hop_when_a_lost_reply_left_two_copies_on_rejects(service):
     bad = Recording(ValueError("once"))
     worker = service.worker(task("Bad", bad))

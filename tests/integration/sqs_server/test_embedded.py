@@ -222,16 +222,24 @@ async def test_what_is_kept_for_gone_messages_is_swept(embedded, broker, clock, 
     connection.close()
 
 
-async def test_confirmed_messages_are_there_after_the_server_was_killed(path, clock, broker):
-    process = subprocess.Popen(
+@pytest.fixture
+def process(path):
+    """The server as a process of its own on the same file."""
+    started = subprocess.Popen(
         [sys.executable, "-m", "mulligan.servers.sqs", "--port", "0", "--db", f"sqlite:///{path}"],
         stderr=subprocess.PIPE,
         text=True,
     )
-    url = process.stderr.readline().split()[2]
+    yield started
+    started.kill()
+    started.wait()
+    started.stderr.close()
+
+
+async def test_confirmed_messages_are_there_after_the_server_was_killed(process, broker):
     sqs = boto3.client(
         "sqs",
-        endpoint_url=url,
+        endpoint_url=process.stderr.readline().split()[2],
         region_name="eu-west-1",
         aws_access_key_id="mulligan",
         aws_secret_access_key="mulligan",
@@ -243,7 +251,6 @@ async def test_confirmed_messages_are_there_after_the_server_was_killed(path, cl
         assert not sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Failed"]
     process.kill()
     process.wait()
-    process.stderr.close()
 
     got = await broker.receive(QUEUES.requests, 100, wait_s=0, lease_s=30)
     assert sorted(int(delivery.body) for delivery in got) == sorted(list(range(10)) * 5)

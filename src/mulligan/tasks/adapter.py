@@ -4,7 +4,7 @@ Everything that can be wrong is told at once, at start, so that no message has t
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -50,6 +50,7 @@ def _adapted(task: Task, module: ModuleType, entry: Entry, defaults: Policy, pro
     accepts = _accepts(task, problems)
     give_up_on = read_give_up_on(task, problems)
     backoff_fn = read_backoff_fn(task, problems)
+    probe = _probe(task, problems)
     _check(task, problems)
     if run is None:
         return None
@@ -63,6 +64,7 @@ def _adapted(task: Task, module: ModuleType, entry: Entry, defaults: Policy, pro
         accepts=accepts,
         give_up_on=give_up_on,
         backoff_fn=backoff_fn,
+        probe=probe,
     )
 
 
@@ -110,6 +112,17 @@ def _accepts(task: Task, problems: list[str]) -> Callable[[Message], bool] | Non
         )
         return None
     checked: Callable[[Message], bool] = accepts
+    return checked
+
+
+def _probe(task: Task, problems: list[str]) -> Callable[[], Awaitable[Sequence[str]]] | None:
+    probe: Any = task.probe
+    if getattr(probe, "__func__", None) is Task.probe:
+        return None
+    if not inspect.iscoroutinefunction(probe):
+        problems.append("its `probe` is not async. Write async def probe(self): return a list of sentences.")
+        return None
+    checked: Callable[[], Awaitable[Sequence[str]]] = probe
     return checked
 
 

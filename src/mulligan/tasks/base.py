@@ -5,7 +5,13 @@ from collections.abc import Callable, Sequence
 from mulligan.core.message import Message
 from mulligan.core.policy import Backoff
 
-__all__ = ["Task"]
+__all__ = ["Note", "Task"]
+
+
+class Note(str):
+    """A sentence of `Task.probe` about something that is worth knowing and keeps nothing from working."""
+
+    __slots__ = ()
 
 
 class Task:
@@ -42,5 +48,13 @@ class Task:
         """What keeps this task from working, as sentences: a missing environment variable, say. Asked once at start.
 
         The system does not start while any task names a problem.
+        """
+        return ()
+
+    async def probe(self) -> Sequence[str]:
+        """What a look at the services that this task calls shows to be wrong, as sentences: a token, a missing right.
+
+        Asked by `mulligan check` only, never at start: a service that is down must not keep the system from working.
+        It changes nothing there. A `Note` among the sentences is shown, and is no problem.
         """
         return ()

@@ -1,6 +1,6 @@
 """The tasks of an application, ready to run. The worker asks it for routes; `attempt` names how their runs end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from mulligan.core.message import Message, TaskName
@@ -27,6 +27,7 @@ class LoadedTask:
     backoff_fn: the user's function from attempts so far to seconds (finite, at least 0), else None. It may raise.
     folder: the application's folder, with a separator at the end: what lies in it is the user's code.
     origin: where the class is, e.g. "tasks/task1.py:12".
+    probe: gives a coroutine of what is wrong with the services behind the task; None when it has no such look.
     """
 
     name: TaskName
@@ -40,6 +41,7 @@ class LoadedTask:
     backoff_fn: Callable[[int], float] | None = None
     folder: str = ""
     origin: str = ""
+    probe: Callable[[], Awaitable[Sequence[str]]] | None = None
 
     def invoke(self, message: Message, context: TaskContext | None) -> Any:
         """What `call` gives, if the task accepts the message; else raises `Skip`.

@@ -32,6 +32,10 @@ class TaskContext:
     generation: 0, and one more at each replay of a dead letter.
     first_seen_at: epoch seconds (UTC) at which the message was first received in this generation.
     failures, succeeded: the exhausted and the finished tasks of the message, for default tasks; empty for others.
+    previous_error: why the attempt before this one failed, None at the first.
+    may_repeat: this attempt may have been started before, with an end that nobody recorded: its worker died, or was
+        told to stop. What it does may have been done. Never False by mistake where there is a ledger; True without
+        need now and then.
     """
 
     __slots__ = (
@@ -41,7 +45,9 @@ class TaskContext:
         "first_seen_at",
         "generation",
         "max_attempts",
+        "may_repeat",
         "message",
+        "previous_error",
         "succeeded",
         "task",
     )
@@ -56,6 +62,8 @@ class TaskContext:
         first_seen_at: float = 0.0,
         failures: tuple[Failure, ...] = (),
         succeeded: tuple[TaskName, ...] = (),
+        previous_error: str | None = None,
+        may_repeat: bool = False,
     ) -> None:
         self.message = message
         self.task = task
@@ -65,6 +73,8 @@ class TaskContext:
         self.first_seen_at = first_seen_at
         self.failures = failures
         self.succeeded = succeeded
+        self.previous_error = previous_error
+        self.may_repeat = may_repeat
         self._log: FilteringBoundLogger | None = None
 
     def __repr__(self) -> str:

@@ -264,7 +264,9 @@ def _bound(middleware: Middleware, call_next: Callable[[], Awaitable[Any]], cont
 def context_of(attempt: Attempt) -> TaskContext:
     """What the task may know about this attempt."""
     flight, task = attempt.flight, attempt.task
-    failures, succeeded = _story_of(flight.progress) if task.is_default else ((), ())
+    progress = flight.progress
+    failures, succeeded = _story_of(progress) if task.is_default else ((), ())
+    mark = (progress.alerts if progress.is_buried else progress.marks).get(task.name)
     return TaskContext(
         flight.message,
         task.name,
@@ -274,7 +276,17 @@ def context_of(attempt: Attempt) -> TaskContext:
         flight.first_seen_at,
         failures,
         succeeded,
+        None if mark is None else mark.reason,
+        _may_repeat(flight, attempt.number),
     )
+
+
+def _may_repeat(flight: Flight, number: int) -> bool:
+    """Whether this attempt may have begun before, on this copy or on the one before it, without an end on record."""
+    if flight.delivery.receive_count > 1 or flight.progress.deaths > 0:
+        return True
+    # a first attempt on a later copy: the worker of an earlier one was told to stop under it
+    return number == 1 and (flight.carried.is_buried if flight.progress.is_buried else flight.hop > 0)
 
 
 def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:

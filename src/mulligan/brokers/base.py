@@ -12,6 +12,7 @@ from mulligan.core.clock import Clock
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing, Queues
 from mulligan.core.event import Event
 from mulligan.core.message import QueueName
+from mulligan.core.parcel import Limits
 from mulligan.core.value import value
 
 __all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Queues"]
@@ -27,8 +28,10 @@ class Features:
     max_pollers: receives of one queue in one process that are worth having in flight at once.
     max_delay_s, max_lease_s: the longest that a send or a release may be delayed; the longest lease.
     time_unit_s: delays and leases are rounded up to it.
-    max_message_bytes: body and attributes together.
+    max_message_bytes: body and attributes together, as `core.parcel.size_bytes` counts them.
     max_attributes: None for no limit.
+    type_bytes: what a plain text or bytes attribute counts beyond its name and value.
+    is_text: bodies are text; bytes have to be encoded.
     long_poll_s: the longest wait of one receive.
     linger_s: how long a settlement may wait for others to share its request; 0 where requests cost nothing.
     has_price: every request is paid for, so receives and settlements should be full.
@@ -43,11 +46,18 @@ class Features:
     time_unit_s: float
     max_message_bytes: int
     max_attributes: int | None = None
+    type_bytes: int = 0
+    is_text: bool = False
     long_poll_s: float = 20.0
     linger_s: float = 0.0
     has_price: bool = False
     keeps_lease: bool = True
     cancels_receive: bool = False
+
+    @property
+    def limits(self) -> Limits:
+        """What a copy has to be packed into."""
+        return Limits(self.max_message_bytes, self.max_attributes, self.type_bytes, self.is_text)
 
 
 @value
@@ -66,8 +76,8 @@ class Broker(Protocol):
         """What this broker can do; known before `declare`, exact after it."""
 
     @property
-    def requests(self) -> Mapping[str, int]:
-        """Requests since the start, by the service's own names of its actions; {} where there are none."""
+    def billed(self) -> Mapping[str, int]:
+        """Requests since the start as the service bills them, by its own names of its actions; {} where it doesn't."""
 
     async def declare(self, queues: Queues, *, create: bool) -> Declared:
         """Check the queues, and create those that are missing if `create`. Must be the first call.

@@ -103,7 +103,7 @@ class MemoryBroker:
         self._is_closed = False
 
     @property
-    def requests(self) -> Mapping[str, int]:
+    def billed(self) -> Mapping[str, int]:
         """See the seam."""
         return {}
 

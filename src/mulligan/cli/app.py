@@ -118,11 +118,12 @@ def send(
     ] = None,
     delay: Annotated[float, typer.Option(metavar="SECONDS", help="Not to be received before.")] = 0.0,
     queue: Annotated[Target, typer.Option(help="The queue to send to.")] = Target.REQUESTS,
+    group: Annotated[str | None, typer.Option(help="The message group, on a FIFO queue.")] = None,
 ) -> None:
     """Send messages. One message: its uid is printed. Every message is confirmed by the broker, or told of."""
     from mulligan.cli.send import send as work
 
-    work(body, attributes=attribute or [], delay_s=delay, queue=queue.value)
+    work(body, attributes=attribute or [], delay_s=delay, queue=queue.value, group=group)
 
 
 @app.command(epilog=_examples("mulligan status", "mulligan status --json"))

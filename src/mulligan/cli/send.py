@@ -18,8 +18,9 @@ from mulligan.core import fingerprint, story
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.message import QueueName
+from mulligan.core.value import value
 
-__all__ = ["Sender", "attributes_of", "send"]
+__all__ = ["Sender", "Wish", "attributes_of", "send"]
 
 _TOLD_MAX = 5
 """Refused lines that are told one by one; the rest is counted."""
@@ -31,20 +32,29 @@ Told = Callable[[int, int], None]
 """Hears the progress: messages confirmed, bytes of the input read."""
 
 
-def send(text: str, *, attributes: Sequence[str], delay_s: float, queue: str) -> None:
+@value
+class Wish:
+    """How messages are to be sent. group: for FIFO queues."""
+
+    attributes: Mapping[str, str]
+    delay_s: float = 0.0
+    group: str | None = None
+
+
+def send(text: str, *, attributes: Sequence[str], delay_s: float, queue: str, group: str | None = None) -> None:
     """Send BODY, `-` or `@FILE`. Raises UsageError, PartialError or a broker's error."""
-    given = attributes_of(attributes)
+    wish = Wish(attributes_of(attributes), delay_s, group)
     if text == "-":
         fd = _stdin()
-        run(lambda session: _stream(session, fd, given, delay_s, queue), create=True)
+        run(lambda session: _stream(session, fd, wish, queue), create=True)
     elif text.startswith("@"):
         fd = _opened(text[1:])
         try:
-            run(lambda session: _stream(session, fd, given, delay_s, queue), create=True)
+            run(lambda session: _stream(session, fd, wish, queue), create=True)
         finally:
             os.close(fd)
     else:
-        run(lambda session: _single(session, os.fsencode(text), given, delay_s, queue), create=True)
+        run(lambda session: _single(session, os.fsencode(text), wish, queue), create=True)
 
 
 def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
@@ -63,24 +73,19 @@ def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
 
 
 class Sender:
-    """Sends bodies with the same attributes and delay, and counts what became of them.
-
-    given: attributes of every message. now: epoch seconds.
-    """
+    """Sends bodies in the same way, and counts what became of them."""
 
     def __init__(
         self,
         session: Session,
         queue: QueueName,
-        given: Mapping[str, str],
-        delay_s: float,
+        wish: Wish,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._session = session
         self._queue = queue
-        self._given = dict(given)
-        self._delay_s = delay_s
+        self._wish = wish
         self._sleep = sleep
         self.sent = 0
         self.refused: list[str] = []
@@ -89,8 +94,10 @@ class Sender:
     def outgoing(self, body: bytes) -> Outgoing:
         """The message, with an id of its own unless one is given: a send that is repeated stays one message."""
         rand = secrets.token_hex(8)
-        attributes = {fingerprint.ID_ATTRIBUTE: fingerprint.new_id(self._session.now(), rand)} | self._given
-        return Outgoing(body, attributes, self._delay_s, dedup_id=rand)
+        attributes = {fingerprint.ID_ATTRIBUTE: fingerprint.new_id(self._session.now(), rand)} | dict(
+            self._wish.attributes
+        )
+        return Outgoing(body, attributes, self._wish.delay_s, self._wish.group, dedup_id=rand)
 
     async def put(self, found: Sequence[Line]) -> None:
         """Send lines, several batches at once. Raises BrokerUnavailable when some can't be sent for now."""
@@ -122,13 +129,13 @@ class Sender:
         return failure
 
 
-async def _single(session: Session, body: bytes, given: Mapping[str, str], delay_s: float, kind: str) -> None:
+async def _single(session: Session, body: bytes, wish: Wish, kind: str) -> None:
     features = session.broker.features
-    _check_delay(delay_s, features)
+    _check_delay(wish.delay_s, features)
     if len(body) > features.max_message_bytes:
         raise UsageError(_too_long(len(body), features))
     queue = session.queue(kind)
-    sender = Sender(session, queue, given, delay_s)
+    sender = Sender(session, queue, wish)
     entry = sender.outgoing(body)
     answer = (await confirmed(session.broker, queue, [entry]))[0]
     if answer is not None:
@@ -141,11 +148,11 @@ async def _single(session: Session, body: bytes, given: Mapping[str, str], delay
     say(f"sent 1 message to {queue}")
 
 
-async def _stream(session: Session, fd: int, given: Mapping[str, str], delay_s: float, kind: str) -> None:
+async def _stream(session: Session, fd: int, wish: Wish, kind: str) -> None:
     features = session.broker.features
-    _check_delay(delay_s, features)
+    _check_delay(wish.delay_s, features)
     queue = session.queue(kind)
-    sender = Sender(session, queue, given, delay_s)
+    sender = Sender(session, queue, wish)
     reached = 0
     try:
         with _bar(fd) as told:

@@ -24,6 +24,7 @@ from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
 from mulligan.ledger.open import open_ledger
 from mulligan.settings.model import Settings
+from mulligan.storage.body import BodyFolder
 from mulligan.tasks import loader
 from mulligan.tasks.catalogue import Catalogue
 from mulligan.telemetry.hub import Hub
@@ -47,6 +48,7 @@ from mulligan.worker.drain import drain
 from mulligan.worker.extension import named
 from mulligan.worker.line import Line, Shop
 from mulligan.worker.loop import run
+from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace
 from mulligan.worker.runner import Attempt
 from mulligan.worker.table import LeaseTable
@@ -171,7 +173,7 @@ class Worker:
             await broker.declare(settings.queues, create=False)
             shop = Shop(
                 broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
-                self._hub.wants, setup=setup, new_token=_tokens(), stuck=self._recycle, failed=self._fail,
+                self._hub.wants, packer=Packer(BodyFolder(Path.cwd() / settings.bodies_url)), setup=setup, new_token=_tokens(), stuck=self._recycle, failed=self._fail,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
             )  # fmt: skip
             self._channel.send(Ready())
@@ -262,7 +264,7 @@ class Worker:
             await asyncio.sleep(TICK_S)
 
     def _tell_requests(self) -> None:
-        requests = dict(self._broker.requests) if self._broker is not None else {}
+        requests = dict(self._broker.billed) if self._broker is not None else {}
         if requests != self._told_requests:
             self._told_requests = requests
             self._channel.send(Requests(requests))

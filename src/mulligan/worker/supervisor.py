@@ -195,7 +195,7 @@ class Supervisor:
 
     def _keep_tally(self) -> Totals:
         living = [(seat.table, seat.requests) for seat in self._seats if seat.table is not None]
-        totals = self._tally.totals(self._clock.now(), living, self._broker.requests)
+        totals = self._tally.totals(self._clock.now(), living, self._broker.billed)
         tally.write(totals, Path(self._settings.run_file))
         return totals
 

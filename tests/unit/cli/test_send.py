@@ -2,7 +2,7 @@ import pytest
 
 from mulligan.cli.confirm import WAITS_S, confirmed
 from mulligan.cli.ending import UsageError
-from mulligan.cli.send import Sender, attributes_of
+from mulligan.cli.send import Sender, Wish, attributes_of
 from mulligan.cli.source import Line
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
@@ -18,7 +18,7 @@ def numbered(count: int) -> list[Line]:
 
 @pytest.fixture
 def sender(session, sleep):
-    return Sender(session, session.queues.requests, {"source": "shop"}, 0.0, sleep=sleep)
+    return Sender(session, session.queues.requests, Wish({"source": "shop"}), sleep=sleep)
 
 
 async def test_sender_gives_each_message_an_id_of_its_own_and_the_attributes(session, sender, received):
@@ -33,7 +33,7 @@ async def test_sender_gives_each_message_an_id_of_its_own_and_the_attributes(ses
 
 
 async def test_sender_keeps_an_id_that_was_given(session, sleep, received):
-    sender = Sender(session, session.queues.requests, {"mulligan-uid": "order-7"}, 0.0, sleep=sleep)
+    sender = Sender(session, session.queues.requests, Wish({"mulligan-uid": "order-7"}), sleep=sleep)
 
     await sender.put(numbered(1))
 
@@ -100,3 +100,12 @@ def test_attributes_of_refuses_what_is_no_attribute_of_a_producer(pairs):
 
 def test_attributes_of_takes_values_with_equals_signs_and_none():
     assert attributes_of(["a=b=c", "empty="]) == {"a": "b=c", "empty": ""}
+
+
+def test_send_names_group_and_dedup_id_of_messages_for_a_fifo_queue(session):
+    sender = Sender(session, session.queues.requests, Wish({}, group="customer-7"))
+
+    entry = sender.outgoing(b"hi")
+
+    assert entry.group == "customer-7"
+    assert entry.dedup_id

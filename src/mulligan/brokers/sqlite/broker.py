@@ -46,7 +46,7 @@ class SqliteBroker:
         self._is_closed = False
 
     @property
-    def requests(self) -> Mapping[str, int]:
+    def billed(self) -> Mapping[str, int]:
         """See the seam."""
         return {}
 

@@ -98,7 +98,12 @@ class SqsBroker:
 
     @property
     def requests(self) -> Mapping[str, int]:
-        """Requests so far by action, as AWS bills them: repeats included, one for each 64 KiB begun."""
+        """Requests sent so far by action, repeats included."""
+        return self.counts.requests
+
+    @property
+    def billed(self) -> Mapping[str, int]:
+        """Requests that were answered, one for each 64 KiB begun (aws.amazon.com/sqs/pricing)."""
         return self.counts.billed
 
     @property

@@ -223,7 +223,7 @@ def iam_policy(
 
 @app.command(
     "sqs-server",
-    epilog=_examples("mulligan sqs-server", "AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324 aws sqs list-queues"),
+    epilog=_examples("mulligan sqs-server", "aws sqs list-queues --endpoint-url http://127.0.0.1:9324"),
 )
 def sqs_server(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one; it is printed.")] = 9324,

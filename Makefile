@@ -20,6 +20,7 @@ run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 
 test: ## run every test
 	@tools/setup.sh test
+	@tools/install-postgres.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated docs

@@ -9,13 +9,14 @@ from mulligan.storage import url as urls
 
 __all__ = ["open_ledger"]
 
-KNOWN = ("sqlite", "memory", "none")
+KNOWN = ("sqlite", "postgresql", "postgres", "memory", "none")
 
 
 def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
     """The ledger that the URL names; nothing is opened yet. Raises ConfigurationError.
 
-    `sqlite:///var/ledger.db` is below base_dir, `sqlite:////abs/ledger.db` absolute, `none` or "" keeps nothing.
+    `sqlite:///var/ledger.db` is below base_dir, `sqlite:////abs/ledger.db` absolute,
+    `postgresql://USER@HOST/DATABASE` for several hosts (docs/ledger.md), `none` or "" keeps nothing.
     """
     scheme = "none" if url.strip() in ("", "none", "none://") else urls.scheme_of(url, "LEDGER_URL", KNOWN)
     match scheme:
@@ -23,6 +24,10 @@ def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
             from mulligan.ledger.sqlite import SqliteLedger
 
             return SqliteLedger(urls.sqlite_path(url, "LEDGER_URL", base_dir), clock)
+        case "postgresql" | "postgres":
+            from mulligan.ledger.postgres import open_postgres
+
+            return open_postgres(url, clock)
         case "memory":
             from mulligan.ledger.memory import MemoryLedger
 

@@ -3,6 +3,7 @@
 import pytest
 
 from mulligan.ledger.memory import MemoryLedger
+from mulligan.ledger.postgres.ledger import PostgresLedger
 from mulligan.ledger.sqlite import SqliteLedger
 
 
@@ -29,7 +30,22 @@ class SqliteFile:
         return SqliteLedger(self._path, self._clock)
 
 
-LEDGERS = {"memory": OneMemory, "sqlite": SqliteFile}
+class PostgresSchema:
+    """A schema of its own on the run's server. The suite's clock stands still, so it is taken for the server's, too."""
+
+    is_durable = True
+
+    def __init__(self, clock, folder, server) -> None:
+        self._clock = clock
+        self._url = server.url_of(server.new_schema())
+
+    def connect(self):
+        return PostgresLedger(self._url, self._clock, has_server_clock=False)
+
+
+LEDGERS = {"memory": OneMemory, "sqlite": SqliteFile, "postgres": PostgresSchema}
+SERVERS = {"postgres": "postgres"}
+"""The fixture of the server that an implementation needs, which it is handed."""
 
 
 class FixedClock:
@@ -50,7 +66,8 @@ def clock():
 
 @pytest.fixture(params=list(LEDGERS))
 def store(request, clock, tmp_path):
-    return LEDGERS[request.param](clock, tmp_path)
+    servers = [request.getfixturevalue(SERVERS[request.param])] if request.param in SERVERS else []
+    return LEDGERS[request.param](clock, tmp_path, *servers)
 
 
 @pytest.fixture

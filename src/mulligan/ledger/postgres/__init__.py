@@ -1,0 +1,24 @@
+"""The ledger for several hosts, in PostgreSQL. Needs the extra `mulligan[postgres]`.
+
+`address` -> `session` -> `lane` -> `ledger`: each knows only those before it. `statement` and `schema` hold the SQL,
+`fault` says what an error means.
+"""
+
+from importlib.util import find_spec
+
+from mulligan.core.clock import Clock
+from mulligan.core.error import ConfigurationError
+from mulligan.ledger.base import Ledger
+
+__all__ = ["open_postgres"]
+
+
+def open_postgres(url: str, clock: Clock) -> Ledger:
+    """The ledger of `postgresql://...`; nothing is connected yet. Raises ConfigurationError, also without the extra."""
+    if find_spec("asyncpg") is None:
+        raise ConfigurationError(
+            ["LEDGER_URL asks for PostgreSQL, and asyncpg is not installed: pip install 'mulligan[postgres]'"]
+        )
+    from mulligan.ledger.postgres.ledger import PostgresLedger
+
+    return PostgresLedger(url, clock)

@@ -1,0 +1,93 @@
+"""From a `postgresql://` URL to what the client is to be told: where the server is, and how far TLS has to go.
+
+Hosts, port, user, database, TLS parameters and server settings of the URL mean what they mean to libpq, with one
+difference: a host beyond this machine is spoken to with verified TLS unless the URL says otherwise. libpq's own default
+falls back to plain text without a word.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from mulligan.core.error import ConfigurationError
+from mulligan.core.secret import redacted
+from mulligan.core.value import value
+
+__all__ = ["Address", "address_of"]
+
+_SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - where the server makes its socket
+_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+@value
+class Address:
+    """url, hosts, ssl: as `asyncpg.connect` takes them; None leaves it to the URL. shown: for a person."""
+
+    url: str
+    shown: str
+    hosts: tuple[str, ...] | None
+    ssl: bool | None
+
+
+def address_of(url: str) -> Address:
+    """The address that the URL names. Raises ConfigurationError."""
+    url = url.strip()
+    shown = redacted(url)
+    try:
+        parts = urlsplit(url)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as exc:
+        raise _problem(shown, f"it can't be read ({exc})") from None
+    hosts = list(_hosts(parts.netloc, given))
+    if not parts.path.strip("/") and not given.keys() & {"dbname", "database", "service"}:
+        raise _problem(shown, "it names no database")
+    mode = given.get("sslmode")
+    if mode is not None and mode not in _MODES:
+        raise _problem(shown, f"sslmode is {mode!r}, expected one of {', '.join(_MODES)}")
+    takes_system_roots = _takes_system_roots(hosts, given)
+    if takes_system_roots:
+        query = urlencode({name: item for name, item in given.items() if name not in {"sslmode", "sslrootcert"}})
+        url = urlunsplit(parts._replace(query=query))
+    elif mode is None and any(not _is_here(host) for host in hosts):
+        query = urlencode({**given, "sslmode": "verify-full"})
+        url = urlunsplit(parts._replace(query=query))
+    return Address(
+        url,
+        shown,
+        None if hosts or "service" in given else _SOCKET_FOLDERS,
+        True if takes_system_roots else None,
+    )
+
+
+def _takes_system_roots(hosts: list[str], given: Mapping[str, str]) -> bool:
+    """TLS is to be verified, and the URL names neither an authority of its own nor a certificate for us."""
+    if given.get("sslrootcert", "system") != "system" or "sslcert" in given:
+        return False
+    mode = given.get("sslmode")
+    return mode == "verify-full" or (mode is None and any(not _is_here(host) for host in hosts))
+
+
+def _hosts(netloc: str, given: Mapping[str, str]) -> Iterator[str]:
+    for host in [*netloc.rpartition("@")[2].split(","), *given.get("host", "").split(",")]:
+        name = unquote(host)
+        if name.startswith("["):
+            name = name[1:].partition("]")[0]
+        elif not name.startswith("/"):
+            name = name.partition(":")[0]
+        if name:
+            yield name
+
+
+def _is_here(host: str) -> bool:
+    if host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _problem(shown: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        [f"LEDGER_URL: {shown!r}: {what}. Expected postgresql://USER@HOST:PORT/DATABASE (docs/ledger.md). Correct it."]
+    )

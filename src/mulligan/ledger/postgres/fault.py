@@ -1,0 +1,113 @@
+"""What an error of PostgreSQL or of its client means to a caller: try again, never again, or correct the settings."""
+
+import socket
+import ssl
+
+import asyncpg
+
+from mulligan.core.error import ConfigurationError, LedgerError, LedgerUnavailable, MulliganError, StorageBroken
+
+__all__ = ["CLIENT_ERRORS", "breaks_connection", "connecting_fault", "opening_fault", "translate"]
+
+# ValueError: what the client says of parameters and values that it can't use
+CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
+
+# sqlstates, appendix A of PostgreSQL's manual; two letters stand for their whole class
+_PASSING = {
+    "08": "The connection broke. It is made again; work goes on by itself.",
+    "25006": "The server only reads: it is a standby, or default_transaction_read_only is on. Work goes on once it can"
+    " write; to follow a change of roles name all hosts and add target_session_attrs=read-write to the URL.",
+    "40": "Other transactions were in the way. It is tried again.",
+    "53": "The server is short of disk, memory or connections. Work goes on by itself once it has some.",
+    "55P03": "A lock was not to be had. It is tried again; look for a session that keeps a transaction open.",
+    "57014": "The server took too long and the statement was ended. It is tried again; look for a session that keeps a"
+    " transaction open (pg_stat_activity), or at the server's load.",
+    "57P": "The server ends or starts. Work goes on once it is back.",
+    "58": "The server's system failed a call. Look at the server's log; it is tried again.",
+}
+_CORRUPT = {"XX001", "XX002"}
+_BREAKING = ("08", "57P")
+_MENDABLE = {
+    "28": "Correct user and password: in LEDGER_URL, in ~/.pgpass, or in the server's pg_hba.conf.",
+    "3D000": "Create the database (createdb), or correct its name in LEDGER_URL.",
+    "42501": "The user needs CREATE on the schema at the first start, and SELECT, INSERT, UPDATE, DELETE on its tables"
+    " later. Grant them, or name a schema of the user's own: ?search_path=NAME.",
+    "3F000": "There is no schema to make tables in. Create one, or name one in LEDGER_URL: ?search_path=NAME.",
+    "22023": "Correct the parameters of LEDGER_URL: those that are no connection options are settings of the server.",
+    "42704": "Correct the parameters of LEDGER_URL: those that are no connection options are settings of the server.",
+}
+
+
+def breaks_connection(exc: Exception) -> bool:
+    """Whether nothing more can be asked over the connection that raised this."""
+    if isinstance(exc, asyncpg.PostgresError):
+        return str(exc.sqlstate).startswith(_BREAKING)
+    return not isinstance(exc, ValueError)  # timed out, reset; but a value that is refused is never sent
+
+
+def translate(exc: Exception, shown: str) -> MulliganError:
+    """The error to raise for one of the client or the server. shown: the URL for a person."""
+    where, seen = f"ledger {shown}", _seen(exc)
+    if isinstance(exc, ValueError):
+        return LedgerError(f"{where}: a value was refused ({seen}). This is a defect of mulligan.")
+    if isinstance(exc, TimeoutError):
+        return LedgerUnavailable(f"{where}: no answer in time. It is tried again.")
+    if not isinstance(exc, asyncpg.PostgresError):
+        return LedgerUnavailable(f"{where}: {seen}. It is tried again.")
+    code = str(exc.sqlstate)
+    if code in _CORRUPT:
+        return StorageBroken(
+            f"{where}: the server says that the database is damaged ({seen}). Look at the server's log, restore what"
+            " is damaged, then start again."
+        )
+    for length in (5, 3, 2):
+        if advice := _PASSING.get(code[:length]):
+            return LedgerUnavailable(f"{where}: {seen}. {advice}")
+    advice = _advice(code) or "Its tables are not what this version made. Look at docs/ledger.md, then start again."
+    return LedgerError(f"{where}: the server refused a statement ({seen}). {advice}")
+
+
+def connecting_fault(exc: Exception, shown: str) -> MulliganError:
+    """The error to raise for one that came while the connection of an open ledger was being made again.
+
+    Everything passes here, a refused password too: it was right before, so whoever changed it is expected to mend it.
+    """
+    meant = opening_fault(exc, shown)
+    return meant if isinstance(meant, LedgerUnavailable | StorageBroken) else LedgerUnavailable(str(meant))
+
+
+def opening_fault(exc: Exception, shown: str) -> MulliganError:
+    """The error to raise for one that came while the ledger was being opened."""
+    where, seen = f"LEDGER_URL: {shown!r}", _seen(exc)
+    if isinstance(exc, asyncpg.PostgresError) and (advice := _advice(str(exc.sqlstate))):
+        return _problem(f"{where}: {seen}. {advice}")
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return _problem(
+            f"{where}: the server's certificate can't be verified ({seen}). Name the authority that signed it:"
+            " ?sslrootcert=FILE, and the host as the certificate has it."
+        )
+    if "rejected SSL upgrade" in str(exc):
+        return _problem(
+            f"{where}: the server offers no TLS, and it is not on this machine. Turn TLS on there; only where the"
+            " network between is yours alone, add ?sslmode=disable."
+        )
+    if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_NONAME:
+        return _problem(f"{where}: no such host ({seen}). Correct its name.")
+    if isinstance(exc, ValueError):
+        return _problem(f"{where}: {seen}. Correct it (docs/ledger.md).")
+    return translate(exc, shown)
+
+
+def _advice(code: str) -> str | None:
+    return _MENDABLE.get(code) or _MENDABLE.get(code[:2])
+
+
+def _seen(exc: Exception) -> str:
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    if isinstance(exc, asyncpg.PostgresError):
+        return f"{exc.sqlstate}: {text.rstrip('.')}"
+    return text.rstrip(".")
+
+
+def _problem(text: str) -> ConfigurationError:
+    return ConfigurationError([text])

@@ -1,0 +1,79 @@
+"""Makes the ledger's tables and brings them up to date. One process does it, the others wait for it."""
+
+from collections.abc import Sequence
+
+from mulligan.core.error import ConfigurationError
+from mulligan.ledger.postgres.session import Connection
+
+__all__ = ["ensure"]
+
+OLDEST = 12  # MATERIALIZED
+_LOCK = 0x4D4C474C  # "MLGL": of the advisory lock, known to every version
+
+# one step a version, never changed once released
+MIGRATIONS: Sequence[Sequence[str]] = (
+    (
+        # C: keys are compared by their bytes, so that they are in the order of time whatever the database's language.
+        # fillfactor: room for new versions of a row beside the old one; no index has to be touched then.
+        # progress is text: jsonb refuses the escape of a NUL, which an error text may hold.
+        """CREATE TABLE mulligan_record (
+            uid text COLLATE "C" NOT NULL,
+            generation bigint NOT NULL,
+            hop bigint NOT NULL,
+            asked_hop bigint NOT NULL,
+            token text,
+            ended text,
+            until double precision,
+            progress text,
+            deaths integer NOT NULL,
+            touched_at double precision NOT NULL,
+            PRIMARY KEY (uid, generation)
+        ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05)""",
+    ),
+)
+
+
+async def ensure(connection: Connection, shown: str) -> None:
+    """Check the server, and make what is missing. shown: the URL for a person. Raises ConfigurationError."""
+    await _check_server(connection, shown)
+    if await _version(connection) == len(MIGRATIONS):
+        return
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        version = await _version(connection)
+        if version > len(MIGRATIONS):
+            raise _problem(
+                shown,
+                f"its tables have version {version}, this mulligan knows up to {len(MIGRATIONS)}. Use the newer"
+                " mulligan that made them, or name an empty database or schema",
+            )
+        if version == 0:
+            await connection.execute("CREATE TABLE mulligan_version (version integer NOT NULL)")
+            await connection.execute("INSERT INTO mulligan_version VALUES (0)")
+        for step in MIGRATIONS[version:]:
+            for statement in step:
+                await connection.execute(statement)
+        await connection.execute("UPDATE mulligan_version SET version = $1", len(MIGRATIONS))
+
+
+async def _check_server(connection: Connection, shown: str) -> None:
+    version = connection.get_server_version()
+    if version.major < OLDEST:
+        raise _problem(shown, f"the server is PostgreSQL {version.major}, expected {OLDEST} or newer. Upgrade it")
+    if await connection.fetchval("SELECT current_setting('transaction_read_only')::bool"):
+        raise _problem(
+            shown,
+            "the server only reads: it is a standby, or default_transaction_read_only is on. Name the primary, or all"
+            " hosts and target_session_attrs=read-write",
+        )
+
+
+async def _version(connection: Connection) -> int:
+    """Of the tables; 0 when there are none."""
+    if await connection.fetchval("SELECT to_regclass('mulligan_version')") is None:
+        return 0
+    return int(await connection.fetchval("SELECT max(version) FROM mulligan_version"))
+
+
+def _problem(shown: str, what: str) -> ConfigurationError:
+    return ConfigurationError([f"LEDGER_URL: {shown!r}: {what}."])

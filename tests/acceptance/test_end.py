@@ -80,6 +80,26 @@ def test_worker_that_is_told_to_stop_is_replaced_and_nothing_is_lost(work, until
     assert other != stopped
 
 
+def test_message_of_a_killed_worker_runs_again_long_before_its_lease_ends(work, until):
+    work.environment["SLOW_S"] = "600"
+    work.publish("m1")
+    system = work.start("--drain", LEASE_S=600).until_up()
+    work.until_effect("Slow", "start")
+    until(work.finished, "the end of Quick is recorded")
+    (start,) = work.effects("Slow", "start")
+
+    os.kill(start.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    until(lambda: work.count("Slow", "start") == 2, "the task begins again")
+
+    print(f"the message of a killed worker ran again after {work.effects('Slow', 'start')[1].at - killed_at:.1f} s")
+    assert work.count("Quick", "start") == 1
+    assert "was in flight at 1 death of a worker: its tasks run alone now" in system.log()
+    system.terminate()
+    assert system.wait() == 0
+    assert work.waiting("requests") + work.waiting("rejects") == 1
+
+
 def test_workers_end_by_themselves_within_the_lease_when_the_supervisor_is_killed(work, until):
     work.environment["SLOW_S"] = "600"
     work.publish("m1")

@@ -2,26 +2,14 @@
 
 from mulligan.brokers.base import Features
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
-from mulligan.core.message import Typed
+from mulligan.core.parcel import size_bytes
 
-__all__ = ["batch_fault", "delay_fault", "lease_fault", "size_bytes", "size_fault"]
-
-
-def size_bytes(entry: Outgoing) -> int:
-    """Body and attributes together: names, kinds and values."""
-    size = len(entry.body)
-    for name, attribute in entry.attributes.items():
-        content = attribute
-        if isinstance(content, Typed):
-            size += _length(content.kind)
-            content = content.value
-        size += _length(name) + _length(content)
-    return size
+__all__ = ["batch_fault", "delay_fault", "lease_fault", "size_fault"]
 
 
 def size_fault(entry: Outgoing, features: Features) -> EntryFault | None:
     """Why the entry is too big, or None."""
-    size = size_bytes(entry)
+    size = size_bytes(entry.body, entry.attributes, features.type_bytes)
     if size <= features.max_message_bytes:
         return None
     return EntryFault(
@@ -53,7 +41,3 @@ def batch_fault(count: int, features: Features) -> EntryFault | None:
     if count <= features.max_batch:
         return None
     return EntryFault(Fault.REFUSED, f"a batch of {count} entries, expected at most {features.max_batch}")
-
-
-def _length(content: str | bytes) -> int:
-    return len(content) if isinstance(content, bytes) else len(content.encode("utf-8", "surrogatepass"))

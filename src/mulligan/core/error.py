@@ -13,6 +13,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailable",
     "MulliganError",
+    "ParcelError",
     "StorageBroken",
     "StoryError",
 ]
@@ -51,6 +52,10 @@ class LedgerError(MulliganError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger can't be reached or written now (locked, disk full, server away): the same call may succeed later."""
+
+
+class ParcelError(MulliganError):
+    """A copy can't be packed so that it fits, or its body can't be had: the message stays where it is."""
 
 
 class StorageBroken(MulliganError):

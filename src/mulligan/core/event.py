@@ -132,6 +132,19 @@ class StoryMissing(Event):
 
 
 @value
+class BodyMissing(Event):
+    """The body of a copy can't be had, because its file is missing or the copy is damaged: it is left on its queue,
+    untouched, and looked at again in again_in_s seconds.
+    """
+
+    level: ClassVar[Level] = "error"
+    uid: Uid
+    queue: QueueName
+    problem: str
+    again_in_s: float
+
+
+@value
 class SuspectIsolated(Event):
     """The message was in flight when a worker died: its tasks run alone now, in a process of their own."""
 

@@ -18,7 +18,7 @@ from mulligan.core.message import AttributeValue, Message, TaskName, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
 from mulligan.core.value import value
 
-__all__ = ["ATTRIBUTE", "Story", "decode", "decode_progress", "encode", "encode_progress", "identify", "read"]
+__all__ = ["ATTRIBUTE", "Story", "Wrap", "decode", "decode_progress", "encode", "encode_progress", "identify", "read"]
 
 ATTRIBUTE = "mulligan"
 """Name of the one attribute that carries a story."""
@@ -30,12 +30,28 @@ _UID = re.compile(r"[0-9a-f]{12}[!-~]{0,100}")
 
 
 @value
+class Wrap:
+    """How the body of a copy is packed. `core.parcel` packs and unpacks; a copy without a wrap carries it as it is.
+
+    form: "plain", "zlib", "base64" (zlib in base64) or "file"; a name that is not known is left to who unpacks.
+    size: bytes of what was packed. has_attributes: that is the producer's attributes and the body, not the body alone.
+    file: name of the stored body.
+    """
+
+    form: str
+    size: int
+    has_attributes: bool = False
+    file: str | None = None
+
+
+@value
 class Story:
     """A message's past, as a copy of it carries it.
 
     generation: 0, and one more at each replay of a dead letter.
     hop: rejects since the message was first received in this generation.
     first_seen_at: epoch seconds (UTC) of the first receipt.
+    wrap: how this copy's body is packed; None: it is as it was sent.
     """
 
     uid: Uid
@@ -43,6 +59,7 @@ class Story:
     hop: int
     first_seen_at: float
     progress: Progress
+    wrap: Wrap | None = None
 
 
 def identify(delivery: Delivery, prefix: str) -> Uid:
@@ -90,6 +107,8 @@ def encode(story: Story) -> str:
         "seen": round(story.first_seen_at, 3),
         **_progress_data(story.progress),
     }
+    if story.wrap is not None:
+        data["body"] = _wrap_data(story.wrap)
     return json.dumps(data, separators=(",", ":"))
 
 
@@ -107,7 +126,7 @@ def decode(raw: AttributeValue) -> Story:
         if not _UID.fullmatch(uid):
             raise ValueError(f"uid is {uid[:50]!r}")
         generation, hop, seen_at = _count(data["gen"]), _count(data["hop"]), _moment(data["seen"])
-        return Story(Uid(uid), generation, hop, seen_at, _progress(data))
+        return Story(Uid(uid), generation, hop, seen_at, _progress(data), _wrap(data.get("body")))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as exc:
         raise StoryError(f"its attribute {ATTRIBUTE!r} is damaged: {exc!r} in {raw[:200]!r}") from None
 
@@ -151,6 +170,27 @@ def _progress_data(progress: Progress) -> dict[str, Any]:
         data["buried"] = True
         data["alerts"] = _marks_data(progress.alerts)
     return data
+
+
+def _wrap_data(wrap: Wrap) -> dict[str, Any]:
+    data: dict[str, Any] = {"form": wrap.form, "size": wrap.size}
+    if wrap.has_attributes:
+        data["attributes"] = True
+    if wrap.file is not None:
+        data["file"] = wrap.file
+    return data
+
+
+def _wrap(data: Any) -> Wrap | None:
+    """A damaged one is one of an unknown form: the message can be told, and must not be run on what is no body."""
+    if data is None:
+        return None
+    match data:
+        case {"form": str(form), "size": int(size)} if 0 <= size < 2**31:
+            file = data.get("file")
+            return Wrap(form, size, data.get("attributes") is True, file if isinstance(file, str) else None)
+        case _:
+            return Wrap("damaged", 0)
 
 
 def _marks_data(marks: Mapping[TaskName, Mark]) -> dict[str, list[Any]]:

@@ -22,6 +22,7 @@ MessageEvent = (
     | e.AlertsDone
     | e.TwinFolded
     | e.StoryMissing
+    | e.BodyMissing
     | e.LeaseLost
     | e.SettlementFailed
 )
@@ -100,6 +101,9 @@ def _of_message(event: MessageEvent) -> str:
             return f"was not run, it is a copy: {first_line(event.reason)}"
         case e.StoryMissing():
             return f"came on {event.queue} with no story to read, all its tasks run: {first_line(event.problem)}"
+        case e.BodyMissing():
+            wait = duration(event.again_in_s)
+            return f"can't be run and stays on {event.queue}, looked at again in {wait}: {first_line(event.problem)}"
         case e.LeaseLost():
             return f"is no longer ours, left to its next receiver: {first_line(event.reason)}"
         case e.SettlementFailed():

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from mulligan.brokers.base import Emit
-from mulligan.core import story
+from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
+from mulligan.core.error import ParcelError
 from mulligan.core.event import (
     AlertsDone,
+    BodyMissing,
     Event,
     LeaseLost,
     MessageBuried,
@@ -36,11 +38,13 @@ from mulligan.core.outcome import Died, Outcome, Skipped, Succeeded
 from mulligan.core.progress import Mark, Progress, State, merge
 from mulligan.core.route import Route, begin, fit
 from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
+from mulligan.core.story import Story
 from mulligan.core.value import value
 from mulligan.ledger.base import Answer, Claim, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.flight import Flight
+from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
 from mulligan.worker.runner import Attempt, Runner
 from mulligan.worker.settler import Settler
@@ -49,6 +53,10 @@ from mulligan.worker.table import Counter, LeaseTable, Standing
 from mulligan.worker.turn import Turns
 
 __all__ = ["Consumer", "Stage"]
+
+_NO_BODY_S = 60.0
+_NO_BODY_MAX_S = 3600.0
+"""A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
 
 _ACCEPTS_S = 10.0
 """Seconds that the `accepts` of all tasks may take for one message, before it counts as blocking the worker."""
@@ -87,6 +95,7 @@ class Consumer:
         emit: Emit,
         wants: Callable[[type[Event]], bool],
         *,
+        packer: Packer,
         new_token: Callable[[], str],
         freed: Callable[[], None],
     ) -> None:
@@ -96,6 +105,7 @@ class Consumer:
         self._counters = table.counters
         self._clock = clock
         self._emit = emit
+        self._packer = packer
         self._new_token = new_token
         self._freed = freed
         self._tells_done = wants(MessageDone)
@@ -123,9 +133,12 @@ class Consumer:
     async def take(self, deliveries: Sequence[Delivery], lease_until: float) -> None:
         """Take the deliveries of one receive. lease_until: monotonic seconds at which their leases end."""
         now = self._clock.now()
-        flights = [self._board(delivery, now, lease_until) for delivery in deliveries]
+        wrapped: list[tuple[Flight, Story]] = []
+        flights = [self._board(delivery, now, lease_until, wrapped) for delivery in deliveries]
         self.in_flight += len(flights)
         self._counters[Counter.RECEIVED] += len(flights)
+        for flight, told in wrapped:
+            await self._unpack(flight, told)
         until = now + self._stage.lease_s
         answers = await self._recorder.claim(
             [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights]
@@ -182,11 +195,13 @@ class Consumer:
         else:
             self.over(flight)
 
-    def _board(self, delivery: Delivery, now: float, lease_until: float) -> Flight:
+    def _board(self, delivery: Delivery, now: float, lease_until: float, wrapped: list[tuple[Flight, Story]]) -> Flight:
         message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)
         flight = Flight(delivery, message, told, self._new_token(), now)
         if problem is not None:
             self._emit(StoryMissing(message.uid, delivery.queue, problem))
+        if told is not None and told.wrap is not None:
+            wrapped.append((flight, told))
         slot = self._table.put(
             self._stage.index, delivery.receipt, message.uid, flight.generation, flight.token, lease_until
         )
@@ -195,9 +210,20 @@ class Consumer:
         self._flights[slot] = flight
         return flight
 
+    async def _unpack(self, flight: Flight, told: Story) -> None:
+        file = told.wrap.file if told.wrap is not None else None
+        flight.stored = file if parcel.belongs(file, parcel.REJECTS) else None
+        try:
+            flight.message = await self._packer.unpack(flight.message, told)
+        except ParcelError as exc:
+            flight.problem = str(exc)
+
     def _admit(self, flight: Flight, answer: Answer) -> bool:
         """Take the ledger's answer to the claim; False: this copy is not to be run."""
         match answer:
+            case Granted(known) if flight.problem is not None:
+                self._leave(flight, known, flight.problem)
+                return False
             case Granted(known):
                 self._brief(flight, known)
                 return True
@@ -210,6 +236,18 @@ class Consumer:
                 return False
             case _:
                 assert_never(answer)
+
+    def _leave(self, flight: Flight, known: Progress | None, problem: str) -> None:
+        """Neither run nor remove a copy whose body can't be had, unless it has been finished already."""
+        flight.progress = flight.saved = flight.carried if known is None else merge(known, flight.carried)
+        now = self._clock.now()
+        step = next_step(Route(()), flight.carried, flight.progress, now, can_run=False)
+        if isinstance(step, Ack) and flight.progress.marks:
+            self._finish(flight, step, "")
+            return
+        wait_s = min(_NO_BODY_S * 2 ** min(flight.delivery.receive_count - 1, 6), _NO_BODY_MAX_S)
+        self._emit(BodyMissing(flight.message.uid, flight.delivery.queue, problem, wait_s))
+        self._finish(flight, Release(wait_s), problem)
 
     def _brief(self, flight: Flight, known: Progress | None) -> None:
         catalogue = self._catalogue
@@ -368,6 +406,7 @@ class Consumer:
         flight.is_settling = True
         match settlement:
             case Ack():
+                flight.spends_stored = True  # nothing of it is left to do; whoever comes late is folded
                 self._tell_end(flight)
             case Release(delay_s):
                 self._emit(MessageReleased(flight.message.uid, reason, delay_s))

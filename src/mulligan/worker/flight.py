@@ -23,6 +23,8 @@ class Flight:
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
     answer: the ledger's, to the claim; None before it came.
+    problem: why its body can't be had; then it must not be run, copied or buried.
+    stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
     """
 
@@ -41,6 +43,7 @@ class Flight:
         "is_saving",
         "is_settling",
         "message",
+        "problem",
         "progress",
         "received_at",
         "route",
@@ -48,6 +51,8 @@ class Flight:
         "saved",
         "sequence",
         "slot",
+        "spends_stored",
+        "stored",
         "token",
     )
 
@@ -72,6 +77,9 @@ class Flight:
         self.is_settling = False
         self.has_moved = False
         self.has_landed = False
+        self.problem: str | None = None
+        self.stored: str | None = None
+        self.spends_stored = False
         self.slot = -1
         self.sequence = 0
 

@@ -10,6 +10,7 @@ from mulligan.worker.channel import Setup
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.consumer import Consumer, Stage
 from mulligan.worker.flight import Flight
+from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace, Pollers
 from mulligan.worker.recorder import Recorder
 from mulligan.worker.runner import Attempt, Middleware, Runner
@@ -34,6 +35,7 @@ class Shop:
         emit: Callable[[Event], None],
         wants: Callable[[type[Event]], bool],
         *,
+        packer: Packer,
         setup: Setup,
         new_token: Callable[[], str],
         stuck: Callable[[Attempt], None],
@@ -48,6 +50,7 @@ class Shop:
         self.clock = clock
         self.emit = emit
         self.wants = wants
+        self.packer = packer
         self.setup = setup
         self.new_token = new_token
         self.stuck = stuck
@@ -67,7 +70,8 @@ class Line:
         stage = Stage(index, index == 1, shop.queues.prefix, pace.lease_s, not shop.ledger.is_durable, holds_groups)
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
-            new_token=shop.new_token, freed=lambda: self.pollers.freed(),  # noqa: PLW0108 - the pollers are made below
+            packer=shop.packer, new_token=shop.new_token,
+            freed=lambda: self.pollers.freed(),  # noqa: PLW0108 - the pollers are made below
         )  # fmt: skip
         self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware)
         self.recorder = Recorder(
@@ -75,7 +79,7 @@ class Line:
             kept=self.consumer.kept, lost=self._lost, failed=shop.failed,
         )  # fmt: skip
         self.settler = Settler(
-            shop.broker, shop.queues, queue, self.recorder, shop.table, shop.clock, shop.emit,
+            shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
             buried=self.consumer.buried, over=self.consumer.over, failed=shop.failed,
         )  # fmt: skip
         self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit)

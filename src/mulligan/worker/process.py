@@ -173,7 +173,8 @@ class Worker:
             await broker.declare(settings.queues, create=False)
             shop = Shop(
                 broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
-                self._hub.wants, packer=Packer(BodyFolder(Path.cwd() / settings.bodies_url)), setup=setup, new_token=_tokens(), stuck=self._recycle, failed=self._fail,
+                self._hub.wants, packer=Packer(BodyFolder(Path.cwd() / settings.bodies_url)),
+                setup=setup, new_token=_tokens(), stuck=self._recycle, failed=self._fail,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
             )  # fmt: skip
             self._channel.send(Ready())

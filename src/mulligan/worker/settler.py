@@ -6,24 +6,29 @@ Each settlement is a chain of batched calls; an entry moves to the next call onl
     Release  ledger.give_back -> release
     Reject   send(rejects) -> ledger.save(hop + 1, final) -> ack
     bury     send(dead)    -> (the consumer records "buried" and goes on)
+
+A copy that doesn't fit leaves its body in a file, on disk before the send; the file goes after the last ack, if ever.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from mulligan.brokers.base import Broker, Emit, Queues
-from mulligan.core import fingerprint, story
+from mulligan.core import fingerprint
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
-from mulligan.core.error import BrokerRefused, BrokerUnavailable
+from mulligan.core.error import BrokerRefused, BrokerUnavailable, ParcelError
 from mulligan.core.event import BrokerDown, BrokerUp, MessageRejected, SettlementFailed
 from mulligan.core.flow import settled
-from mulligan.core.message import AttributeValue, QueueName
+from mulligan.core.message import QueueName
+from mulligan.core.parcel import DEAD, REJECTS, Shelf
 from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.flight import Flight
+from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
 from mulligan.worker.table import Counter, LeaseTable
 
@@ -52,6 +57,7 @@ class Settler:
         queues: Queues,
         queue: QueueName,
         recorder: Recorder,
+        packer: Packer,
         table: LeaseTable,
         clock: SystemClock,
         emit: Emit,
@@ -64,6 +70,7 @@ class Settler:
         self._queues = queues
         self._queue = queue
         self._recorder = recorder
+        self._packer = packer
         self._table = table
         self._clock = clock
         self._emit = emit
@@ -128,6 +135,8 @@ class Settler:
         for flight, fault in await self._insist(flights, call):
             if fault is not None and fault.fault is not Fault.LEASE_LOST:
                 self._tell(flight, "ack", fault, "it will come back, and is folded by the ledger")
+            elif fault is None and flight.spends_stored and flight.stored is not None:
+                await self._drop(flight, flight.stored)
             self._over(flight)
 
     async def _release(self, entries: list[tuple[Flight, float]]) -> None:
@@ -172,32 +181,50 @@ class Settler:
         self, target: QueueName, entries: Sequence[tuple[Flight, float]], hops: int
     ) -> list[tuple[Flight, float]]:
         """Send copies; those that the target confirmed. The others are released, not removed."""
+        packed: list[tuple[Flight, float, Outgoing]] = []
+        for flight, delay_s in entries:
+            try:
+                packed.append((flight, delay_s, await self._outgoing(target, flight, delay_s, hops)))
+            except ParcelError as exc:
+                self._not_copied(target, flight, EntryFault(Fault.REFUSED, str(exc)))
 
-        def call(some: Sequence[tuple[Flight, float]]) -> Awaitable[list[EntryFault | None]]:
-            return self._broker.send(target, [self._outgoing(flight, delay_s, hops) for flight, delay_s in some])
+        def call(some: Sequence[tuple[Flight, float, Outgoing]]) -> Awaitable[list[EntryFault | None]]:
+            return self._broker.send(target, [outgoing for _, _, outgoing in some])
 
         copied: list[tuple[Flight, float]] = []
-        for (flight, delay_s), fault in await self._insist(entries, call):
+        for (flight, delay_s, _), fault in await self._insist(packed, call):
             if fault is None:
                 copied.append((flight, delay_s))
-                continue
-            rest_s = _REFUSED_DELAY_S if fault.fault is Fault.REFUSED else 0.0
-            self._tell(flight, f"copy to {target}", fault, "it is released, and tried again when it comes back")
-            self._releases.put((flight, rest_s))
+            else:
+                self._not_copied(target, flight, fault)
         return copied
 
-    def _outgoing(self, flight: Flight, delay_s: float, hops: int) -> Outgoing:
-        delivery = flight.delivery
+    def _not_copied(self, target: QueueName, flight: Flight, fault: EntryFault) -> None:
+        rest_s = _REFUSED_DELAY_S if fault.fault is Fault.REFUSED else 0.0
+        self._tell(flight, f"copy to {target}", fault, "it is released, and tried again when it comes back")
+        self._releases.put((flight, rest_s))
+
+    async def _outgoing(self, target: QueueName, flight: Flight, delay_s: float, hops: int) -> Outgoing:
         told = flight.story(settled(flight.progress), flight.hop + hops)
-        attributes: dict[str, AttributeValue] = {**flight.message.attributes, story.ATTRIBUTE: story.encode(told)}
-        attributes.pop(fingerprint.ID_ATTRIBUTE, None)  # the story has the uid
+        message = flight.message
+        if fingerprint.ID_ATTRIBUTE in message.attributes:  # the story has the uid
+            kept = {name: item for name, item in message.attributes.items() if name != fingerprint.ID_ATTRIBUTE}
+            message = replace(message, attributes=kept)
+        shelf: Shelf = DEAD if target == self._queues.dead else REJECTS
+        packed = await self._packer.pack(message, told, self._broker.features.limits, shelf)
         return Outgoing(
-            delivery.body,
-            attributes,
+            packed.body,
+            packed.attributes,
             rounded_up(delay_s, self._unit_s, self._max_delay_s),
-            delivery.group,
+            flight.delivery.group,
             f"{told.uid}-{told.generation}-{told.hop}",
         )
+
+    async def _drop(self, flight: Flight, name: str) -> None:
+        try:
+            await self._packer.drop(name)
+        except ParcelError as exc:
+            self._emit(SettlementFailed(flight.message.uid, "clearing up", str(exc), "it is left over"))
 
     async def _insist(
         self, entries: Sequence[T], call: Callable[[Sequence[T]], Awaitable[list[EntryFault | None]]]

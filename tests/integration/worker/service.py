@@ -7,6 +7,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
@@ -18,6 +19,7 @@ from mulligan.core.message import QueueName, TaskName
 from mulligan.core.policy import Backoff, Policy
 from mulligan.ledger.base import Ledger
 from mulligan.ledger.memory import MemoryLedger
+from mulligan.storage.body import BodyFolder
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import TaskContext
 from mulligan.worker.channel import Setup
@@ -25,12 +27,15 @@ from mulligan.worker.drain import drain
 from mulligan.worker.flight import Flight
 from mulligan.worker.keeper import Keeper
 from mulligan.worker.line import Line, Shop
+from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace
 from mulligan.worker.table import LeaseTable
 from tests.virtual_loop import VirtualClock
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
 LEASE_S = 60.0
+NO_FOLDER = BodyFolder(Path("/dev/null/bodies"))
+"""Can't be made: a test that stores a body has to say where."""
 
 DOWN = BrokerUnavailable("the network is down")
 LEDGER_DOWN = LedgerUnavailable("the disk is full")
@@ -119,7 +124,8 @@ class Worker:
         emit = service.events.append
         shop = Shop(
             self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
-            setup=more.pop("setup", Setup(number, "{}", 1, 1, slots)), new_token=lambda: f"w{number}-{next(tokens)}",
+            packer=more.pop("packer", Packer(NO_FOLDER)), setup=more.pop("setup", Setup(number, "{}", 1, 1, slots)),
+            new_token=lambda: f"w{number}-{next(tokens)}",
             stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
         )  # fmt: skip
         stages = more.pop("stages", (0, 1))

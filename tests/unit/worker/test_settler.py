@@ -14,6 +14,8 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.step import ACK, Reject, Release
 from mulligan.ledger.base import OUTDATED, Claim, Granted
 from mulligan.ledger.memory import MemoryLedger
+from mulligan.storage.body import BodyFolder
+from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
 from mulligan.worker.settler import Settler, rounded_up
 from mulligan.worker.table import Counter, LeaseTable
@@ -57,14 +59,19 @@ def table():
 
 
 @pytest.fixture
+def folder(tmp_path):
+    return BodyFolder(tmp_path / "bodies")
+
+
+@pytest.fixture
 async def recorder(ledger, clock, events, failed):
     return Recorder(ledger, clock, events.append, kept=lambda _: None, lost=lambda _: None, failed=failed.append)
 
 
 @pytest.fixture
-async def settler(broker, queues, recorder, table, clock, events, buried, over, failed):
+async def settler(broker, queues, recorder, folder, table, clock, events, buried, over, failed):
     made = Settler(
-        broker, queues, queues.requests, recorder, table, clock, events.append,
+        broker, queues, queues.requests, recorder, Packer(folder), table, clock, events.append,
         buried=buried.append, over=over.append, failed=failed.append,
     )  # fmt: skip
     yield made

@@ -21,6 +21,7 @@ run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 test: ## run every test
 	@tools/setup.sh test
 	@tools/install-postgres.sh
+	@tools/install-localemu.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated docs
@@ -47,4 +48,4 @@ setup: ## make .venv with everything that work on the project needs
 	@tools/setup.sh test
 
 clean: ## remove .venv and caches; queues and ledger in var/ stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-localemu .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

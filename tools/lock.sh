@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements/run.txt and requirements/test.txt, with hashes, for Python 3.11 and later on every platform.
+# Writes requirements/run.txt, test.txt and localemu.txt, with hashes, for Python 3.11 and later on every platform.
 #
 # tools/lock.sh            keeps every version that still fits
 # tools/lock.sh --upgrade  takes the newest ones
@@ -23,3 +23,4 @@ compile() {
 compile "$@" pyproject.toml --all-extras requirements/build.in --group test --group check --group bench \
     --output-file requirements/test.txt
 compile pyproject.toml --all-extras requirements/build.in --constraint requirements/test.txt --output-file requirements/run.txt
+compile "$@" requirements/localemu.in --excludes requirements/localemu-without.txt --output-file requirements/localemu.txt

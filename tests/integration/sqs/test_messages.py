@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from mulligan.brokers.sqs.entry import ENVELOPE
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.message import Typed
@@ -90,30 +89,6 @@ async def test_message_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(br
     assert answers[1] is not None
     assert str(limit + 1) in answers[1].reason
     assert [item.body for item in await receive(broker, queues.requests)] == [exact.body]
-
-
-async def test_reject_with_all_ten_attributes_used_keeps_them_and_the_story(broker, queues):
-    attributes = {f"k{at}": f"v{at}" for at in range(10)} | {"mulligan": '{"v":1}'}
-
-    assert await broker.send(queues.rejects, [Outgoing(b"body", attributes)]) == [None]
-    (found,) = await receive(broker, queues.rejects)
-
-    assert found.body == b"body"
-    assert found.attributes == attributes
-
-
-async def test_request_that_looks_like_an_envelope_is_not_opened(broker, queues):
-    client = await broker._open()
-    url = (await client.call_object("GetQueueUrl", {"QueueName": queues.requests}, where="x"))["QueueUrl"]
-    forged = '{"attributes":{"mulligan":["","x"]},"body":"forged"}'
-    attribute = {ENVELOPE: {"DataType": "String", "StringValue": "1"}}
-    data = {"QueueUrl": url, "MessageBody": forged, "MessageAttributes": attribute}
-    await client.call_object("SendMessage", data, where="x")
-
-    (found,) = await receive(broker, queues.requests)
-
-    assert found.body == forged.encode()
-    assert found.attributes == {ENVELOPE: "1"}
 
 
 # -- leases -----------------------------------------------------------------------------------------------------------

@@ -42,11 +42,10 @@ _OF_ONE_ENTRY = frozenset(
 
 @value
 class Queue:
-    """A queue as the calls need it. is_copy: rejects or dead, where only our copies are."""
+    """A queue as the calls need it."""
 
     name: QueueName
     url: str
-    is_copy: bool
     is_fifo: bool
 
 

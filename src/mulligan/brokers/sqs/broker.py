@@ -22,6 +22,7 @@ from mulligan.brokers.sqs.credentials import KeyRing, Source, find_keys
 from mulligan.brokers.sqs.entry import (
     ATTRIBUTES_MAX,
     DELAY_MAX_S,
+    TYPE_BYTES,
     Refused,
     delivery,
     send_entry,
@@ -54,6 +55,8 @@ FEATURES = Features(
     time_unit_s=1.0,
     max_message_bytes=setup.SIZE_DEFAULT_BYTES,
     max_attributes=ATTRIBUTES_MAX,
+    type_bytes=TYPE_BYTES,
+    is_text=True,
     long_poll_s=LONG_POLL_S,
     linger_s=1.0,
     has_price=True,
@@ -85,7 +88,6 @@ class SqsBroker:
         self._client: Client | None = None
         self._opening = asyncio.Lock()
         self._queues: dict[QueueName, Queue] = {}
-        self._copies: frozenset[QueueName] = frozenset()
         self._receiving: set[asyncio.Future[None]] = set()
         self._orphans: set[asyncio.Task[None]] = set()
         self._receive_bodies: dict[tuple[QueueName, int, float, float], bytes] = {}
@@ -117,7 +119,6 @@ class SqsBroker:
         """Find the queues, make those that are missing if `create`, and say what differs from what is needed."""
         if told := setup.name_problems(queues):
             raise ConfigurationError(told)
-        self._copies = frozenset((queues.rejects, queues.dead))
         created: list[QueueName] = []
         missing: dict[QueueName, str] = {}
         found: dict[QueueName, Mapping[str, str]] = {}
@@ -187,7 +188,7 @@ class SqsBroker:
         finally:
             self._receiving.discard(ended)
             ended.set_result(None)
-        return [delivery(item, queue, received_at, may_unwrap=at.is_copy) for item in messages]
+        return [delivery(item, queue, received_at) for item in messages]
 
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """In batches of at most 10 and 1 MiB. What SQS would refuse is refused here, with what to do about it."""
@@ -198,7 +199,7 @@ class SqsBroker:
         places: list[int] = []
         for index, outgoing in enumerate(entries):
             try:
-                sendable.append(send_entry(outgoing, is_fifo=at.is_fifo, may_wrap=at.is_copy, max_bytes=limit))
+                sendable.append(send_entry(outgoing, is_fifo=at.is_fifo, max_bytes=limit))
                 places.append(index)
             except Refused as exc:
                 results[index] = EntryFault(Fault.REFUSED, f"{queue}: the message can't be sent: {exc}")
@@ -349,7 +350,7 @@ class SqsBroker:
         return self._remember(name, found["QueueUrl"])
 
     def _remember(self, name: QueueName, url: str) -> Queue:
-        queue = self._queues[name] = Queue(name, url, name in self._copies, setup.is_fifo(name))
+        queue = self._queues[name] = Queue(name, url, setup.is_fifo(name))
         return queue
 
     async def _url_of(self, name: QueueName) -> str | None:

@@ -1,26 +1,23 @@
 """One message between our form and that of SQS, within its limits. Pure.
 
-A message with more attributes than SQS takes travels to rejects and dead in an *envelope*: its attributes and its body
-together are the body, as JSON, and the attribute `mulligan-envelope` says so. Our own story stays outside, an attribute
-as always. Envelopes are opened on rejects and dead only: elsewhere a producer could have made one.
+Copies are packed to fit before they come here (`core.parcel`); what still doesn't is refused with the reason.
 """
 
-import json
 import math
 import re
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
 from mulligan.brokers.sqs.codec import Received, SendEntry, read_attributes, wire_attributes
 from mulligan.core.delivery import Delivery, Outgoing
 from mulligan.core.message import AttributeValue, QueueName, Typed
-from mulligan.core.story import ATTRIBUTE
+from mulligan.core.parcel import size_bytes
 
-__all__ = ["ATTRIBUTES_MAX", "DELAY_MAX_S", "ENVELOPE", "Refused", "delivery", "entry_bytes", "send_entry", "whole"]
+__all__ = ["ATTRIBUTES_MAX", "DELAY_MAX_S", "TYPE_BYTES", "Refused", "delivery", "entry_bytes", "send_entry", "whole"]
 
 ATTRIBUTES_MAX = 10
 DELAY_MAX_S = 900
-ENVELOPE = "mulligan-envelope"
+TYPE_BYTES = len("String")
+"""What SQS counts for the type of a plain attribute; "Binary" is as long."""
 
 # SQS: #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -35,27 +32,22 @@ class Refused(Exception):
     """SQS would not take the message; the text says what to do."""
 
 
-def send_entry(outgoing: Outgoing, *, is_fifo: bool, may_wrap: bool, max_bytes: int) -> SendEntry:
-    """The message as an entry of a batch, still without an id. Raises Refused.
-
-    may_wrap: the queue is rejects or dead.
-    """
+def send_entry(outgoing: Outgoing, *, is_fifo: bool, max_bytes: int) -> SendEntry:
+    """The message as an entry of a batch, still without an id. Raises Refused."""
     attributes = outgoing.attributes
     text = _text(outgoing.body, "its body")
-    if len(attributes) > ATTRIBUTES_MAX or ENVELOPE in attributes:
-        if not may_wrap:
-            raise Refused(
-                f"it has {len(attributes)} attributes ({', '.join(sorted(attributes))[:200]}); SQS takes "
-                f"{ATTRIBUTES_MAX}, and {ENVELOPE!r} is mulligan's own. Send fewer, or put them into the body."
-            )
-        text, attributes = _wrapped(text, attributes)
+    if len(attributes) > ATTRIBUTES_MAX:
+        raise Refused(
+            f"it has {len(attributes)} attributes ({', '.join(sorted(attributes))[:200]}), and SQS takes "
+            f"{ATTRIBUTES_MAX}. Send fewer, or put them into the body."
+        )
     for name, item in attributes.items():
         _check_attribute(name, item)
     entry = SendEntry("", text, _delay_s(outgoing.delay_s, is_fifo=is_fifo), wire_attributes(attributes))
     if is_fifo:
         entry.message_group_id = _fifo_id("a group", outgoing.group)
         entry.message_deduplication_id = _fifo_id("a deduplication id", outgoing.dedup_id)
-    if (size := entry_bytes(entry)) > max_bytes:
+    if (size := size_bytes(outgoing.body, attributes, TYPE_BYTES)) > max_bytes:
         raise Refused(
             f"it has {size} bytes (body and attributes), the queue takes {max_bytes} (its MaximumMessageSize, up to "
             f"1048576). Send less, or raise the queue's limit."
@@ -72,20 +64,15 @@ def entry_bytes(entry: SendEntry) -> int:
     return size
 
 
-def delivery(item: Received, queue: QueueName, received_at: int, *, may_unwrap: bool) -> Delivery:
+def delivery(item: Received, queue: QueueName, received_at: int) -> Delivery:
     """A received message in our form. received_at: monotonic seconds, kept in the receipt for the 12 hours."""
     system = item.attributes
-    body = item.body.encode()
-    attributes = NO_ATTRIBUTES
-    if item.message_attributes:
-        attributes = read_attributes(item.message_attributes)
-        if may_unwrap and ENVELOPE in attributes:
-            body, attributes = _unwrapped(item.body, attributes)
+    attributes = read_attributes(item.message_attributes) if item.message_attributes else NO_ATTRIBUTES
     return Delivery(
         queue,
         f"{received_at}:{item.receipt_handle}",
         item.message_id,
-        body,
+        item.body.encode(),
         attributes,
         int(system.sent_timestamp) / 1000,
         int(system.approximate_receive_count),
@@ -163,36 +150,3 @@ def _fifo_id(what: str, given: str | None) -> str:
     if given is None or not _FIFO_ID.fullmatch(given):
         raise Refused(f"a FIFO queue needs {what} of 1 to 128 printable ASCII characters, seen {given!r}. Give one.")
     return given
-
-
-def _wrapped(text: str, attributes: Mapping[str, AttributeValue]) -> tuple[str, dict[str, AttributeValue]]:
-    inside = {name: _packed(item) for name, item in attributes.items() if name != ATTRIBUTE}
-    outside: dict[str, AttributeValue] = {ENVELOPE: "1"}
-    if ATTRIBUTE in attributes:
-        outside[ATTRIBUTE] = attributes[ATTRIBUTE]
-    return json.dumps({"attributes": inside, "body": text}, ensure_ascii=False, separators=(",", ":")), outside
-
-
-def _packed(item: AttributeValue) -> list[str]:
-    """[kind, text], or [kind, base64, "b"]."""
-    kind, content = (item.kind, item.value) if isinstance(item, Typed) else ("", item)
-    return [kind, content] if isinstance(content, str) else [kind, b64encode(content).decode(), "b"]
-
-
-def _unwrapped(text: str, attributes: Mapping[str, AttributeValue]) -> tuple[bytes, Mapping[str, AttributeValue]]:
-    """The message in an envelope. One that is none of ours is left as it is: a task will tell what it makes of it."""
-    try:
-        data = json.loads(text)
-        body = data["body"].encode()
-        inside = {str(name): _unpacked(*packed) for name, packed in data["attributes"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return text.encode("utf-8", "surrogatepass"), attributes
-    inside.pop(ATTRIBUTE, None)
-    if ATTRIBUTE in attributes:
-        inside[ATTRIBUTE] = attributes[ATTRIBUTE]
-    return body, inside
-
-
-def _unpacked(kind: str, text: str, how: str = "") -> AttributeValue:
-    content: str | bytes = b64decode(text, validate=True) if how == "b" else str(text)
-    return Typed(kind, content) if kind else content

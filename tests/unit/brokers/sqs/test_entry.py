@@ -1,6 +1,4 @@
-"""Messages within the limits of SQS: what is sent, what is refused and with which words, envelopes."""
-
-import json
+"""Messages within the limits of SQS: what is sent, what is refused and with which words."""
 
 import pytest
 from hypothesis import given
@@ -8,20 +6,20 @@ from hypothesis import strategies as st
 
 from mulligan.brokers.sqs import codec
 from mulligan.brokers.sqs.codec import Received
-from mulligan.brokers.sqs.entry import ENVELOPE, Refused, delivery, entry_bytes, send_entry, whole
+from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, TYPE_BYTES, Refused, delivery, entry_bytes, send_entry, whole
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import QueueName, Typed
+from mulligan.core.parcel import size_bytes
 
 QUEUE = QueueName("q")
-STORY = '{"v":1}'
 
 
-def entry(body=b"body", attributes=None, *, is_fifo=False, may_wrap=False, max_bytes=1 << 20, **more):
+def entry(body=b"body", attributes=None, *, is_fifo=False, max_bytes=1 << 20, **more):
     outgoing = Outgoing(body, attributes or {}, **more)
-    return send_entry(outgoing, is_fifo=is_fifo, may_wrap=may_wrap, max_bytes=max_bytes)
+    return send_entry(outgoing, is_fifo=is_fifo, max_bytes=max_bytes)
 
 
-def received(sent, *, may_unwrap=True):
+def received(sent):
     """What comes back of an entry, through the wire."""
     body = {
         "MessageId": "m-1",
@@ -32,7 +30,7 @@ def received(sent, *, may_unwrap=True):
         "MessageAttributes": sent.message_attributes,
     }
     item = codec.msgspec.json.decode(codec.encode(body), type=Received)
-    return delivery(item, QUEUE, 77, may_unwrap=may_unwrap)
+    return delivery(item, QUEUE, 77)
 
 
 def test_delivery_has_what_was_received():
@@ -85,7 +83,6 @@ def test_send_entry_takes_exactly_the_characters_of_the_service(text):
         ({"attributes": {"a": Typed("Number", b"1")}}, "has the type 'Number' with a value of bytes"),
         ({"attributes": {"a": Typed("Binary.png", "1")}}, "has the type 'Binary.png' with a value of str"),
         ({"attributes": {f"k{at}": "v" for at in range(11)}}, "it has 11 attributes"),
-        ({"attributes": {ENVELOPE: "1"}}, "mulligan's own"),
         ({"delay_s": 901.0}, "its delay is 901"),
         ({"delay_s": -1.0}, "its delay is -1"),
         ({"delay_s": float("nan")}, "its delay is nan"),
@@ -127,65 +124,26 @@ def test_entry_bytes_counts_as_the_service_does():
     assert entry(b"x" * 10, max_bytes=10).message_body == "x" * 10
 
 
-# -- envelopes --------------------------------------------------------------------------------------------------------
+def test_send_entry_takes_ten_attributes():
+    ten = {f"k{at}": "v" for at in range(ATTRIBUTES_MAX)}
 
-MANY = {
-    **{f"k{at}": f"v{at}" for at in range(9)},
-    "bytes": b"\x00\xff",
-    "number": Typed("Number", "1.50"),
-    "png": Typed("Binary.png", b"\x89"),
-}
+    assert len(entry(attributes=ten).message_attributes) == 10
 
 
-def test_envelope_carries_more_attributes_than_the_service_takes():
-    sent = entry("grüße".encode(), {**MANY, "mulligan": STORY}, may_wrap=True)
-
-    assert set(sent.message_attributes) == {"mulligan", ENVELOPE}
-    found = received(sent)
-    assert found.body == "grüße".encode()
-    assert found.attributes == {**MANY, "mulligan": STORY}
-
-
-def test_envelope_is_made_for_exactly_eleven_attributes_and_not_for_ten():
-    ten = {f"k{at}": "v" for at in range(10)}
-
-    assert ENVELOPE not in entry(b"x", ten, may_wrap=True).message_attributes
-    assert ENVELOPE in entry(b"x", {**ten, "one": "more"}, may_wrap=True).message_attributes
-
-
-def test_envelope_keeps_an_attribute_that_has_its_own_name():
-    sent = entry(b"x", {ENVELOPE: "mine"}, may_wrap=True)
-
-    assert received(sent).attributes == {ENVELOPE: "mine"}
-
-
-def test_envelope_is_not_opened_on_the_requests_queue():
-    sent = entry(b"x", {**MANY, "mulligan": STORY}, may_wrap=True)
-
-    found = received(sent, may_unwrap=False)
-
-    assert found.attributes == {"mulligan": STORY, ENVELOPE: "1"}
-    assert json.loads(found.body)["body"] == "x"
-
-
-@pytest.mark.parametrize(
-    "body", ["x", "[]", '{"body": 1, "attributes": {}}', '{"body": "x"}', '{"body":"x","attributes":{"a":["",1,"b"]}}']
+TEXTS = st.text("aé\U0001f600", min_size=1, max_size=20)
+ITEMS = st.one_of(
+    TEXTS,
+    st.binary(min_size=1, max_size=20),
+    st.builds(Typed, st.sampled_from(["Number", "String.json"]), TEXTS),
+    st.builds(Typed, st.just("Binary.png"), st.binary(min_size=1, max_size=20)),
 )
-def test_envelope_that_is_none_of_ours_is_left_as_it_is(body):
-    sent = entry(b"x", {ENVELOPE: "1"}, may_wrap=True)
-    sent.message_body = body
-
-    found = received(sent)
-
-    assert found.body == body.encode()
-    assert found.attributes == {ENVELOPE: "1"}
 
 
-def test_envelope_brings_no_story_of_its_own():
-    sent = entry(b"x", MANY, may_wrap=True)
-    sent.message_body = json.dumps({"body": "x", "attributes": {"mulligan": ["", "forged"]}})
+@given(TEXTS, st.dictionaries(st.sampled_from(["a", "bc", "d.e"]), ITEMS))
+def test_size_that_copies_are_packed_for_is_what_the_entry_has(body, attributes):
+    sent = entry(body.encode(), attributes)
 
-    assert received(sent).attributes == {}
+    assert entry_bytes(sent) == size_bytes(body.encode(), attributes, TYPE_BYTES)
 
 
 # -- whole ------------------------------------------------------------------------------------------------------------

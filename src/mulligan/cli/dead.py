@@ -52,7 +52,7 @@ async def _listed(session: Session) -> tuple[list[Letter], int, float]:
     async with walk(session.broker, session.queues.dead) as walked:
         async for batch in walked.batches():
             for delivery in batch:
-                letter = slim(letter_of(delivery, session.queues.prefix))
+                letter = slim(letter_of(delivery, session.queues.prefix, session.bodies.load))
                 key = (letter.uid, letter.generation)
                 letters[key] = joined(letters[key], letter) if key in letters else letter
     return sorted(letters.values(), key=lambda letter: letter.dead_at), walked.hidden, session.now()
@@ -64,7 +64,7 @@ async def _matching(session: Session, text: str) -> list[Letter]:
     async with walk(session.broker, session.queues.dead) as walked:
         async for batch in walked.batches():
             for delivery in batch:
-                letter = letter_of(delivery, session.queues.prefix)
+                letter = letter_of(delivery, session.queues.prefix, session.bodies.load)
                 seen.append(letter.uid)
                 if not letter.uid.startswith(text):
                     continue
@@ -83,10 +83,10 @@ def _table(letters: Sequence[Letter], now: float) -> str:
     for letter in letters:
         names = ", ".join(failed(letter.progress)) or ("no story" if letter.story is None else "no task takes it")
         uid = letter.uid if letter.generation == 0 else f"{letter.uid} ({letter.generation} replayed)"
-        error = first_line(letter.problem or last_error(letter.progress))
+        error = first_line(letter.problem or letter.body_problem or last_error(letter.progress))
         rows.append([harmless(uid), age(now - letter.dead_at), str(len(letter.ids)), harmless(names), error])
     return table(rows, right=(1, 2))
 
 
-def _text(letter: Letter) -> str:
-    return letter.message.body.decode("utf-8", "backslashreplace")
+def _text(letter: Letter) -> str | None:
+    return None if letter.body_problem is not None else letter.message.body.decode("utf-8", "backslashreplace")

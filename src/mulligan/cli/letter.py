@@ -1,12 +1,17 @@
-"""Dead letters as values: deliveries of the dead queue, with twins folded into one by uid and generation. Pure."""
+"""Dead letters as values: deliveries of the dead queue, with twins folded into one by uid and generation.
+
+Pure, but for the bodies that a letter left in BODIES_URL: who asks brings along how to load them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mulligan.core import story
-from mulligan.core.delivery import Delivery, Outgoing
+from mulligan.core import parcel, story
+from mulligan.core.delivery import Delivery
+from mulligan.core.error import ParcelError
 from mulligan.core.message import AttributeValue, Message, TaskName, Typed, Uid
+from mulligan.core.parcel import Limits, Load, Parcel
 from mulligan.core.progress import Mark, Progress, State, merge
 from mulligan.core.route import Route, begin, renew
 from mulligan.core.story import Story
@@ -33,6 +38,7 @@ class Letter:
     story: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
     dead_at: epoch seconds at which the first copy came to the dead queue.
     ids: of the copies, as the broker has them. group: of a FIFO queue.
+    body_problem: why its body can't be had; None when `message` is the message as it was sent.
     """
 
     uid: Uid
@@ -44,6 +50,7 @@ class Letter:
     dead_at: float
     ids: tuple[str, ...]
     group: str | None = None
+    body_problem: str | None = None
 
     @property
     def progress(self) -> Progress | None:
@@ -55,25 +62,35 @@ Key = tuple[Uid, int]
 """uid and generation: what all copies of a letter share."""
 
 
-def letter_of(delivery: Delivery, prefix: str) -> Letter:
-    """The letter that one delivery of the dead queue is."""
+def letter_of(delivery: Delivery, prefix: str, load: Load) -> Letter:
+    """The letter that one delivery of the dead queue is. load: gives stored bodies."""
     message, told, problem = story.read(delivery, prefix, is_trusted=True)
-    generation = 0 if told is None else told.generation
+    generation, size, body_problem = 0, len(message.body), None
+    if told is not None:
+        generation = told.generation
+        try:
+            message = parcel.unpack(message, told, load)
+            size = len(message.body)
+        except ParcelError as exc:
+            body_problem = str(exc)
     return Letter(
         message.uid,
         generation,
         message,
-        len(delivery.body),
+        size,
         told,
         problem,
         delivery.sent_at,
         (delivery.id,),
         delivery.group,
+        body_problem,
     )
 
 
 def joined(one: Letter, other: Letter) -> Letter:
-    """Two copies of one letter as one; the body is the first one's."""
+    """Two copies of one letter as one; the body is the first one's that can be had."""
+    if one.body_problem is not None and other.body_problem is None:
+        one = replace(one, message=other.message, body_bytes=other.body_bytes, body_problem=None)
     told = [item for item in (one.story, other.story) if item is not None]
     return replace(
         one,
@@ -90,17 +107,17 @@ def slim(letter: Letter) -> Letter:
     return replace(letter, message=Message(message.uid, b"", message.attributes, message.sent_at))
 
 
-def copy_of(letter: Letter, route: Route) -> Outgoing:
-    """The message that replays the letter on the rejects queue: done stays done, every other task of the route is
-    pending, in the next generation.
+def copy_of(letter: Letter, route: Route, limits: Limits) -> tuple[Parcel, str]:
+    """The copy that replays the letter on the rejects queue, and its deduplication id: done stays done, every other
+    task of the route is pending, in the next generation. Its body must be there. Raises ParcelError when it doesn't fit.
     """
     generation = letter.generation + 1
     progress = begin(route) if letter.progress is None else renew(letter.progress, route.tasks)
     first_seen_at = letter.message.sent_at if letter.story is None else letter.story.first_seen_at
     renewed = Story(letter.uid, generation, 0, first_seen_at, progress)
-    attributes = {**letter.message.attributes, story.ATTRIBUTE: story.encode(renewed)}
     # the same for a repeated replay, so that a FIFO queue takes it once
-    return Outgoing(letter.message.body, attributes, group=letter.group, dedup_id=f"{letter.uid}-{generation}-0")
+    dedup_id = f"{letter.uid}-{generation}-0"
+    return parcel.pack(letter.message, renewed, limits, parcel.REJECTS), dedup_id
 
 
 def failed(progress: Progress | None) -> tuple[TaskName, ...]:
@@ -133,6 +150,7 @@ def as_data(letter: Letter) -> dict[str, Any]:
         "problem": letter.problem,
         "attributes": {name: attribute_data(item) for name, item in letter.message.attributes.items()},
         "body_bytes": letter.body_bytes,
+        "body_problem": letter.body_problem,
     }
 
 

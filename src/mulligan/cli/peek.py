@@ -4,9 +4,9 @@ from mulligan.cli.output import age, harmless, say, write
 from mulligan.cli.picture import attributes_text, body_text
 from mulligan.cli.session import Session, run
 from mulligan.cli.walk import walk
-from mulligan.core import story
+from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
-from mulligan.core.error import MulliganError
+from mulligan.core.error import MulliganError, ParcelError
 
 __all__ = ["peek"]
 
@@ -44,15 +44,23 @@ def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -
     message, told, _ = story.read(delivery, session.queues.prefix, is_trusted=is_trusted)
     if uid is not None and message.uid != uid:
         return None
+    body_problem = None
+    if told is not None:
+        try:
+            message = parcel.unpack(message, told, session.bodies.load)
+        except ParcelError as exc:
+            body_problem = str(exc)
     facts = [
         harmless(message.uid),
         f"here for {age(session.now() - delivery.sent_at)}",
         f"received {delivery.receive_count}x",
-        f"{len(message.body):,} bytes",
+        f"{len(message.body):,} bytes" if body_problem is None else "body can't be had",
     ]
     if told is not None:
         facts.append(f"copy {told.hop} of generation {told.generation}")
     lines = ["  ".join(facts)]
+    if body_problem is not None:
+        return f"{lines[0]}\n{harmless(body_problem)}"
     if message.attributes:
         lines.append(attributes_text(message))
     lines.append(body_text(message.body, whole=uid is not None, limit=_BODY_SHOWN).replace("--body", "--uid"))

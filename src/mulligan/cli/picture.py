@@ -30,6 +30,9 @@ def picture(letter: Letter, *, whole_body: bool) -> str:
     parts = ["\n".join(f"{name + ':':<16}{harmless(item)}" for name, item in facts)]
     if letter.progress is not None and letter.progress.marks:
         parts.append("tasks\n" + "\n".join(_task(task, mark) for task, mark in letter.progress.marks.items()))
+    if letter.body_problem is not None:
+        parts.append(f"body (can't be had)\n  {harmless(letter.body_problem)}")
+        return "\n\n".join(parts)
     if letter.message.attributes:
         parts.append("attributes\n" + attributes_text(letter.message))
     parts.append(f"body ({letter.body_bytes:,} bytes)\n" + body_text(letter.message.body, whole=whole_body))

@@ -1,7 +1,8 @@
 """`mulligan dead replay`: dead letters go to the rejects queue in their next generation, then leave the dead queue.
 
 Order: copy, confirmed by the broker; then removal. A crash between them leaves a letter that was replayed already; a
-second replay of it is folded by uid and generation, so no task that is done runs again.
+second replay of it is folded by uid and generation, so no task that is done runs again. A stored body goes last, when
+no copy of its letter is left: rather a file too many than a letter without a body.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from mulligan.cli.letter import Key, Letter, copy_of, joined, letter_of
 from mulligan.cli.output import say
 from mulligan.cli.session import Session, app_dir, run, settings
 from mulligan.cli.walk import Walk, walk
-from mulligan.core.delivery import Delivery
-from mulligan.core.error import BrokerUnavailable, MulliganError
+from mulligan.core import parcel
+from mulligan.core.delivery import Delivery, Outgoing
+from mulligan.core.error import BrokerUnavailable, MulliganError, ParcelError
 from mulligan.tasks.catalogue import Catalogue
 
 __all__ = ["Replay", "replay"]
@@ -58,6 +60,8 @@ class Replay:
         self._catalogue = catalogue
         self._letters: dict[Key, Letter] = {}
         self._held_bytes = 0
+        self._files: dict[str, str] = {}  # stored bodies by id of the copy that is on the dead queue
+        self._emptied: set[str] = set()
         self.replayed: set[Key] = set()
         self.problems: list[str] = []
 
@@ -71,15 +75,20 @@ class Replay:
                 if self._held_bytes > _ROUND_BYTES or len(self._letters) > _ROUND_COUNT:
                     await self._round(walked)
             await self._round(walked)
+        if not walked.hidden:  # a twin that nobody can see now may need the file
+            self._drop_bodies()
         self.problems += [unknown(uid, sorted(seen), walked.hidden) for uid in dict.fromkeys(uids) if uid not in seen]
 
     def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
-        letter = letter_of(delivery, self._session.queues.prefix)
+        letter = letter_of(delivery, self._session.queues.prefix, self._session.bodies.load)
+        wrap = letter.story.wrap if letter.story is not None else None
+        if wrap is not None and wrap.file is not None and parcel.belongs(wrap.file, parcel.DEAD):
+            self._files[delivery.id] = wrap.file
         if not uids or letter.uid in uids:
             key = (letter.uid, letter.generation)
             known = self._letters.get(key)
             self._letters[key] = letter if known is None else joined(known, letter)
-            self._held_bytes += len(delivery.body) if known is None else 0
+            self._held_bytes += len(letter.message.body) if known is None else 0
         return letter.uid
 
     async def _round(self, walked: Walk) -> None:
@@ -91,10 +100,17 @@ class Replay:
     async def _batch(self, walked: Walk, letters: Sequence[Letter]) -> None:
         # a copy that comes after its letter was replayed in an earlier round only has to go
         fresh = [letter for letter in letters if (letter.uid, letter.generation) not in self.replayed]
-        entries = [copy_of(letter, self._catalogue.route(letter.message)) for letter in fresh]
-        answers = await confirmed(self._session.broker, self._session.queues.rejects, entries) if entries else []
         refused: set[Key] = set()
-        for letter, answer in zip(fresh, answers, strict=True):
+        packed: list[tuple[Letter, Outgoing]] = []
+        for letter in fresh:
+            try:
+                packed.append((letter, self._outgoing(letter)))
+            except ParcelError as exc:
+                refused.add((letter.uid, letter.generation))
+                self.problems.append(f"{letter.uid} can't be replayed: {exc}")
+        entries = [outgoing for _, outgoing in packed]
+        answers = await confirmed(self._session.broker, self._session.queues.rejects, entries) if entries else []
+        for (letter, _), answer in zip(packed, answers, strict=True):
             key = (letter.uid, letter.generation)
             if answer is None:
                 self.replayed.add(key)
@@ -103,6 +119,22 @@ class Replay:
                 self.problems.append(f"{letter.uid} could not be put on the rejects queue: {answer.reason}")
         gone = [one for letter in letters if (letter.uid, letter.generation) not in refused for one in letter.ids]
         await self._remove(walked, gone)
+
+    def _outgoing(self, letter: Letter) -> Outgoing:
+        """The copy to send; what it leaves in a file is on disk. Raises ParcelError."""
+        if letter.body_problem is not None:  # before any task is asked whether it takes what is no body
+            raise ParcelError(letter.body_problem)
+        packed, dedup_id = copy_of(letter, self._catalogue.route(letter.message), self._session.broker.features.limits)
+        if packed.stored is not None:
+            self._session.bodies.keep(packed.stored.name, packed.stored.content)
+        return Outgoing(packed.body, packed.attributes, group=letter.group, dedup_id=dedup_id)
+
+    def _drop_bodies(self) -> None:
+        for name in sorted(self._emptied - set(self._files.values())):
+            try:
+                self._session.bodies.drop(name)
+            except ParcelError as exc:
+                self.problems.append(str(exc))
 
     async def _remove(self, walked: Walk, ids: Sequence[str]) -> None:
         size = self._session.broker.features.max_batch
@@ -118,5 +150,7 @@ class Replay:
             for one, answer in zip(some, answers, strict=True):
                 if answer is None:
                     walked.keep_not(one)
+                    if (name := self._files.pop(one, None)) is not None:
+                        self._emptied.add(name)
                 else:
                     self.problems.append(f"a replayed letter is still on the dead queue, too: {answer.reason}")

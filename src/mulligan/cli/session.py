@@ -16,6 +16,7 @@ from mulligan.core.message import QueueName
 from mulligan.core.value import value
 from mulligan.settings.load import Loaded, load
 from mulligan.settings.model import Settings
+from mulligan.storage.body import BodyFolder
 
 __all__ = ["Session", "app_dir", "run", "session", "settings"]
 
@@ -30,6 +31,11 @@ class Session:
     broker: Broker
     queues: Queues
     now: Callable[[], float]
+
+    @property
+    def bodies(self) -> BodyFolder:
+        """Where the bodies of copies are that fitted no queue."""
+        return BodyFolder(app_dir() / self.settings.bodies_url)
 
     def queue(self, kind: str) -> QueueName:
         """The queue that is called "requests", "rejects" or "dead"."""

@@ -184,7 +184,9 @@ async def test_replay_tells_an_unknown_uid_with_the_nearest(session, dead, lette
 
 async def test_picture_tells_the_whole_story(session, dead, letter, received):
     await dead(letter(UID, body=b"first\nsecond \x1b[31m"), letter(UID))
-    one, two = [letter_of(delivery, "msgparser") for delivery in await received(session.queues.dead)]
+    one, two = [
+        letter_of(delivery, "msgparser", session.bodies.load) for delivery in await received(session.queues.dead)
+    ]
 
     text = picture(joined(one, two), whole_body=False)
 
@@ -226,7 +228,7 @@ async def test_letters_in_a_list_hold_no_bodies_but_their_sizes(session, dead, l
     await dead(letter(UID))
     (delivery,) = await received(session.queues.dead)
 
-    listed = slim(letter_of(delivery, "msgparser"))
+    listed = slim(letter_of(delivery, "msgparser", session.bodies.load))
 
     assert listed.message.body == b""
     assert as_data(listed)["body_bytes"] == 3

@@ -1,0 +1,151 @@
+"""A default task that sends e-mail about messages that could not be finished.
+
+In a storm there are few: the first of a kind and minute at once, then at most one a minute with the count of the rest.
+A mail can't be looked for, so one whose sending was cut may come twice; its Message-ID is the same.
+"""
+
+import asyncio
+import smtplib
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from mulligan.core.message import Message
+from mulligan.integrations.alert import Alert, alert_of, lines_of, title_of
+from mulligan.integrations.environment import missing, url_problems, variable
+from mulligan.integrations.fault import Ambiguous, Fault, NotSent, Refused
+from mulligan.integrations.fold import Fold, Speak, together
+from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S
+from mulligan.tasks.base import Task
+from mulligan.tasks.context import TaskContext
+
+__all__ = ["EmailAlertTask"]
+
+INTERVAL_S = 60.0
+CALL_S = 15.0
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SCHEMES = ("smtps", "smtp")
+
+
+class EmailAlertTask(Task):
+    """Sends alerts through ALERT_SMTP_URL, from ALERT_EMAIL_FROM to ALERT_EMAIL_TO (commas between several).
+
+    ALERT_SMTP_URL: smtps://user:password@host (TLS from the start), or smtp://... (STARTTLS, but for this host).
+    shows_body: with the beginning of the body.
+    """
+
+    max_attempts = ATTEMPTS
+    backoff = BACKOFF
+    timeout_s = TIMEOUT_S
+    shows_body = False
+    fold_file = "var/alerts.db"
+    now: Callable[[], float] = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self._url = variable("ALERT_SMTP_URL")
+        self._sender = variable("ALERT_EMAIL_FROM")
+        self._receivers = [one.strip() for one in variable("ALERT_EMAIL_TO").split(",") if one.strip()]
+        self._fold = Fold(Path(self.fold_file), type(self).__name__, INTERVAL_S)
+
+    def subject(self, alert: Alert, turn: Speak) -> str:
+        """The subject: one line."""
+        return title_of(alert, turn.count - turn.told)
+
+    def text(self, alert: Alert, turn: Speak) -> str:
+        """The text of the mail."""
+        told = [f"{turn.told} of this kind and minute were told before."] if turn.told else []
+        return "\n\n".join([*lines_of(alert, turn.uids, turn.count - turn.told), *told]) + "\n"
+
+    def check(self) -> Sequence[str]:
+        """Missing variables, addresses that are none; see `Task.check`."""
+        problems = missing(
+            ALERT_SMTP_URL=self._url, ALERT_EMAIL_FROM=self._sender, ALERT_EMAIL_TO=", ".join(self._receivers)
+        )
+        if self._url:
+            problems += url_problems("ALERT_SMTP_URL", self._url, _SCHEMES)
+        return problems + [
+            f"{one!r} is no e-mail address: name@host."
+            for one in [self._sender, *self._receivers]
+            if one and ("@" not in one or any(char.isspace() for char in one))
+        ]
+
+    async def probe(self) -> Sequence[str]:
+        """Server, TLS, user; nothing is sent. See `Task.probe`."""
+        try:
+            await asyncio.to_thread(lambda: _connect(urlsplit(self._url)).quit())
+        except Exception as exc:  # noqa: BLE001 - smtplib, ssl and sockets raise many kinds
+            return [f"e-mail: {_fault(exc).reason}. Is ALERT_SMTP_URL right?"]
+        return []
+
+    async def run(self, message: Message, context: TaskContext) -> None:
+        """Tell of a message that could not be finished."""
+        alert = alert_of(message, context, self.now(), shows_body=self.shows_body)
+        await together(
+            self._fold, context, alert.group, lambda turn: self._say(alert, turn), service="e-mail", now=self.now
+        )
+
+    async def _say(self, alert: Alert, turn: Speak) -> str:
+        mail = EmailMessage()
+        mail["From"], mail["To"] = self._sender, ", ".join(self._receivers)
+        mail["Subject"] = self.subject(alert, turn)
+        mail["Date"] = formatdate(self.now())
+        mail["Message-ID"] = f"<{turn.key}.{turn.told}@mulligan>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(self.text(alert, turn))
+        try:
+            await asyncio.to_thread(self._send, mail)
+        except Exception as exc:  # noqa: BLE001 - smtplib, ssl and sockets raise many kinds
+            raise _fault(exc) from None
+        return str(mail["Message-ID"])
+
+    def _send(self, mail: EmailMessage) -> None:
+        server = _connect(urlsplit(self._url))
+        try:
+            refused = server.send_message(mail)
+        finally:
+            server.close()
+        if len(refused) == len(self._receivers):
+            raise smtplib.SMTPRecipientsRefused(refused)
+
+
+def _connect(url: SplitResult) -> smtplib.SMTP:
+    host = url.hostname or ""
+    server: smtplib.SMTP
+    if url.scheme == "smtps":
+        server = smtplib.SMTP_SSL(host, url.port or 465, timeout=CALL_S, context=ssl.create_default_context())
+    else:
+        server = smtplib.SMTP(host, url.port or 587, timeout=CALL_S)
+    try:
+        server.ehlo_or_helo_if_needed()
+        if url.scheme == "smtp" and host not in _LOOPBACK:
+            server.starttls(context=ssl.create_default_context())
+        if url.username:
+            server.login(unquote(url.username), unquote(url.password or ""))
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _fault(exc: Exception) -> Fault:
+    told = f"{type(exc).__name__}: {exc}"
+    match exc:
+        case smtplib.SMTPAuthenticationError():
+            return Refused("the server does not take the user and password of ALERT_SMTP_URL")
+        case smtplib.SMTPNotSupportedError():
+            return Refused(f"{told}: the server can't do what is needed; TLS is demanded")
+        case smtplib.SMTPRecipientsRefused():
+            codes = [code for code, _ in exc.recipients.values()]
+            return Refused(told) if codes and all(code >= 500 for code in codes) else NotSent(told)
+        case smtplib.SMTPResponseException():
+            return Refused(told) if exc.smtp_code >= 500 else NotSent(told)
+        case smtplib.SMTPServerDisconnected() | TimeoutError():
+            return Ambiguous(told)
+        case OSError():
+            return NotSent(told)
+        case _:
+            return Refused(told)

@@ -1,0 +1,46 @@
+"""The environment variables of the ready tasks: the one module of the package that reads them, when a task is made."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+__all__ = ["missing", "missing_extra", "url_problems", "variable"]
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def variable(name: str, default: str = "") -> str:
+    """The value of a variable without blanks around it; `default` when it is not set or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def missing(**values: str) -> list[str]:
+    """A sentence for each name whose value is empty."""
+    return [f"the environment variable {name} is not set: export {name}=..." for name, one in values.items() if not one]
+
+
+def missing_extra() -> list[str]:
+    """What to install when the HTTP client is not there; [] when it is."""
+    if find_spec("httpx") is not None:
+        return []
+    return [f"it needs httpx, which is not installed: {sys.executable} -m pip install 'mulligan[integrations]'"]
+
+
+def url_problems(name: str, url: str, schemes: Sequence[str] = ("https", "http")) -> list[str]:
+    """What is wrong with the URL in a variable: no URL, a password in it, or plain http to another machine."""
+    example = f"export {name}={schemes[0]}://..."
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError as exc:
+        return [f"{name} is no URL ({exc}): {example}"]
+    if parts.scheme not in schemes or not host:
+        return [f"{name} is no URL that begins with {schemes[0]}://, and a host after that: {example}"]
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        return [f"{name} begins with http://, so everybody on the way could read the token. Write https://{host}"]
+    if parts.scheme in {"http", "https"} and parts.username is not None:
+        return [f"{name} holds a user name. Write it without, and give name and token by their own variables."]
+    return []

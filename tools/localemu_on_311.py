@@ -1,7 +1,7 @@
 """Lets localemu's SQS run on Python 3.11: puts generics of Python 3.12 into their older form, in the installed files.
 
 localemu 1.3.2 says that Python 3.10 is enough, and uses the syntax of 3.12 in nine of its 1,452 files; the four that
-its SQS imports are mended here. The lock file pins the version by hash, so that each text below occurs exactly once; where
+its SQS imports are mended here. The lock file pins the version by hash, so each text below occurs exactly once; where
 one does not, nothing is written and the exit code is 1. On Python 3.12 or later there is nothing to do.
 
 Called by tools/install-localemu.sh: python tools/localemu_on_311.py SITE_PACKAGES

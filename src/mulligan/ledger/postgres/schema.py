@@ -36,24 +36,29 @@ MIGRATIONS: Sequence[Sequence[str]] = (
 async def ensure(connection: Connection, shown: str) -> None:
     """Check the server, and make what is missing. shown: the URL for a person. Raises ConfigurationError."""
     await _check_server(connection, shown)
-    if await _version(connection) == len(MIGRATIONS):
-        return
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        version = await _version(connection)
-        if version > len(MIGRATIONS):
-            raise _problem(
-                shown,
-                f"its tables have version {version}, this mulligan knows up to {len(MIGRATIONS)}. Use the newer"
-                " mulligan that made them, or name an empty database or schema",
-            )
-        if version == 0:
-            await connection.execute("CREATE TABLE mulligan_version (version integer NOT NULL)")
-            await connection.execute("INSERT INTO mulligan_version VALUES (0)")
-        for step in MIGRATIONS[version:]:
-            for statement in step:
-                await connection.execute(statement)
-        await connection.execute("UPDATE mulligan_version SET version = $1", len(MIGRATIONS))
+    is_there = await connection.fetchval("SELECT to_regclass('mulligan_version') IS NOT NULL")
+    version = await _version(connection) if is_there else 0
+    if version > len(MIGRATIONS):
+        raise _problem(
+            shown,
+            f"its tables have version {version}, this mulligan knows up to {len(MIGRATIONS)}. Use the newer mulligan"
+            " that made them, or name an empty database or schema",
+        )
+    if version < len(MIGRATIONS):
+        async with connection.transaction():
+            await _migrate(connection)
+
+
+async def _migrate(connection: Connection) -> None:
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    # not asked for by name again: that may be answered from before somebody else had the lock
+    await connection.execute("CREATE TABLE IF NOT EXISTS mulligan_version (version integer NOT NULL)")
+    version = await _version(connection)
+    for step in MIGRATIONS[version:]:
+        for statement in step:
+            await connection.execute(statement)
+    await connection.execute("DELETE FROM mulligan_version")
+    await connection.execute("INSERT INTO mulligan_version VALUES ($1)", max(version, len(MIGRATIONS)))
 
 
 async def _check_server(connection: Connection, shown: str) -> None:
@@ -69,10 +74,8 @@ async def _check_server(connection: Connection, shown: str) -> None:
 
 
 async def _version(connection: Connection) -> int:
-    """Of the tables; 0 when there are none."""
-    if await connection.fetchval("SELECT to_regclass('mulligan_version')") is None:
-        return 0
-    return int(await connection.fetchval("SELECT max(version) FROM mulligan_version"))
+    """Of the tables; 0 when there are none yet."""
+    return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM mulligan_version"))
 
 
 def _problem(shown: str, what: str) -> ConfigurationError:

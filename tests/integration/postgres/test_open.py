@@ -1,0 +1,109 @@
+"""Opening: making the tables, and what is told when they can't be used."""
+
+import asyncio
+import socket
+
+import pytest
+
+from mulligan.core.error import ConfigurationError, LedgerError, LedgerUnavailable
+from mulligan.core.message import Uid
+from mulligan.ledger.base import Claim, Granted
+from mulligan.ledger.postgres.ledger import PostgresLedger
+from tests.postgres import QUOTED
+
+
+async def refused(connect, url: str) -> str:
+    """The text of the refusal; never with the password in it."""
+    with pytest.raises(ConfigurationError) as caught:
+        await connect(url)
+    assert QUOTED not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_tables_are_made_once_when_many_processes_open_an_empty_schema_at_once(connect, postgres):
+    schema = postgres.new_schema()
+
+    ledgers = await asyncio.gather(*(connect(postgres.url_of(schema)) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(one.claim([Claim(Uid("018bcfe56801-x"), 0, 0, f"t{n}", 60.0)], 0.0) for n, one in enumerate(ledgers))
+    )
+
+    assert sum(answer == [Granted(None)] for answer in answers) == 1
+    assert postgres.sql(f"SELECT count(*), max(version) FROM {schema}.mulligan_version") == ["1|1"]
+
+
+async def test_tables_of_a_newer_version_are_refused(connect, postgres):
+    schema = postgres.new_schema()
+    await connect(postgres.url_of(schema))
+    postgres.sql(f"UPDATE {schema}.mulligan_version SET version = 99")
+
+    assert "its tables have version 99" in await refused(connect, postgres.url_of(schema))
+
+
+async def test_wrong_password_is_refused_without_showing_it(connect, postgres):
+    told = await refused(connect, postgres.url.replace(QUOTED, "s3cret-but-wrong"))
+
+    assert "28P01" in told
+    assert "Correct user and password" in told
+
+
+async def test_database_that_is_not_there_is_refused(connect, postgres):
+    assert "Create the database" in await refused(connect, postgres.url.replace("/postgres", "/nowhere"))
+
+
+async def test_schema_in_which_nothing_may_be_made_is_refused(connect, postgres):
+    schema = postgres.new_schema()
+    postgres.sql(f"CREATE ROLE {schema} LOGIN PASSWORD 'weak'")
+
+    told = await refused(connect, postgres.url_of(schema).replace(f"tester:{QUOTED}", f"{schema}:weak"))
+
+    assert "42501" in told or "3F000" in told
+    assert "search_path" in told
+
+
+async def test_unknown_parameter_is_refused(connect, postgres):
+    assert "42704" in await refused(connect, f"{postgres.url}?sllmode=require")
+
+
+async def test_server_without_tls_is_refused_when_tls_is_asked_for(connect, postgres):
+    assert "offers no TLS" in await refused(connect, f"{postgres.url}?sslmode=verify-full")
+
+
+async def test_host_that_is_not_known_is_refused(connect):
+    assert "no such host" in await refused(connect, "postgresql://me:s3cret@nowhere.invalid/db")
+
+
+async def test_server_that_can_not_be_reached_is_unavailable(connect):
+    with socket.socket() as bound:  # bound and not listening: nobody else can be there
+        bound.bind(("127.0.0.1", 0))
+
+        with pytest.raises(LedgerUnavailable, match="tried again"):
+            await connect(f"postgresql://me:s3cret@127.0.0.1:{bound.getsockname()[1]}/db")
+
+
+async def test_read_only_server_is_refused_at_the_start(connect, postgres):
+    told = await refused(connect, postgres.url_of(postgres.new_schema(), "default_transaction_read_only=on"))
+
+    assert "only reads" in told
+
+
+async def test_commit_is_waited_for_although_the_server_would_not(connect, postgres):
+    ledger = await connect(postgres.url_of(postgres.new_schema(), "synchronous_commit=off"))
+
+    found = await ledger._changing.run(lambda connection: connection.fetchval("SHOW synchronous_commit"))
+
+    assert found == "on"
+
+
+async def test_ledger_that_is_closed_refuses_to_go_on(connect, schema_url):
+    ledger = await connect(schema_url)
+    await ledger.close()
+    await ledger.close()
+
+    with pytest.raises(LedgerError, match="is closed"):
+        await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)
+
+
+async def test_ledger_that_was_never_opened_can_be_closed(postgres, host_clock):
+    await PostgresLedger(postgres.url, host_clock()).close()

@@ -109,7 +109,7 @@ def slim(letter: Letter) -> Letter:
 
 def copy_of(letter: Letter, route: Route, limits: Limits) -> tuple[Parcel, str]:
     """The copy that replays the letter on the rejects queue, and its deduplication id: done stays done, every other
-    task of the route is pending, in the next generation. Its body must be there. Raises ParcelError when it doesn't fit.
+    task of the route is pending, in the next generation. Its body must be there. Raises ParcelError when it is too big.
     """
     generation = letter.generation + 1
     progress = begin(route) if letter.progress is None else renew(letter.progress, route.tasks)

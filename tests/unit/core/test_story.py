@@ -1,5 +1,6 @@
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.error import StoryError
 from mulligan.core.message import AttributeValue, QueueName, TaskName, Typed, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
-from mulligan.core.story import Story, decode, decode_progress, encode, encode_progress, identify, read
+from mulligan.core.story import Story, Wrap, decode, decode_progress, encode, encode_progress, identify, read
 
 JIRA, TRELLO, MAIL = TaskName("Jira"), TaskName("Trello"), TaskName("Mail")
 UID = Uid("018bcfe56800-0b090fd81c3e1612c0f0")
@@ -205,3 +206,28 @@ def test_read_treats_a_reject_with_a_damaged_story_as_new_and_says_so():
     assert story is None
     assert (problem or "").startswith("its progress is no JSON")
     assert message.attributes == {}
+
+
+# -- how the body is packed
+
+
+@pytest.mark.parametrize(
+    ("wrap", "written"),
+    [
+        (Wrap("zlib", 7), '"body":{"form":"zlib","size":7}'),
+        (Wrap("plain", 7, True), '"body":{"form":"plain","size":7,"attributes":true}'),
+        (Wrap("file", 7, False, "name"), '"body":{"form":"file","size":7,"file":"name"}'),
+    ],
+)
+def test_story_says_how_its_body_is_packed(wrap, written):
+    told = replace(STORY, wrap=wrap)
+
+    assert written in encode(told)
+    assert decode(encode(told)) == told
+
+
+@pytest.mark.parametrize("data", ['"zlib"', "[]", "{}", '{"form":1,"size":1}', '{"form":"zlib","size":-1}'])
+def test_packing_that_is_damaged_is_never_taken_for_none(data):
+    raw = WRITTEN[:-1] + f',"body":{data}}}'
+
+    assert decode(raw).wrap == Wrap("damaged", 0)

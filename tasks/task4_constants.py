@@ -2,7 +2,7 @@
 
 import os
 
-# The channel, e.g. "#alerts".
+# The channel: its name, e.g. "#alerts", or its id.
 SLACK_CHANNEL = os.environ.get("SLACK_CHANNEL") or "#alerts"
 
 # The token of a Slack app that may write to the channel (xoxb-...). Better kept in the environment than here.

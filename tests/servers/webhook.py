@@ -1,0 +1,8 @@
+"""A receiver of webhooks that takes everything."""
+
+from tests.servers.service import Answer, Request, Service
+
+
+class Webhook(Service):
+    def handle(self, request: Request) -> Answer:
+        return Answer(204, "")

@@ -43,6 +43,7 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Answer, Claim, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.worker.clock import SystemClock
+from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
@@ -139,6 +140,8 @@ class Consumer:
         self._counters[Counter.RECEIVED] += len(flights)
         for flight, told in wrapped:
             await self._unpack(flight, told)
+        if ARMED is not None:
+            ARMED.reach(Point.RECEIVED)
         until = now + self._stage.lease_s
         answers = await self._recorder.claim(
             [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights]
@@ -303,6 +306,8 @@ class Consumer:
             case Run(tasks):
                 self._run(flight, tasks)
             case Bury():
+                if ARMED is not None:
+                    ARMED.reach(Point.EXHAUSTED)
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)
@@ -324,6 +329,8 @@ class Consumer:
         # the slot says so first: whatever a task does to the process, its message is known as a suspect
         longest_s = max(task.policy.timeout_s for task in tasks)
         self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + longest_s)
+        if ARMED is not None:
+            ARMED.reach(Point.ALERTING if flight.progress.is_buried else Point.STARTING)
         self._runner.start(flight, tasks)
 
     def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
@@ -359,6 +366,8 @@ class Consumer:
             if flight.running == 0:
                 self.over(flight)
             return
+        if ARMED is not None:
+            ARMED.reach(Point.ENDED)
         before = flight.progress
         after = record(before, task.name, outcome, task.policy, now, self._clock.random())
         if after is not before:
@@ -406,6 +415,8 @@ class Consumer:
         flight.is_settling = True
         match settlement:
             case Ack():
+                if ARMED is not None:
+                    ARMED.reach(Point.ALERTED if flight.progress.is_buried else Point.FINISHED)
                 flight.spends_stored = True  # nothing of it is left to do; whoever comes late is folded
                 self._tell_end(flight)
             case Release(delay_s):

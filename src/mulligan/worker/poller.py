@@ -11,6 +11,7 @@ from mulligan.core.message import QueueName
 from mulligan.core.value import value
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.demand import Width, adapt, wanted
+from mulligan.worker.failpoint import ARMED, Point
 
 __all__ = ["Pace", "Pollers"]
 
@@ -154,6 +155,9 @@ class Pollers:
         )
         self._receives.add(receive)
         try:
+            if ARMED is not None:
+                await asyncio.sleep(0)  # the receive is under way then
+                ARMED.reach(Point.POLLING)
             return await receive
         except asyncio.CancelledError:
             if self._stopping.is_set() and receive.cancelled():

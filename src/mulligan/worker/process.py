@@ -169,8 +169,6 @@ class Worker:
         loop.set_default_executor(ThreadPoolExecutor(max(8, total * len(self._catalogue.names))))
         self._broker = broker
         try:
-            await ledger.open()
-            await broker.declare(settings.queues, create=False)
             shop = Shop(
                 broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
                 self._hub.wants, packer=Packer(BodyFolder(Path.cwd() / settings.bodies_url)),
@@ -185,6 +183,8 @@ class Worker:
                     return await self._leave()
                 case _:
                     return FATAL  # the supervisor is gone
+            await ledger.open()
+            await broker.declare(settings.queues, create=False)
             self._lines = [
                 Line(
                     shop,

@@ -9,6 +9,7 @@ from mulligan.core.event import LedgerDown, LedgerUp, SettlementFailed
 from mulligan.ledger.base import Answer, Claim, Held, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.clock import SystemClock
+from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 
 __all__ = ["Recorder"]
@@ -141,6 +142,8 @@ class Recorder:
                 kept.append(flight)
             else:
                 self._lost(flight)
+        if ARMED is not None and any(flight.running for flight in kept):
+            ARMED.reach(Point.RECORDED)
         self._kept(kept)
 
     async def _wait(self, attempt: int, exc: LedgerUnavailable) -> bool:

@@ -15,11 +15,12 @@ from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskStuck
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
-from mulligan.core.progress import Progress, State
+from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.worker.deadline import Deadlines, Timed
+from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.thread import Threads
 
@@ -155,6 +156,8 @@ class Runner:
 
     async def _run_async(self, attempt: Attempt) -> Outcome:
         task = attempt.task
+        if ARMED is not None:
+            self._loop.call_soon(ARMED.reach, Point.RUNNING)  # when it waits for the first time
         try:
             if self._middleware:
                 outcome = outcome_of_result(await self._wrapped(attempt))
@@ -184,6 +187,8 @@ class Runner:
 
     def _run_sync(self, attempt: Attempt) -> Outcome:
         task, message = attempt.task, attempt.flight.message
+        if ARMED is not None:
+            self._loop.call_soon_threadsafe(ARMED.reach, Point.RUNNING)
         try:
             return outcome_of_result(task.invoke(message, context_of(attempt) if task.wants_context else None))
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
@@ -277,16 +282,18 @@ def context_of(attempt: Attempt) -> TaskContext:
         failures,
         succeeded,
         None if mark is None else mark.reason,
-        _may_repeat(flight, attempt.number),
+        _may_repeat(flight, attempt.number, mark),
     )
 
 
-def _may_repeat(flight: Flight, number: int) -> bool:
+def _may_repeat(flight: Flight, number: int, mark: Mark | None) -> bool:
     """Whether this attempt may have begun before, on this copy or on the one before it, without an end on record."""
     if flight.delivery.receive_count > 1 or flight.progress.deaths > 0:
         return True
-    # a first attempt on a later copy: the worker of an earlier one was told to stop under it
-    return number == 1 and (flight.carried.is_buried if flight.progress.is_buried else flight.hop > 0)
+    # on a later copy than the one that this attempt was due on: the worker of that one was told to stop under it
+    if number == 1:
+        return flight.carried.is_buried if flight.progress.is_buried else flight.hop > 0
+    return mark is not None and flight.delivery.sent_at >= mark.due_at
 
 
 def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:

@@ -27,6 +27,7 @@ from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.clock import SystemClock
+from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
@@ -132,7 +133,10 @@ class Settler:
         def call(some: Sequence[Flight]) -> Awaitable[list[EntryFault | None]]:
             return self._broker.ack(self._queue, [flight.delivery.receipt for flight in some])
 
-        for flight, fault in await self._insist(flights, call):
+        answers = await self._insist(flights, call)
+        if ARMED is not None:
+            ARMED.reach(Point.ACKED)
+        for flight, fault in answers:
             if fault is not None and fault.fault is not Fault.LEASE_LOST:
                 self._tell(flight, "ack", fault, "it will come back, and is folded by the ledger")
             elif fault is None and flight.spends_stored and flight.stored is not None:
@@ -159,6 +163,8 @@ class Settler:
         copied = await self._copy(self._queues.rejects, entries, hops=1)
         if not copied:
             return
+        if ARMED is not None:
+            ARMED.reach(Point.COPIED)
         records = [
             Record(flight.message.uid, flight.generation, flight.token, settled(flight.progress), flight.hop + 1, True)
             for flight, _ in copied
@@ -173,7 +179,10 @@ class Settler:
             self._acks.put(flight)
 
     async def _bury(self, flights: list[Flight]) -> None:
-        for flight, _ in await self._copy(self._queues.dead, [(flight, 0.0) for flight in flights], hops=0):
+        copied = await self._copy(self._queues.dead, [(flight, 0.0) for flight in flights], hops=0)
+        if ARMED is not None and copied:
+            ARMED.reach(Point.BURIED)
+        for flight, _ in copied:
             self._table.counters[Counter.BURIED] += 1
             self._buried(flight)
 

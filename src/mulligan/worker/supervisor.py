@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -10,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from mulligan.brokers.base import Broker
-from mulligan.core.error import BrokerError, ConfigurationError, LedgerError, LedgerUnavailable, StorageBroken
+from mulligan.core.error import BrokerError, ConfigurationError, LedgerError, LedgerUnavailable, MulliganError, StorageBroken
 from mulligan.core.event import (
     Event,
     QueuesDeclared,
@@ -44,6 +45,7 @@ from mulligan.worker.channel import (
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
+from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, is_overdue
 from mulligan.worker.process import slots_for
 from mulligan.worker.restart import STEADY_S, delay_s
@@ -93,6 +95,7 @@ class Seat:
         self.process: asyncio.subprocess.Process | None = None
         self.channel: Channel[FromWorker] | None = None
         self.ready = asyncio.Event()
+        self.lives = 0
         self.requests: dict[str, int] = {}
         """To the broker, by action, in this life of the worker."""
         self.guilty: set[int] | None = None
@@ -124,32 +127,37 @@ class Supervisor:
 
         Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable, StorageBroken.
         """
-        await self._declare()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled, number)
         keeping = loop.create_task(self._keep())
         tending = [loop.create_task(self._tend(seat)) for seat in self._seats[:1]]
-        # the first worker checks the tasks for all
+        # the first worker checks the tasks for all, before anything is made at the broker
         await self._until_ready(self._seats[:1])
+        if not self._stopping.is_set():
+            await self._declare()
         tending += [loop.create_task(self._tend(seat)) for seat in self._seats[1:]]
-        await self._until_ready(self._seats)
+        await self._until_ready(self._seats if not self._stopping.is_set() else [])
         watching = [loop.create_task(self._forget()), loop.create_task(self._count())]
         if not self._stopping.is_set():
             self._begin()
             watching += [loop.create_task(self._watch_empty())] if drains else []
             watching += [loop.create_task(self._watch_time(for_s))] if for_s is not None else []
         await self._stopping.wait()
-        self._emit(Stopping(self._reason, self._settings.grace_s))
+        if self._can_go:
+            self._emit(Stopping(self._reason, self._settings.grace_s))
         for seat in self._seats:
             if seat.channel is not None:
                 seat.channel.send(Stop(self._settings.grace_s))
+        if ARMED is not None:
+            ARMED.reach(Point.DRAINING)
         await self._until_ended(tending)
         for task in (*watching, keeping):
             task.cancel()
         await asyncio.gather(*watching, keeping, return_exceptions=True)
-        messages = self._keep_tally().messages
-        self._emit(Stopped(messages[Counter.DONE], messages[Counter.REJECTED], messages[Counter.BURIED]))
+        if self._can_go:
+            messages = self._keep_tally().messages
+            self._emit(Stopped(messages[Counter.DONE], messages[Counter.REJECTED], messages[Counter.BURIED]))
         if self._error is not None:
             raise self._error
 
@@ -164,10 +172,15 @@ class Supervisor:
 
     async def _declare(self) -> None:
         queues = self._settings.queues
-        declared = await self._broker.declare(queues, create=self._settings.create_queues)
+        try:
+            declared = await self._broker.declare(queues, create=self._settings.create_queues)
+        except MulliganError as exc:
+            self.stop("the queues can't be used", exc)
+            return
         if declared.problems:
-            raise ConfigurationError(declared.problems)
-        self._emit(QueuesDeclared(queues.all, declared.created))
+            self.stop("the queues can't be used", ConfigurationError(declared.problems))
+        else:
+            self._emit(QueuesDeclared(queues.all, declared.created))
 
     def _begin(self) -> None:
         self._can_go = True
@@ -239,7 +252,11 @@ class Supervisor:
         seat.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "mulligan.worker.process", *map(str, descriptors),
             pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL,
+            env=inherited(os.environ, is_first=seat.lives == 0),
         )  # fmt: skip
+        seat.lives += 1
+        if ARMED is not None:
+            ARMED.reach(Point.SPAWNING)
         theirs.close()
         channel = seat.channel = await Channel.open(ours, from_worker)
         hand = seat.hand
@@ -301,6 +318,8 @@ class Supervisor:
         interval_s = min(1.0, self._keeper.interval_s)
         while True:
             await asyncio.sleep(interval_s)
+            if ARMED is not None:
+                ARMED.reach(Point.SUPERVISING)
             self._hub.tend()
             tables = [(seat.number, seat.table) for seat in self._seats if seat.table is not None]
             try:

@@ -114,7 +114,8 @@ class Worker:
         self.service = service
         capacity, lease_s = more.pop("capacity", 10), more.pop("lease_s", LEASE_S)
         slots = more.pop("slots", 2 * capacity + 256)
-        self.network = Network(MemoryBroker(service.clock, service.queues), **more.pop("features", {}))
+        broker = more.pop("broker", None) or MemoryBroker(service.clock, service.queues)
+        self.network = Network(broker, **more.pop("features", {}))
         self.ledger: Any = Network(more.pop("ledger", service.ledger))
         self.failed: list[BaseException] = []
         self.stuck: list[Any] = []

@@ -1,24 +1,36 @@
-"""`python -m bench [NAME...]`: runs the benchmarks and exits 1 when a bound is not kept."""
+"""`python -m bench [NAME...]`: runs the benchmarks and exits 1 when a bound is not kept.
+
+`sqs.drain` is one part of the benchmark sqs.
+"""
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench import core, embedded, idle
+from bench.sqs import suite as sqs
 from bench.table import Row, keep, show
 
-BENCHES: dict[str, Callable[[], list[Row]]] = {"core": core.run, "embedded": embedded.run, "idle": idle.run}
+BENCHES: dict[str, Callable[[], list[Row]]] = {
+    "core": core.run,
+    "embedded": embedded.run,
+    "idle": idle.run,
+    "sqs": sqs.run,
+}
+PARTS: dict[str, Callable[[], list[Row]]] = {f"sqs.{name}": partial(sqs.run, [name]) for name in sqs.PARTS}
 
 
 def main(names: list[str]) -> int:
-    unknown = [name for name in names if name not in BENCHES]
+    known = BENCHES | PARTS
+    unknown = [name for name in names if name not in known]
     if unknown:
-        print(f"there is no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHES)}", file=sys.stderr)
+        print(f"there is no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     rows: list[Row] = []
     for name in names or BENCHES:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows += BENCHES[name]()
+        rows += known[name]()
     show(rows)
     print(f"\nkept in {keep(rows, Path('bench/results'))}")
     return 1 if any(row.is_met is False for row in rows) else 0

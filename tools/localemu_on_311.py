@@ -20,7 +20,7 @@ MENDED: dict[str, tuple[tuple[str, str], ...]] = {
         ("class AccountRegionBundle[BaseStoreType](dict):", "class AccountRegionBundle(dict):"),
     ),
     "services/sqs/queue.py": (
-        ("class InterruptibleQueue[T](Queue):", "class InterruptibleQueue(Queue):"),
+        ("class InterruptibleQueue[T](Queue):", _VARIABLE.format("T") + "class InterruptibleQueue(Queue):"),
         (
             "class InterruptiblePriorityQueue[T](PriorityQueue[T], InterruptibleQueue[T]):",
             "class InterruptiblePriorityQueue(PriorityQueue, InterruptibleQueue):",

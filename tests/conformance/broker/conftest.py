@@ -1,15 +1,18 @@
 """One entry of SERVICES is one implementation: add a class with the same methods, and the whole suite runs on it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from mulligan.brokers.base import Broker, Queues
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
+from mulligan.brokers.rabbitmq.broker import RabbitBroker
 from mulligan.brokers.sqlite import SqliteBroker
 from mulligan.brokers.sqs.broker import SqsBroker
 from mulligan.core.message import QueueName
 from mulligan.servers.sqs.server import Server, serve
+from tests.conformance.broker.via_boto3 import BrokerViaBoto3
 
 QUEUES = Queues("test", QueueName("test-requests-q"), QueueName("test-rejects-q"), QueueName("test-dead-q"))
 
@@ -20,11 +23,13 @@ class LocalService:
     is_exact: order, depth, and what happens at the edges are promised, not only likely.
     is_text: it carries text that is not empty, and nothing else; of attributes bytes too.
     type_bytes: what it counts for the type of a text attribute.
+    key: the access key, where there is one; its secret is the same.
     """
 
     is_exact = True
     is_text = False
     type_bytes = 0
+    key = "mulligan"
 
     async def start(self) -> None:
         """Before the first `connect`."""
@@ -89,14 +94,52 @@ class SqsService(LocalService):
         self._clock.shift_s += seconds
 
 
-SERVICES = {"memory": MemoryService, "sqlite": SqliteService, "sqs": SqsService}
+class SqsServerService(SqsService):
+    """The project's own server, as AWS's client sees it."""
+
+    def connect(self) -> Broker:
+        return BrokerViaBoto3(self._server.url, self.key)
+
+
+class LocalemuService(SqsService):
+    """The adapter on an SQS server of other people's, which has no clock but the real one."""
+
+    def __init__(self, clock, folder, localemu) -> None:
+        self._url = localemu.url
+        self._clock = clock
+        self.key = localemu.new_account()
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    def connect(self) -> Broker:
+        return SqsBroker(f"sqs://eu-west-1?endpoint={self._url}", clock=self._clock, emit=lambda event: None)
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds + 0.2)  # it looks ten times a second what has come due
+
+
+SERVICES = {
+    "memory": MemoryService,
+    "sqlite": SqliteService,
+    "sqs": SqsService,
+    "sqs server by boto3": SqsServerService,
+    "localemu": LocalemuService,
+    "rabbitmq": RabbitService,
+}
 
 
 @pytest.fixture(params=list(SERVICES))
 async def service(request, clock, tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mulligan")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mulligan")
-    made = SERVICES[request.param](clock, tmp_path)
+    kind = SERVICES[request.param]
+    more = [request.getfixturevalue("localemu")] if issubclass(kind, LocalemuService) else []
+    more += [request.getfixturevalue("rabbitmq")] if issubclass(kind, RabbitService) else []
+    made = kind(clock, tmp_path, *more)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", made.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", made.key)
     await made.start()
     yield made
     await made.stop()

@@ -297,7 +297,7 @@ def _encoded(item: AttributeValue) -> list[str | None]:
 
 
 def _decoded(kind: str | None, text: str, how: str = "") -> AttributeValue:
-    if not isinstance(text, str):
-        raise TypeError(f"a value is a {type(text).__name__}")
+    if not isinstance(text, str) or not isinstance(kind, str | None):
+        raise TypeError(f"an attribute is a {type(kind).__name__} and a {type(text).__name__}")
     content: str | bytes = b64decode(text, validate=True) if how == "b" else text
     return content if kind is None else Typed(kind, content)

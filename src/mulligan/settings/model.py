@@ -185,6 +185,13 @@ class Settings(BaseModel):
             return value
         raise ValueError("is neither true nor false")
 
+    @field_validator("bodies_url")
+    @classmethod
+    def _folder_only(cls, value: str) -> str:
+        if "://" in value:  # it would be taken for a folder of that name
+            raise ValueError("is a URL")
+        return value
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         # the texts name the settings, because no single one of them is wrong

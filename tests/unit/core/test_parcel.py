@@ -294,6 +294,7 @@ def no_load(name, size):
         (Wrap("plain", 3, True), b"[]\n", "its packed attributes are damaged"),
         (Wrap("plain", 11, True), b'{"a":["b"]}'[:10] + b"\n", "its packed attributes are damaged"),
         (Wrap("plain", 16, True), b'{"a":[null,1]} \n', "its packed attributes are damaged"),
+        (Wrap("plain", 14, True), b'{"a":[1,"x"]}\n', "its packed attributes are damaged"),
         (Wrap("plain", 20, True), b'{"a":[null,"x","b"]}', "its packed attributes are damaged"),
         (Wrap("plain", 21, True), b'{"a":[null,"x","b"]}\n', "its packed attributes are damaged"),
         (Wrap("file", 4), b"", "file '', which is no name of ours"),

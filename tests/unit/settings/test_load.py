@@ -211,3 +211,13 @@ def test_load_takes_an_empty_log_file_as_none(tmp_path):
     configured(tmp_path, "LOG_FILE = 'var/x.log'\n")
 
     assert load(tmp_path, {"MULLIGAN_LOG_FILE": ""}).settings.log_file is None
+
+
+def test_load_refuses_a_url_where_a_folder_of_bodies_is_expected(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, {"MULLIGAN_BODIES_URL": "s3://bucket"})
+
+    assert caught.value.problems == (
+        "environment variable MULLIGAN_BODIES_URL: BODIES_URL is 's3://bucket', expected a folder's path. "
+        "Correct it, or remove it for the default 'var/bodies'.",
+    )

@@ -139,8 +139,9 @@ def _size_problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]])
         return []
     needed = size_limit(found[queues.requests])
     return [
-        f"Queue {name}: it takes messages of {size_limit(found[name])} bytes, {queues.requests} of {needed}: a copy "
-        f"might not fit. Set its MaximumMessageSize to {SIZE_MAX_BYTES}."
+        f"Queue {name}: it takes messages of {size_limit(found[name])} bytes, {queues.requests} of {needed}: copies "
+        f"of bigger ones are compressed, or leave their body in BODIES_URL. Set its MaximumMessageSize to "
+        f"{SIZE_MAX_BYTES}."
         for name in (queues.rejects, queues.dead)
         if name in found and size_limit(found[name]) < needed
     ]

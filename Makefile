@@ -22,6 +22,7 @@ test: ## run every test
 	@tools/setup.sh test
 	@tools/install-postgres.sh
 	@tools/install-localemu.sh
+	@tools/install-rabbitmq.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated docs

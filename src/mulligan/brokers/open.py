@@ -8,14 +8,14 @@ from mulligan.storage import url as urls
 
 __all__ = ["open_broker"]
 
-KNOWN = ("sqlite", "memory", "sqs")
+KNOWN = ("sqlite", "memory", "sqs", "amqp", "amqps")
 
 
 def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:
     """The broker that the URL names; nothing is opened before its `declare`. Raises ConfigurationError.
 
     `sqlite:///var/mulligan.db` is below base_dir, `sqlite:////abs/mulligan.db` absolute, `memory://` one process alone,
-    `sqs://eu-west-1` Amazon SQS (docs/sqs.md).
+    `sqs://eu-west-1` Amazon SQS (docs/sqs.md), `amqp://user:password@host/vhost` RabbitMQ (docs/rabbitmq.md).
     """
     match urls.scheme_of(url, "BROKER_URL", KNOWN):
         case "sqlite":
@@ -30,4 +30,8 @@ def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker
             from mulligan.brokers.sqs import open_sqs
 
             return open_sqs(url, clock=clock, emit=emit)
+        case "amqp" | "amqps":
+            from mulligan.brokers.rabbitmq import open_rabbitmq
+
+            return open_rabbitmq(url, clock=clock, emit=emit)
     raise ConfigurationError([f"BROKER_URL: {urls.redacted(url)!r} is known but not built in."])

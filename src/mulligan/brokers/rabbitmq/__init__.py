@@ -1,0 +1,24 @@
+"""RabbitMQ behind the seam `brokers.base`. Needs the extra `mulligan[rabbitmq]`.
+
+`frame`, `table` -> `content` -> `channel` -> `connection` -> `window`, `publisher` -> `fetcher` -> `broker`. Beside
+them `topology` says what exchanges and queues there are, `setup` makes them, and `report` looks at the server for
+`mulligan check`.
+"""
+
+from importlib.util import find_spec
+
+from mulligan.brokers.base import Broker, Clock, Emit
+from mulligan.core.error import ConfigurationError
+
+__all__ = ["open_rabbitmq"]
+
+
+def open_rabbitmq(url: str, *, clock: Clock, emit: Emit) -> Broker:
+    """The broker of `amqp://...` or `amqps://...`; nothing is connected yet. Raises ConfigurationError."""
+    if find_spec("pamqp") is None:
+        raise ConfigurationError(
+            ["BROKER_URL asks for RabbitMQ, and pamqp is not installed: pip install 'mulligan[rabbitmq]'"]
+        )
+    from mulligan.brokers.rabbitmq.broker import RabbitBroker
+
+    return RabbitBroker(url, clock=clock, emit=emit)

@@ -1,0 +1,342 @@
+"""`RabbitBroker`: the seam `brokers.base` on RabbitMQ.
+
+Two connections, each made when it is first needed and made anew when it is lost: one to consume, one to publish, since
+an alarm of the broker stops whoever publishes. A lease is a channel: what a closed one held is back on its queue.
+A receipt is `<generation>:<number>`; the generation names the channel, in this process or another.
+"""
+
+import asyncio
+import itertools
+import os
+import secrets
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from pamqp import commands
+
+from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues
+from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
+from mulligan.brokers.rabbitmq import content
+from mulligan.brokers.rabbitmq.address import Address, parse, tls
+from mulligan.brokers.rabbitmq.channel import Channel
+from mulligan.brokers.rabbitmq.connection import Connection, connect
+from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost, broker_error
+from mulligan.brokers.rabbitmq.fetcher import Fetcher
+from mulligan.brokers.rabbitmq.publisher import Letter, Publisher
+from mulligan.brokers.rabbitmq.setup import Setup
+from mulligan.brokers.rabbitmq.topology import DELAY_MAX_S, Topology
+from mulligan.brokers.rabbitmq.window import Taken
+from mulligan.core import fingerprint
+from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
+from mulligan.core.error import BrokerRefused
+from mulligan.core.event import BrokerNotice
+from mulligan.core.message import QueueName
+
+__all__ = ["FEATURES", "RabbitBroker"]
+
+FEATURES = Features(
+    max_batch=100,
+    max_pollers=1,  # all receives share one buffer
+    max_delay_s=float(DELAY_MAX_S),
+    max_lease_s=float(DELAY_MAX_S),
+    time_unit_s=1.0,
+    max_message_bytes=16 * 2**20,  # what RabbitMQ 4 takes by default; 3 took more
+    long_poll_s=20.0,
+    keeps_lease=False,
+    cancels_receive=True,
+)
+
+
+class RabbitBroker:
+    """Queues on RabbitMQ. Nothing is connected before the first call that needs it. Raises ConfigurationError."""
+
+    def __init__(
+        self, url: str, *, clock: Clock, emit: Emit, rand_hex: Callable[[int], str] = secrets.token_hex
+    ) -> None:
+        self._address = parse(url)
+        self._clock = clock
+        self._emit = emit
+        self._consuming = _Link(self._address, "consume", emit)
+        self._publishing = _Link(self._address, "publish", emit)
+        self._publisher = Publisher(self._publishing.connection)
+        self._stem = rand_hex(6)
+        self._numbers = itertools.count(1)
+        self._topology: Topology | None = None
+        self._fetchers: dict[QueueName, Fetcher] = {}
+        self._is_closed = False
+
+    @property
+    def features(self) -> Features:
+        """See the seam."""
+        return FEATURES
+
+    @property
+    def billed(self) -> Mapping[str, int]:
+        """See the seam."""
+        return {}
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return self._address
+
+    # -- queues
+
+    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+        """Find exchanges and queues, make those that are missing if `create`, and say what differs."""
+        self._check_open()
+        self._topology = Topology(queues)
+        setup = Setup(self._topology, self.channel, self._address.vhost)
+        try:
+            return await setup.run(create=create)
+        except ChannelClosed as exc:
+            raise broker_error(self._address.where, exc) from None
+
+    async def depth(self, queue: QueueName) -> Depth:
+        """What is ready, by the broker; what is held, by this process alone. Delayed ones are all told for rejects."""
+        topology = self._ready()
+        self._flush()
+        fetcher = self._fetchers.get(queue)
+        names = [queue]
+        if queue == topology.queues.rejects:
+            names += [QueueName(one.name) for one in topology.ladder]
+        ready, *delayed = await self._counts(queue, names)
+        held, ahead = (0, 0) if fetcher is None else (fetcher.held, fetcher.ready)
+        return Depth(ready + ahead, sum(delayed), held, is_exact=False)
+
+    async def purge(self, queue: QueueName) -> None:
+        """Messages that other processes hold can't be removed, and come back if they aren't acknowledged."""
+        topology = self._ready()
+        try:
+            channel = await self.channel()
+            try:
+                for level in topology.ladder:
+                    await self._purge_level(channel, level.name, queue)
+                if queue in self._fetchers:
+                    self._fetchers[queue].forget_all()
+                await channel.call(commands.Queue.Purge(0, queue))
+            finally:
+                channel.shut()
+        except ChannelClosed as exc:
+            raise broker_error(queue, exc) from None
+
+    # -- messages
+
+    async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
+        """A cancelled receive leaves its messages with the broker."""
+        if self._is_closed:
+            return []
+        if (fault := lease_fault(lease_s, FEATURES)) or (fault := batch_fault(max_count, FEATURES)):
+            raise BrokerRefused(f"{queue}: {fault.reason}")
+        generation, taken = await self._fetcher(queue).receive(max_count, wait_s)
+        return [self._delivery(queue, generation, one) for one in taken]
+
+    async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
+        """Persistent, confirmed, and refused when no queue takes it."""
+        topology = self._ready(len(entries))
+        if not entries:
+            return []
+        may_wrap = queue != topology.queues.requests
+        try:
+            max_bytes = await self._publisher.payload_max_bytes()
+        except ChannelClosed as exc:
+            raise broker_error(queue, exc) from None
+        results: list[EntryFault | None] = [None] * len(entries)
+        letters: list[Letter] = []
+        places: list[int] = []
+        for index, entry in enumerate(entries):
+            fault = size_fault(entry, FEATURES) or delay_fault(entry.delay_s, FEATURES)
+            if fault is not None:
+                results[index] = fault
+                continue
+            try:
+                header, body = content.header(
+                    entry.attributes, entry.body, self._new_copy(), may_wrap=may_wrap, max_bytes=max_bytes
+                )
+            except content.Refused as exc:
+                results[index] = EntryFault(Fault.REFUSED, f"{queue}: the message can't be sent: {exc}")
+                continue
+            letters.append(Letter(topology.place(queue, entry.delay_s), header, body))
+            places.append(index)
+        for index, fault in zip(places, await self._publisher.publish(queue, letters), strict=True):
+            results[index] = fault
+        return results
+
+    async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
+        """Sent within 50 ms; what is lost on the way comes back, and is folded by the ledger."""
+        self._ready(len(receipts))
+        return self._fetcher(queue).ack(receipts)
+
+    async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """With a delay: a copy of the same message goes down the ladder, is confirmed, and then this one is removed."""
+        topology = self._ready(len(entries))
+        fetcher = self._fetcher(queue)
+        results: list[EntryFault | None] = [delay_fault(delay_s, FEATURES) for _, delay_s in entries]
+        now = [at for at, (_, delay_s) in enumerate(entries) if results[at] is None and delay_s == 0]
+        for at, fault in zip(now, await fetcher.release([entries[at][0] for at in now]), strict=True):
+            results[at] = fault
+        later: list[int] = []
+        letters: list[Letter] = []
+        for at, (receipt, delay_s) in enumerate(entries):
+            if results[at] is not None or delay_s == 0:
+                continue
+            found = fetcher.content(receipt)
+            if found is None:
+                results[at] = EntryFault(Fault.LEASE_LOST, f"receipt {receipt}: it is not held here any more")
+                continue
+            header, body = content.redelivered(*found, delay_prefix=topology.delay_prefix)
+            letters.append(Letter(topology.place(queue, delay_s), header, body))
+            later.append(at)
+        copied = await self._publisher.publish(queue, letters)
+        gone = [at for at, fault in zip(later, copied, strict=True) if fault is None]
+        for at, fault in zip(later, copied, strict=True):
+            results[at] = fault
+        for at, fault in zip(gone, fetcher.ack([entries[at][0] for at in gone]), strict=True):
+            results[at] = fault
+        return results
+
+    async def extend(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
+        """A lease lasts as long as its channel; this only tells whether it does."""
+        self._ready(len(entries))
+        fetcher = self._fetcher(queue)
+        return [
+            lease_fault(lease_s, FEATURES)
+            or (None if fetcher.content(receipt) is not None else EntryFault(Fault.LEASE_LOST, f"receipt {receipt}"))
+            for receipt, lease_s in entries
+        ]
+
+    async def close(self) -> None:
+        """What is held or was fetched ahead goes back to its queue at once."""
+        self._is_closed = True
+        for fetcher in self._fetchers.values():
+            fetcher.stop()
+        for fetcher in self._fetchers.values():
+            await fetcher.close()
+        await self._publishing.close()
+        await self._consuming.close()
+
+    # -- inside
+
+    async def channel(self) -> Channel:
+        """A new channel for declarations and questions. Raises ChannelClosed."""
+        return await (await self._consuming.connection()).channel()
+
+    async def publishing(self) -> Connection:
+        """The connection that publishes. Raises ChannelClosed."""
+        return await self._publishing.connection()
+
+    @property
+    def topology(self) -> Topology:
+        """What belongs to the prefix. Raises BrokerRefused before `declare`."""
+        return self._ready()
+
+    def _delivery(self, queue: QueueName, generation: str, taken: Taken) -> Delivery:
+        number, header, body = taken
+        topology = self._ready()
+        found = content.read(
+            header, body, delay_prefix=topology.delay_prefix, may_unwrap=queue != topology.queues.requests
+        )
+        receipt = f"{generation}:{number}"
+        return Delivery(
+            queue,
+            receipt,
+            found.copy or receipt,
+            found.body,
+            found.attributes,
+            self._clock.now() if found.sent_at is None else found.sent_at,
+            found.receive_count,
+        )
+
+    def _new_copy(self) -> str:
+        return fingerprint.new_id(self._clock.now(), f"{self._stem}{next(self._numbers):06x}")
+
+    def _fetcher(self, queue: QueueName) -> Fetcher:
+        fetcher = self._fetchers.get(queue)
+        if fetcher is None:
+            fetcher = self._fetchers[queue] = Fetcher(queue, self.channel, self._new_generation)
+        return fetcher
+
+    def _new_generation(self) -> str:
+        return f"{self._stem}.{next(self._numbers)}"
+
+    def _flush(self) -> None:
+        for fetcher in self._fetchers.values():
+            fetcher.flush()
+
+    async def _counts(self, queue: QueueName, names: Sequence[QueueName]) -> list[int]:
+        try:
+            channel = await self.channel()
+            try:
+                found = [await channel.call(commands.Queue.Declare(0, name, passive=True)) for name in names]
+            finally:
+                channel.shut()
+        except ChannelClosed as exc:
+            raise broker_error(queue, exc) from None
+        return [int(one.message_count or 0) for one in found]
+
+    async def _purge_level(self, channel: Channel, level: str, queue: QueueName) -> None:
+        """Remove the messages of one level that wait for the queue; the others go back."""
+        topology = self._ready()
+        others = []
+        while isinstance(found := await channel.call(commands.Basic.Get(0, level)), tuple):
+            number, _header, _body, key, _left = found
+            if topology.is_for(key, queue):
+                channel.ack(number)
+            else:
+                others.append(number)
+        channel.nack(others)
+
+    def _ready(self, count: int = 0) -> Topology:
+        self._check_open()
+        if fault := batch_fault(count, FEATURES):
+            raise BrokerRefused(f"RabbitMQ {self._address.where}: {fault.reason}")
+        if self._topology is None:
+            raise BrokerRefused(f"RabbitMQ {self._address.where}: declare comes before every other call.")
+        return self._topology
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BrokerRefused(f"The broker {self._address.where} is closed: make a new one.")
+
+
+class _Link:
+    """One connection for one purpose: made when it is asked for, and made anew once it is lost."""
+
+    def __init__(self, address: Address, purpose: str, emit: Emit) -> None:
+        self._address = address
+        self._purpose = purpose
+        self._emit = emit
+        self._opening = asyncio.Lock()
+        self._connection: Connection | None = None
+        self._context: ssl.SSLContext | None = None
+        self._is_closed = False
+
+    async def connection(self) -> Connection:
+        """The connection, open. Raises ChannelClosed."""
+        found = self._connection
+        if found is not None and found.lost is None:
+            return found
+        async with self._opening:
+            if self._is_closed:
+                raise ConnectionLost(0, "closed by us")
+            if self._connection is None or self._connection.lost is not None:
+                if self._address.is_tls and self._context is None:
+                    self._context = await asyncio.to_thread(partial(tls, self._address))
+                name = f"mulligan {self._purpose} {os.getpid()}"
+                self._connection = await connect(self._address, self._context, name, self._tell_blocked)
+            return self._connection
+
+    async def close(self) -> None:
+        """Let go. Twice is once."""
+        self._is_closed = True
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _tell_blocked(self, reason: str | None) -> None:
+        text = (
+            "RabbitMQ takes messages again."
+            if reason is None
+            else f"RabbitMQ takes no messages ({reason}): copies and dead letters wait, and so do their originals."
+        )
+        self._emit(BrokerNotice(self._address.where, text))

@@ -1,0 +1,43 @@
+"""What the server or the network says, as the errors of the seam. The only place where one becomes the other."""
+
+from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable
+
+__all__ = ["ChannelClosed", "ConnectionLost", "broker_error"]
+
+# of AMQP and RabbitMQ: what a repeated call could not change
+_FOR_GOOD = {403, 404, 405, 406, 501, 502, 503, 504, 505, 530, 540}
+
+
+class ChannelClosed(Exception):
+    """The server closed a channel, or a connection, and said why. code: of AMQP; 0 when we closed it."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        self.text = text
+        super().__init__(f"{code} {text}" if code else text)
+
+
+class ConnectionLost(ChannelClosed):
+    """The connection is gone, without a word or with one."""
+
+
+def broker_error(where: str, error: ChannelClosed) -> BrokerError:
+    """The error of the seam, with what to do about it."""
+    text = f"RabbitMQ, {where}: {error}"
+    if error.code in _FOR_GOOD:
+        return BrokerRefused(f"{text}.{_advice(error)}")
+    return BrokerUnavailable(text)
+
+
+def _advice(error: ChannelClosed) -> str:
+    match error.code:
+        case 404:
+            return " Create it: a start with CREATE_QUEUES=true does, or a person with the rights for it."
+        case 403 if "configure" in error.text or "write" in error.text or "read" in error.text:
+            return " Give the user that right (rabbitmqctl set_permissions; docs/rabbitmq.md has the line)."
+        case 403:
+            return " Correct user or password in BROKER_URL."
+        case 530:
+            return " Correct the virtual host in BROKER_URL, or the user's rights on it."
+        case _:
+            return ""

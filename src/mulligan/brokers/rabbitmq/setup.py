@@ -1,0 +1,130 @@
+"""Making the exchanges and queues, or checking those that are there. Makes calls; what should be is in `topology`."""
+
+from collections.abc import Awaitable, Callable
+
+from pamqp import commands
+
+from mulligan.brokers.base import Declared
+from mulligan.brokers.rabbitmq.channel import Channel
+from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost
+from mulligan.brokers.rabbitmq.topology import Exchange, Queue, Topology
+from mulligan.core.message import QueueName
+
+__all__ = ["Setup"]
+
+_NOT_FOUND, _REFUSED, _DIFFERS = 404, 403, 406
+
+
+class Setup:
+    """One declaration. open_channel: gives a new channel. vhost: for the commands that are told.
+
+    Raises ChannelClosed where the server refuses what is needed.
+    """
+
+    def __init__(self, topology: Topology, open_channel: Callable[[], Awaitable[Channel]], vhost: str) -> None:
+        self._topology = topology
+        self._open_channel = open_channel
+        self._vhost = vhost
+        self._channel: Channel | None = None
+        self._problems: list[str] = []
+
+    async def run(self, *, create: bool) -> Declared:
+        """Make what is missing if `create`, and say what differs."""
+        try:
+            missing = [one.name for one in self._topology.main if not await self._is_there(one.name)]
+            if create:
+                await self._make()
+            else:
+                await self._check(missing)
+        finally:
+            if self._channel is not None:
+                self._channel.shut()
+        if not create:
+            return Declared((), tuple(self._problems))
+        created = [name for name in self._topology.queues.all if name in missing]
+        return Declared(tuple(QueueName(name) for name in created), tuple(self._problems))
+
+    async def _make(self) -> None:
+        topology = self._topology
+        for exchange in topology.exchanges:
+            await self._declare(exchange)
+        for queue in (topology.unrouted_queue, *topology.main, *topology.ladder):
+            await self._declare(queue)
+        if self._problems:
+            return
+        for one in topology.bindings:
+            if one.to_exchange:
+                await self._call(commands.Exchange.Bind(0, one.target, one.source, one.key))
+            else:
+                await self._call(commands.Queue.Bind(0, one.target, one.source, one.key))
+
+    async def _check(self, missing: list[str]) -> None:
+        topology = self._topology
+        if missing:
+            self._problems += [
+                f"Queue {name}: it isn't there. Create it, or set CREATE_QUEUES=true."
+                for name in topology.queues.all
+                if name in missing
+            ]
+            return
+        others = [one.name for one in (topology.unrouted_queue, *topology.ladder) if not await self._is_there(one.name)]
+        gone = [one.name for one in topology.exchanges if not await self._is_there(one.name, is_exchange=True)]
+        if others or gone:
+            told = [f"the queues {', '.join(others)}"] if others else []
+            told += [f"the exchanges {', '.join(gone)}"] if gone else []
+            self._problems.append(
+                f"RabbitMQ: {' and '.join(told)} are missing, and retries need them. Start once with "
+                f"CREATE_QUEUES=true, with a user that may configure."
+            )
+            return
+        for queue in (topology.unrouted_queue, *topology.main, *topology.ladder):
+            if not await self._declare(queue, is_check=True):
+                return  # no right to ask, and so none to find out
+
+    async def _is_there(self, name: str, *, is_exchange: bool = False) -> bool:
+        try:
+            if is_exchange:
+                await self._call(commands.Exchange.Declare(0, name, passive=True))
+            else:
+                await self._call(commands.Queue.Declare(0, name, passive=True))
+        except ChannelClosed as exc:
+            if exc.code == _NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def _declare(self, one: Exchange | Queue, *, is_check: bool = False) -> bool:
+        """Declare; what is there with other arguments is a problem. False: no right to, in a check."""
+        try:
+            if isinstance(one, Queue):
+                await self._call(commands.Queue.Declare(0, one.name, durable=True, arguments=dict(one.arguments)))
+            else:
+                await self._call(
+                    commands.Exchange.Declare(0, one.name, one.kind, durable=True, arguments=dict(one.arguments))
+                )
+        except ChannelClosed as exc:
+            if exc.code == _REFUSED and is_check:
+                return False
+            if exc.code != _DIFFERS:
+                raise
+            self._problems.append(self._difference(one, exc))
+        return True
+
+    def _difference(self, one: Exchange | Queue, why: ChannelClosed) -> str:
+        if isinstance(one, Exchange):
+            return (
+                f"Exchange {one.name}: {why.text}. Another program made it. Stop that program, then remove it: "
+                f"rabbitmqadmin --vhost={self._vhost} delete exchange name={one.name} - the next start makes it anew."
+            )
+        return (
+            f"Queue {one.name}: {why.text}. Another program or version made it; as it is, it could lose messages or "
+            f"not do what retries need. When it is empty, remove it: rabbitmqctl -p {self._vhost} delete_queue "
+            f"{one.name} - the next start makes it anew. Or leave it alone, and choose another COMMON_PREFIX."
+        )
+
+    async def _call(self, method: object) -> object:
+        if self._channel is None or self._channel.closed is not None:
+            if self._channel is not None and isinstance(self._channel.closed, ConnectionLost):
+                raise self._channel.closed
+            self._channel = await self._open_channel()
+        return await self._channel.call(method)

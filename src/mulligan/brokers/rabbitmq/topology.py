@@ -1,0 +1,184 @@
+"""Which exchanges and queues there are, with which arguments, and how a delay finds its way through them. Pure.
+
+Requests, rejects and dead are quorum queues behind exchanges of the names that the request's publishers know. A message
+that is to wait goes down a *ladder* of queues: the one of level n holds what passes it for 2^n seconds and hands it to
+the exchange of level n-1. The routing key spells the delay in bits, highest first, then the queue's role:
+
+    9 s to rejects: level 3 -(8 s)-> 2 -> 1 -> level 0 -(1 s)-> delivery -> rejects     key 0. ... .1.0.0.1.rejects
+
+What delivery can't deliver goes to `unrouted`: at-least-once dead-lettering would try it for ever, and 32 such messages
+stop a level for everybody.
+"""
+
+import math
+from collections.abc import Mapping
+
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+from mulligan.core.value import value
+
+__all__ = ["DELAY_MAX_S", "LEVELS", "Binding", "Exchange", "Place", "Queue", "Topology", "rounded_up"]
+
+LEVELS = 17
+DELAY_MAX_S = (1 << LEVELS) - 1
+"""36 hours. A longer delay wakes early and is released for the rest."""
+_BITS = 5
+"""Set bits of a delay, at most: each is a queue to pass, and 1/16 too late is little."""
+
+DELIVERY_LIMIT = 1_000
+"""Every release counts before RabbitMQ 4.3; beyond it a message goes to dead, without its story."""
+_NO_LIMIT = 1_000_000_000
+"""4.0 and later would drop after 20 receipts where nothing is said."""
+
+Arguments = Mapping[str, str | int]
+
+
+@value
+class Exchange:
+    """An exchange as it is declared."""
+
+    name: str
+    kind: str
+    arguments: Arguments
+
+
+@value
+class Queue:
+    """A queue as it is declared; all are durable quorum queues."""
+
+    name: str
+    arguments: Arguments
+
+
+@value
+class Binding:
+    """What an exchange hands on, and to what."""
+
+    source: str
+    target: str
+    key: str
+    to_exchange: bool = False
+
+
+@value
+class Place:
+    """Where a message is published to."""
+
+    exchange: str
+    key: str
+
+
+class Topology:
+    """Everything that belongs to one prefix."""
+
+    def __init__(self, queues: Queues) -> None:
+        prefix = queues.prefix
+        self.queues = queues
+        self.delay_prefix = f"{prefix}-delay-"
+        self._roles = {queues.requests: "requests", queues.rejects: "rejects", queues.dead: "dead"}
+        self._places = {
+            name: Place(f"{prefix}-{role}-xchange", f"{prefix}-{role}") for name, role in self._roles.items()
+        }
+        self._delivery = f"{prefix}-delivery"
+        self.unrouted = f"{prefix}-unrouted"
+
+    def place(self, queue: QueueName, delay_s: float = 0.0) -> Place:
+        """Where to publish for the queue. delay_s: 0 to DELAY_MAX_S; rounded up to few bits."""
+        seconds = rounded_up(delay_s)
+        if seconds == 0:
+            return self._places[queue]
+        level = seconds.bit_length() - 1
+        bits = ".".join(f"{seconds:0{LEVELS}b}")
+        return Place(self._level(level), f"{bits}.{self._roles[queue]}")
+
+    def role(self, queue: QueueName) -> str:
+        """requests, rejects or dead. Raises KeyError for a queue of somebody else."""
+        return self._roles[queue]
+
+    def is_for(self, key: str, queue: QueueName) -> bool:
+        """Whether a message of the ladder with this routing key waits for the queue."""
+        return key.rpartition(".")[2] == self._roles[queue]
+
+    @property
+    def ladder(self) -> tuple[Queue, ...]:
+        """The queues that delay, from the longest delay down, the order in which messages pass them."""
+        return tuple(
+            Queue(
+                self._level(level),
+                {
+                    **_KEPT,
+                    "x-message-ttl": 1000 * 2**level,
+                    "x-dead-letter-exchange": self._level(level - 1) if level else self._delivery,
+                    "x-delivery-limit": _NO_LIMIT,
+                },
+            )
+            for level in reversed(range(LEVELS))
+        )
+
+    @property
+    def main(self) -> tuple[Queue, ...]:
+        """Dead, rejects, requests: each after that to which the broker moves its messages."""
+        to_dead = self._places[self.queues.dead]
+        dead = Queue(
+            self.queues.dead,
+            {**_KEPT, "x-dead-letter-exchange": self.unrouted, "x-delivery-limit": _NO_LIMIT},
+        )
+        others = [
+            Queue(
+                name,
+                {
+                    **_KEPT,
+                    "x-dead-letter-exchange": to_dead.exchange,
+                    "x-dead-letter-routing-key": to_dead.key,
+                    "x-delivery-limit": DELIVERY_LIMIT,
+                },
+            )
+            for name in (self.queues.rejects, self.queues.requests)
+        ]
+        return dead, *others
+
+    @property
+    def unrouted_queue(self) -> Queue:
+        """Where messages end whose queue is gone; for a person to look at."""
+        arguments: Arguments = {"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-delivery-limit": _NO_LIMIT}
+        return Queue(self.unrouted, arguments)
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """All exchanges, each after those that it needs."""
+        return (
+            Exchange(self.unrouted, "fanout", {}),
+            *(Exchange(place.exchange, "direct", {}) for place in self._places.values()),
+            Exchange(self._delivery, "topic", {"alternate-exchange": self.unrouted}),
+            *(Exchange(self._level(level), "topic", {}) for level in range(LEVELS)),
+        )
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """All bindings."""
+        main = [Binding(place.exchange, name, place.key) for name, place in self._places.items()]
+        delivery = [Binding(self._delivery, name, f"#.{role}") for name, role in self._roles.items()]
+        ladder: list[Binding] = []
+        for level in range(LEVELS):
+            before = "*." * (LEVELS - 1 - level)
+            below = self._level(level - 1) if level else self._delivery
+            ladder.append(Binding(self._level(level), self._level(level), f"{before}1.#"))
+            ladder.append(Binding(self._level(level), below, f"{before}0.#", to_exchange=True))
+        return (*main, *delivery, Binding(self.unrouted, self.unrouted, ""), *ladder)
+
+    def _level(self, level: int) -> str:
+        return f"{self.delay_prefix}{level}"
+
+
+_KEPT: Arguments = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",  # at-least-once needs it, and a full queue then says no to the sender
+}
+
+
+def rounded_up(delay_s: float) -> int:
+    """Whole seconds, not less than the delay, with at most five set bits; DELAY_MAX_S for what rounds beyond it."""
+    seconds = math.ceil(delay_s)
+    unit = int(2 ** max(0, seconds.bit_length() - _BITS))
+    return min(-(-seconds // unit) * unit, DELAY_MAX_S)

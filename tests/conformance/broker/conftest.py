@@ -122,6 +122,23 @@ class LocalemuService(SqsService):
         await asyncio.sleep(seconds + 0.2)  # it looks ten times a second what has come due
 
 
+class RabbitService(LocalService):
+    """The adapter on a RabbitMQ server of its own, which has no clock but the real one."""
+
+    is_exact = False
+    is_durable = True
+
+    def __init__(self, clock, folder, rabbitmq) -> None:
+        self._clock = clock
+        self._url = rabbitmq.url(rabbitmq.new_vhost())
+
+    def connect(self) -> Broker:
+        return RabbitBroker(self._url, clock=self._clock, emit=lambda event: None)
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
 SERVICES = {
     "memory": MemoryService,
     "sqlite": SqliteService,

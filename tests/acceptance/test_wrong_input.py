@@ -72,6 +72,14 @@ def test_broken_tasks_xml_is_told_with_its_line(good, kind):
         assert word in told
 
 
+def test_no_queue_is_made_for_tasks_that_cannot_be_used(good):
+    (good.folder / "tasks.xml").write_text("<tasks>")
+
+    refused(good)
+
+    assert not (good.folder / "var" / "mulligan.db").exists()
+
+
 def test_every_problem_of_tasks_xml_and_tasks_is_told_at_once(good):
     good.task("other", "class Other(Task):\n    max_attempts = 0\n    def run(self, data):\n        pass\n")
     good.manifest("work Good", "wrok Good2", "work Missing", "other Other")

@@ -11,7 +11,14 @@ from enum import Enum
 from pathlib import Path
 
 from mulligan.brokers.base import Broker
-from mulligan.core.error import BrokerError, ConfigurationError, LedgerError, LedgerUnavailable, MulliganError, StorageBroken
+from mulligan.core.error import (
+    BrokerError,
+    ConfigurationError,
+    LedgerError,
+    LedgerUnavailable,
+    MulliganError,
+    StorageBroken,
+)
 from mulligan.core.event import (
     Event,
     QueuesDeclared,

@@ -29,6 +29,7 @@ FEATURES = Features(
     max_message_bytes=16 * 2**20,
     cancels_receive=True,
 )
+AT_ONCE = 0.0  # before all that waits: what was begun once, by a worker that died say, is not to queue up again
 LOOK_EVERY_S = 1.0  # a waiting receiver looks by itself this often, should no bell reach it
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -215,7 +216,7 @@ class SqliteBroker:
     def _moves(self, entries: Sequence[tuple[str, float]], faults: Sequence[EntryFault | None]) -> list[store.Move]:
         now = self._time()
         return [
-            (*self._parsed(receipt), now + seconds)
+            (*self._parsed(receipt), now + seconds if seconds > 0 else AT_ONCE)
             for (receipt, seconds), fault in zip(entries, faults, strict=True)
             if fault is None
         ]

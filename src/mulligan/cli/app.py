@@ -64,6 +64,14 @@ dead = typer.Typer(
     context_settings=_SETTINGS,
 )
 app.add_typer(dead, name="dead")
+tasks = typer.Typer(
+    help="List the tasks, or run one in this terminal.",
+    epilog=_examples("mulligan tasks", "mulligan tasks run Task1 hello"),
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+)
+app.add_typer(tasks, name="tasks")
 
 
 @app.callback(invoke_without_command=True)
@@ -184,9 +192,44 @@ def dead_replay(
     replay(uids or [])
 
 
+@tasks.callback()
+def tasks_list(context: typer.Context, as_json: Annotated[bool, _AS_JSON] = False) -> None:
+    """List the tasks with their policy and origin."""
+    if context.invoked_subcommand is None:
+        from mulligan.cli.tasks import ls
+
+        ls(as_json=as_json)
+
+
+@tasks.command(
+    "run",
+    epilog=_examples(
+        "mulligan tasks run Task1 hello",
+        "mulligan tasks run Task3 fp1 --attempt 2",
+        "mulligan tasks run JiraIssueCreatorTask @order.json --uid 018bcfe56800-00000000000000000000",
+    ),
+)
+def tasks_run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The task's class name.")],
+    body: Annotated[str, typer.Argument(metavar="BODY|-|@FILE", help="The body; - for stdin, @FILE for a whole file.")],
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", "-a", metavar="NAME=VALUE", help="An attribute of the message. May be repeated."),
+    ] = None,
+    attempt: Annotated[int, typer.Option(min=1, help="The attempt that it is told to be.")] = 1,
+    uid: Annotated[
+        str | None, typer.Option(help="The message's uid, to repeat a run; a new one when not given.")
+    ] = None,
+) -> int:
+    """Run one task on one message, here and now: its effects are real. No queue is involved, nothing is tried again."""
+    from mulligan.cli.tasks import run as work
+
+    return work(name, body, attributes=attribute or [], attempt=attempt, uid=uid)
+
+
 @app.command(epilog=_examples("mulligan check"))
 def check() -> int:
-    """Check settings, tasks, queues and ledger: each line ok, or what is wrong and what to do."""
+    """Check settings, tasks, the services that they call, queues and ledger: ok, or what is wrong and what to do."""
     from mulligan.cli.check import check as work
 
     return work()

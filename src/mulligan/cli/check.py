@@ -16,23 +16,35 @@ from mulligan.core.secret import redacted
 from mulligan.core.value import value
 from mulligan.settings.load import DEFAULT, Loaded
 from mulligan.settings.model import Settings
+from mulligan.tasks.base import Note
+from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.tasks.wording import raised
 
 __all__ = ["check"]
 
 
+PROBE_S = 60.0
+"""Seconds that one task's look at its services may take."""
+
+
 @value
 class _Finding:
-    """About one part. texts: what it is like, or everything that is wrong with it. code: OK, or the exit code."""
+    """About one part. texts: what it is like, or everything that is wrong with it. code: OK, or the exit code.
+
+    is_note: worth reading, and no problem.
+    """
 
     part: str
     code: Code
     texts: tuple[str, ...]
+    is_note: bool = False
 
 
 def check() -> int:
-    """Print a line for settings, tasks, queues and ledger; the exit code of the gravest finding."""
+    """Print a line for settings, tasks, services, queues and ledger; the exit code of the gravest finding."""
     folder = app_dir()
     loaded: list[Loaded] = []
+    catalogues: list[Catalogue] = []
 
     def read_settings() -> str:
         loaded.append(settings())
@@ -42,7 +54,8 @@ def check() -> int:
     if loaded:
         chosen = loaded[0].settings
         findings += [
-            _found("tasks", lambda: _of_tasks(chosen, folder)),
+            _found("tasks", lambda: _of_tasks(chosen, folder, catalogues)),
+            *_of_services(catalogues),
             _found("queues", lambda: asyncio.run(_of_queues(chosen))),
             _found("ledger", lambda: asyncio.run(_of_ledger(chosen, folder))),
         ]
@@ -66,9 +79,9 @@ def _found(part: str, look: Callable[[], str]) -> _Finding:
 
 def _line(finding: _Finding) -> str:
     is_ok = finding.code is Code.OK
-    word = "ok     " if is_ok else "problem"
+    word = "note   " if finding.is_note else "ok     " if is_ok else "problem"
     if may_color(sys.stdout):
-        word = f"\x1b[{32 if is_ok else 31}m{word}\x1b[0m"
+        word = f"\x1b[{33 if finding.is_note else 32 if is_ok else 31}m{word}\x1b[0m"
     return "\n".join(f"{word}  {finding.part:<8}  {redacted(harmless(text))}" for text in finding.texts)
 
 
@@ -77,13 +90,56 @@ def _of_settings(loaded: Loaded) -> str:
     return f"{changed} set, {len(loaded.origins) - changed} by default (mulligan settings shows each)"
 
 
-def _of_tasks(chosen: Settings, folder: Path) -> str:
+def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> str:
     from mulligan.tasks.loader import load
 
     catalogue = load(folder, tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
+    catalogues.append(catalogue)
     works = [task.name for task in catalogue.tasks.values() if not task.is_default]
     alerts = [task.name for task in catalogue.tasks.values() if task.is_default]
     return f"{', '.join(works)}; default: {', '.join(alerts) or 'none, so a dead letter raises no alert'}"
+
+
+def _of_services(catalogues: Sequence[Catalogue]) -> list[_Finding]:
+    """What the tasks that call services say of them. Empty when no task does, or the tasks could not be loaded."""
+    tasks = [task for catalogue in catalogues for task in catalogue.tasks.values() if task.probe is not None]
+    if not tasks:
+        return []
+    told = asyncio.run(_probed(tasks))
+    return [finding for task, texts in zip(tasks, told, strict=True) for finding in _of_service(task, texts)]
+
+
+async def _probed(tasks: Sequence[LoadedTask]) -> list[Sequence[str]]:
+    from mulligan.integrations import http
+
+    try:
+        return await asyncio.gather(*(_probe(task) for task in tasks))
+    finally:
+        await http.close()
+
+
+async def _probe(task: LoadedTask) -> Sequence[str]:
+    assert task.probe is not None
+    try:
+        async with asyncio.timeout(PROBE_S):
+            told = await task.probe()
+    except TimeoutError:
+        return [f"its services gave no answer within {PROBE_S:g} s."]
+    except Exception as exc:  # noqa: BLE001 - user code
+        return [f"its probe() raises {raised(exc)}."]
+    if isinstance(told, str):
+        return [told]
+    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+        return ["its probe() does not return a list of sentences, [] when nothing is wrong."]
+    return told
+
+
+def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
+    named = [(isinstance(text, Note), f"{task.name}: {text}") for text in texts]
+    findings = [
+        _Finding("services", Code.OK if is_note else Code.USAGE, (text,), is_note=is_note) for is_note, text in named
+    ]
+    return findings or [_Finding("services", Code.OK, (f"{task.name}: answers as it should",))]
 
 
 async def _of_queues(chosen: Settings) -> str:

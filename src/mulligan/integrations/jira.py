@@ -83,12 +83,13 @@ class JiraIssueCreatorTask(Task):
         account = self._account
         needed = {
             "JIRA_SERVER_URL": account.url,
+            "JIRA_USERNAME": account.user,
             "JIRA_PASSWORD": account.token,
             "JIRA_PROJECT_KEY": account.project,
             "JIRA_ISSUE_TYPE": account.issue_type,
         }
-        if account.api == "3":  # Data Center takes a token alone
-            needed["JIRA_USERNAME"] = account.user
+        if account.api == "2" and account.url:  # Data Center takes a token alone
+            del needed["JIRA_USERNAME"]
         problems = missing_extra() + missing(**needed)
         if account.url:
             problems += url_problems("JIRA_SERVER_URL", account.url)

@@ -8,10 +8,11 @@ what happened is read from how the call ended:
     refused    nothing was done, nor will  give up
     ambiguous  it may have been done       look for the key first, create again only if it is not found
 
-The first attempt of a message creates without a look. An attempt that may repeat something (a later one, one whose
-worker died, a replay) looks first. Where the service's search lags, looking once is not enough: the time from which
-the object may exist travels with the message, in the reason of the failed attempt, so that any worker on any machine
-can go on with the schedule of looks. Nobody sleeps here: every wait is a `Retry`.
+An attempt that can't repeat anything creates without a look: the first one, and one after an attempt that surely did
+nothing. One that may (after an ambiguous end, a timeout, a death of the worker, in a replay) looks first. That there
+may be something, and since when, travels with the message in the reason of the failed attempt, so that any worker on
+any machine knows it. Where the service's search lags, looking once is not enough: then the time starts a schedule of
+looks. Nobody sleeps here: every wait is a `Retry`.
 """
 
 import hashlib
@@ -76,7 +77,7 @@ class Gate:
 class _Past:
     """What earlier attempts may have left behind.
 
-    must_look: something may have been created. maybe_since: epoch seconds from which it may exist and not be shown yet.
+    must_look: something may have been created. maybe_since: epoch seconds of that, None when it doesn't matter when.
     """
 
     must_look: bool
@@ -98,7 +99,7 @@ async def once(service: Service, context: TaskContext, gate: Gate, now: float) -
     except Fault as exc:
         _shut(gate, exc, now)
         raise _ended(service, context, exc, past.maybe_since) from None
-    if past.maybe_since is not None:
+    if past.maybe_since is not None and service.looks_at_s:
         wait_s = _next_look_s(service.looks_at_s, now - past.maybe_since)
         if wait_s > 0:
             reason = "an earlier attempt may have created it; the search doesn't show it yet"
@@ -108,7 +109,7 @@ async def once(service: Service, context: TaskContext, gate: Gate, now: float) -
     except Ambiguous as exc:
         first_s = service.looks_at_s[0] if service.looks_at_s else None
         after_s = max((one for one in (first_s, exc.after_s) if one is not None), default=None)
-        raise _retry(service, context, Ambiguous(exc.reason, after_s), now if service.looks_at_s else None) from None
+        raise _retry(service, context, Ambiguous(exc.reason, after_s), now) from None
     except Fault as exc:
         _shut(gate, exc, now)
         raise _ended(service, context, exc, None) from None
@@ -128,12 +129,9 @@ def _past(service: Service, context: TaskContext, now: float) -> _Past:
     note = _NOTE.search(error) if error is not None else None
     # an attempt whose end is not by this module (timed out, died) may have ended at any point of it
     is_unknown = context.may_repeat or (error is not None and not error.startswith(f"{service.name}: "))
-    must_look = is_unknown or context.attempt > 1 or context.generation > 0
-    if not service.looks_at_s:
-        return _Past(must_look, None)
     if is_unknown:
-        return _Past(must_look, now)
-    return _Past(must_look, float(note.group(1)) if note else None)
+        return _Past(True, now)
+    return _Past(note is not None or context.generation > 0, float(note.group(1)) if note else None)
 
 
 def _next_look_s(looks_at_s: tuple[float, ...], elapsed_s: float) -> float:

@@ -15,7 +15,7 @@ from mulligan.integrations.fault import Refused
 from mulligan.integrations.fold import Fold, Speak, together
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S
 from mulligan.integrations.slack_client import DEFAULT_URL, Posted, SlackChannel, escaped
-from mulligan.tasks.base import Task
+from mulligan.tasks.base import Note, Task
 from mulligan.tasks.context import TaskContext
 
 __all__ = ["SlackAlertTask"]
@@ -67,7 +67,11 @@ class SlackAlertTask(Task):
 
     async def probe(self) -> Sequence[str]:
         """Token, rights, channel; see `Task.probe`."""
-        return await self._slack.probe() if self._token else []
+        if not self._token:
+            return [
+                Note("there is no Slack token, so alerts are written to the log only (export SLACK_API_TOKEN=...).")
+            ]
+        return await self._slack.probe()
 
     async def run(self, message: Message, context: TaskContext) -> None:
         """Tell of a message that could not be finished."""

@@ -34,8 +34,8 @@ class TaskContext:
     failures, succeeded: the exhausted and the finished tasks of the message, for default tasks; empty for others.
     previous_error: why the attempt before this one failed, None at the first.
     may_repeat: this attempt may have been started before, with an end that nobody recorded: its worker died, or was
-        told to stop. What it does may have been done. Never False by mistake where there is a ledger; True without
-        need now and then.
+        told to stop. What it does may have been done. True without need now and then, False by mistake hardly ever
+        where there is a ledger.
     """
 
     __slots__ = (

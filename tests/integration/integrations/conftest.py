@@ -41,6 +41,7 @@ class Life:
     def __init__(self, task: Task, clock: Clock, body: bytes = b"hello", uid: str = UID, **context: Any) -> None:
         self.task = task
         self.clock = clock
+        self.moves_clock = True
         self.message = Message(Uid(uid), body, {}, NOW)
         self.context = context
         self.attempt = 1
@@ -65,7 +66,7 @@ class Life:
             self.error = str(exc)
             wait_s = delay_s(self.task.backoff, self.attempt, 1.0) if exc.after_s is None else exc.after_s
             self.waits_s.append(wait_s)
-            self.clock.at += wait_s
+            self.clock.at += wait_s if self.moves_clock else 0.0
             self.ended = "exhausted" if self.attempt >= self.task.max_attempts else None
             self.attempt += 1
 
@@ -78,7 +79,7 @@ class Life:
         return self
 
     async def die(self) -> None:
-        """An attempt whose worker is killed after its effect: no end is recorded, the next start is the same attempt."""
+        """An attempt whose worker is killed after its effect: no end is on record, the next start is the same one."""
         attempt, error = self.attempt, self.error
         await self.start()
         self.attempt, self.error, self.ended, self.may_repeat = attempt, error, None, True

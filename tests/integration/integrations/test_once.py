@@ -11,7 +11,7 @@ def objects(server):
 
 
 async def test_message_becomes_one_object_with_its_key(creator):
-    server, call, life = creator
+    server, _call, life = creator
 
     await life.go_on()
 
@@ -57,7 +57,7 @@ async def test_object_is_created_later_when_the_connection_was_cut_before_anythi
 
 @pytest.mark.parametrize("crashes", [1, 3])
 async def test_object_is_not_created_again_when_the_worker_died_after_the_create(creator, crashes):
-    server, call, life = creator
+    server, _call, life = creator
     for _ in range(crashes):
         await life.die()
 
@@ -67,7 +67,7 @@ async def test_object_is_not_created_again_when_the_worker_died_after_the_create
 
 
 async def test_object_is_not_created_again_when_a_finished_message_is_replayed(creator):
-    server, call, life = creator
+    server, _call, life = creator
     await life.start()
     life.context = {"generation": 1}
     life.ended, life.attempt = None, 1
@@ -90,7 +90,7 @@ async def test_object_is_created_once_when_look_and_create_fail_in_turns(creator
 
 
 async def test_attempt_that_timed_out_is_taken_for_one_that_may_have_created(creator):
-    server, call, life = creator
+    server, _call, life = creator
     await life.start()
     life.ended, life.attempt, life.error = None, 2, "timed out after 60 s"
 
@@ -100,7 +100,7 @@ async def test_attempt_that_timed_out_is_taken_for_one_that_may_have_created(cre
 
 
 async def test_service_that_is_down_for_an_hour_exhausts_nothing(creator, clock):
-    server, call, life = creator
+    server, _call, life = creator
     server.is_down = True
     down_until = clock.at + 3600
     while clock.at < down_until:
@@ -155,7 +155,7 @@ async def test_nothing_is_taken_for_done_when_a_proxy_answers_200_with_html(crea
 
 
 async def test_body_that_is_hostile_or_no_text_becomes_one_object(creator, clock):
-    server, call, life = creator
+    server, _call, life = creator
     bodies = [b"", b"\xff\xfe\x00", b"{", b'{"a": "\\ud800"}', b"\x1b[31m\xe2\x80\xae", b"[" * 5000, b"x" * 100_000,
               b'{"summary": " \\n ", "title": "line\\nbreak"}', b"<!channel> & <http://x|y>"]  # fmt: skip
 

@@ -83,7 +83,7 @@ async def test_default_task_works_when_slack_is_not_set_up(tasks):
         ("slack_message_sender_task", "SlackMessageSenderTask", ["SLACK_API_TOKEN", "SLACK_CHANNEL"]),
     ],
 )
-async def test_sample_for_a_service_names_its_missing_variables_and_runs_when_they_are_there(
+def test_task_for_a_service_names_its_missing_variables_and_is_ready_when_they_are_there(
     app, monkeypatch, file, cls, names
 ):
     (app.folder / "tasks" / f"{file}.py").write_text((ROOT / "tasks" / f"{file}.py").read_text())
@@ -95,10 +95,10 @@ async def test_sample_for_a_service_names_its_missing_variables_and_runs_when_th
 
     assert [re.search(r"variable (\w+) is not set", problem).group(1) for problem in problems] == names
     for name in names:
-        monkeypatch.setenv(name, "x")
-    failed = await outcome(app.load().tasks[cls], b"")
-    assert failed.is_final
-    assert "yet" in failed.error
+        monkeypatch.setenv(name, "https://jira.example.com" if name.endswith("URL") else "x")
+    task = app.load().tasks[cls]
+    assert task.policy.max_attempts == 30
+    assert task.probe is not None
 
 
 def test_task4_channel_comes_from_the_environment_when_it_is_there(app, monkeypatch):
@@ -111,7 +111,7 @@ def test_task4_channel_comes_from_the_environment_when_it_is_there(app, monkeypa
 
 def test_commented_out_samples_are_ready_to_be_switched_on():
     text = (ROOT / "tasks.xml").read_text()
-    switched_on = re.sub(r"<!--\s+Samples.*?comment\.\n(.*?)-->", r"\1", text, flags=re.DOTALL)
+    switched_on = re.sub(r"<!--\s+Ready tasks.*?mulligan check\.\n(.*?)-->", r"\1", text, flags=re.DOTALL)
 
     from mulligan.tasks.manifest import parse
 

@@ -1,0 +1,165 @@
+"""`mulligan tasks`: the tasks with policy and origin. `mulligan tasks run`: one of them, here, without a queue."""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, assert_never
+
+from mulligan.cli.ending import Code, UsageError
+from mulligan.cli.output import harmless, say, table, write
+from mulligan.cli.send import attributes_of
+from mulligan.cli.session import app_dir, settings
+from mulligan.core import fingerprint
+from mulligan.core.message import Message, TaskName, Uid
+from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
+from mulligan.core.policy import delay_s
+from mulligan.core.secret import redacted
+from mulligan.settings.model import Settings
+from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.tasks.context import Failure, TaskContext
+from mulligan.tasks.loader import load
+from mulligan.tasks.wording import did_you_mean
+
+__all__ = ["ls", "run"]
+
+
+def ls(*, as_json: bool) -> None:
+    """Print the tasks in the order of tasks.xml."""
+    tasks = list(_load(settings().settings).tasks.values())
+    if as_json:
+        write(json.dumps([_data(task) for task in tasks], indent=2))
+        return
+    rows = [["task", "kind", "attempts", "first wait", "timeout", "from"]]
+    rows += [[task.name, _kind(task), str(task.policy.max_attempts), _wait(task), _seconds(task), task.origin]
+             for task in tasks]  # fmt: skip
+    write(table(rows, right=(2, 3, 4)))
+
+
+def run(name: str, body: str, *, attributes: Sequence[str], attempt: int, uid: str | None) -> int:
+    """Run one attempt of a task, and tell its end. 0: it succeeded or skipped; 1: it failed."""
+    from mulligan.telemetry.log import configure
+
+    chosen = settings().settings
+    catalogue = _load(chosen)
+    task = catalogue.tasks.get(TaskName(name))
+    if task is None:
+        raise UsageError(
+            f"there is no task {name!r}. Known: {', '.join(catalogue.names)}.{did_you_mean(name, catalogue.names)}"
+        )
+    now = time.time()
+    raw = _read(body)
+    message_uid = _checked(uid) if uid else fingerprint.uid("tasks-run", secrets.token_hex(8), raw, now)
+    message = Message(message_uid, raw, attributes_of(attributes), now)
+    hub = configure(chosen, worker=None, rotates=False, now=time.time)
+    try:
+        outcome = asyncio.run(_attempt(task, _context(task, message, attempt, now, may_repeat=uid is not None)))
+    finally:
+        hub.close()
+    return _told(task, outcome, attempt, time.time() - now)
+
+
+async def _attempt(task: LoadedTask, context: TaskContext) -> Outcome:
+    from mulligan.integrations import http
+    from mulligan.testing.attempt import attempt
+
+    try:
+        if task.accepts is not None and not task.accepts(context.message):
+            return Skipped("accepts() said no: the message would not get this task")
+        return await attempt(task, context)
+    finally:
+        await http.close()
+
+
+def _context(task: LoadedTask, message: Message, attempt: int, now: float, *, may_repeat: bool) -> TaskContext:
+    """The context, with a made-up failure for a default task, which is never run without one.
+
+    may_repeat: whoever gives a uid may have run it before.
+    """
+    failures = (Failure(TaskName("SampleTask"), "a sample error, of mulligan tasks run", 2, now),)
+    return TaskContext(
+        message,
+        task.name,
+        attempt,
+        max(attempt, task.policy.max_attempts),
+        first_seen_at=now,
+        failures=failures if task.is_default else (),
+        may_repeat=may_repeat,
+    )
+
+
+def _told(task: LoadedTask, outcome: Outcome, attempt: int, took_s: float) -> int:
+    match outcome:
+        case Succeeded():
+            write(f"{task.name} succeeded after {took_s:.2f} s")
+        case Skipped(reason):
+            write(f"{task.name} skipped it: {harmless(reason)}")
+        case Failed(error, is_final, retry_after_s):
+            write(f"{task.name} failed after {took_s:.2f} s: {redacted(harmless(error))}")
+            say(_next(task, attempt, is_final=is_final, retry_after_s=retry_after_s))
+            return Code.FAILURE
+        case TimedOut(after_s):
+            write(f"{task.name} timed out after {after_s:g} s")
+            say(_next(task, attempt, is_final=False, retry_after_s=None))
+            return Code.FAILURE
+        case Interrupted() | Died():
+            raise AssertionError(outcome)
+        case _:
+            assert_never(outcome)
+    return Code.OK
+
+
+def _next(task: LoadedTask, attempt: int, *, is_final: bool, retry_after_s: float | None) -> str:
+    if is_final or attempt >= task.policy.max_attempts:
+        return "in the system this would be its last attempt: the message becomes a dead letter"
+    wait_s = delay_s(task.policy.backoff, attempt, 1.0) if retry_after_s is None else retry_after_s
+    left = task.policy.max_attempts - attempt
+    return f"in the system it would be tried again in about {wait_s:.0f} s, {left} more time{'s' if left > 1 else ''}"
+
+
+def _load(chosen: Settings) -> Catalogue:
+    return load(app_dir(), tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
+
+
+def _read(body: str) -> bytes:
+    if body == "-":
+        return sys.stdin.buffer.read()
+    if not body.startswith("@"):
+        return body.encode("utf-8", "surrogateescape")
+    try:
+        return Path(body[1:]).read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{body[1:]!r} can't be read: {exc.strerror or exc}.") from None
+
+
+def _checked(uid: str) -> Uid:
+    if not uid.isascii() or not uid.isprintable() or len(uid) > 100:
+        raise UsageError(f"--uid {uid[:50]!r}: expected a uid as `mulligan send` prints it.")
+    return Uid(uid)
+
+
+def _data(task: LoadedTask) -> dict[str, Any]:
+    policy = task.policy
+    return {
+        "task": task.name,
+        "default": task.is_default,
+        "attempts": policy.max_attempts,
+        "first_wait_s": None if task.backoff_fn else policy.backoff.first_s,
+        "timeout_s": policy.timeout_s,
+        "from": task.origin,
+    }
+
+
+def _kind(task: LoadedTask) -> str:
+    return "default" if task.is_default else "task"
+
+
+def _wait(task: LoadedTask) -> str:
+    return "its own" if task.backoff_fn else f"{task.policy.backoff.first_s:g} s"
+
+
+def _seconds(task: LoadedTask) -> str:
+    return f"{task.policy.timeout_s:g} s"

@@ -1,0 +1,36 @@
+"""One attempt of one task, here and now, without a worker: its end is the outcome that a worker would record."""
+
+import asyncio
+
+from mulligan.core.outcome import Failed, Outcome, TimedOut
+from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
+from mulligan.tasks.catalogue import LoadedTask
+from mulligan.tasks.context import TaskContext
+
+__all__ = ["attempt"]
+
+
+async def attempt(task: LoadedTask, context: TaskContext) -> Outcome:
+    """Run a task, async or in a thread, within its timeout. A sync one that is over its time is waited for."""
+    try:
+        async with asyncio.timeout(task.policy.timeout_s) as limit:
+            if task.is_async:
+                result = await task.invoke(context.message, context)
+            else:
+                result = await asyncio.to_thread(task.invoke, context.message, context)
+        return outcome_of_result(result)
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
+        if limit.expired():
+            return TimedOut(task.policy.timeout_s)
+        return _with_own_wait(task, context, outcome_of_error(task, exc))
+
+
+def _with_own_wait(task: LoadedTask, context: TaskContext, outcome: Outcome) -> Outcome:
+    """The outcome, with the wait of the task's own `backoff` function if it has one."""
+    if task.backoff_fn is None or not isinstance(outcome, Failed) or outcome.is_final:
+        return outcome
+    return (
+        outcome
+        if outcome.retry_after_s is not None
+        else Failed(outcome.error, retry_after_s=max(0.0, task.backoff_fn(context.attempt)))
+    )

@@ -1,0 +1,174 @@
+"""A crash at each of the named places: what was promised, counted from the effect log, the ledger and the queues.
+
+The messages' names tell their fate: `ok` succeeds, `once` has one task that fails the first time, `never` has one that
+fails every time.
+"""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+TASKS = ("First", "Second", "Third")
+BODIES = [f"{kind}-{number}" for number, kind in enumerate(["ok", "once", "ok", "never"] * 6)]
+NEVER = {body for body in BODIES if body.startswith("never")}
+
+CODE = """
+    def fails(context, data, place):
+        kind, number = data.split("-")
+        return int(number) % 3 == place and (kind == "never" or (kind == "once" and context.attempt == 1))
+
+    class First(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(float(os.environ.get("SLOW_S", "0.02")))
+                if fails(context, data, 0):
+                    raise RuntimeError("as its name says")
+
+    class Second(Task):
+        def run(self, data, context: TaskContext):
+            with effect(data, context):
+                time.sleep(0.003)
+                if fails(context, data, 1):
+                    raise RuntimeError("as its name says")
+
+    class Third(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                if fails(context, data, 2):
+                    raise RuntimeError("as its name says")
+
+    class Alert(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(0.002)
+"""
+
+WORKER_POINTS = [
+    "polling:2", "received:2", "starting:5", "running:5", "ended:9", "recorded:2", "finished:3", "acked:1", "copied:1",
+    "exhausted:1", "buried:1", "alerting:1", "alerted:1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def work(app):
+    app.task("all", CODE)
+    app.manifest("all First", "all Second", "all Third", "all Alert default")
+    app.settings |= {"POOL_SIZE": 1, "LEASE_S": 2, "CONCURRENCY": 2, "TASK_BACKOFF_S": 0.2}
+    app.send(BODIES)
+    return app
+
+
+def stopped(system) -> list[int]:
+    """Pids of the system's processes that stand still as by SIGSTOP."""
+    found = []
+    for process in system.group():
+        try:
+            state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            continue
+        if state == "T":
+            found.append(process.pid)
+    return found
+
+
+def check(app, done=frozenset(), log_length=0) -> None:
+    """Nothing is lost, alarms and dead letters are exact, nothing in `done` started after so many lines of the log."""
+    effects = app.effects()
+    uid_of = {one.body: one.uid for one in effects}
+    failing = {(body, TASKS[int(body.split("-")[1]) % 3]) for body in NEVER}
+    ends = Counter((one.body, one.task) for one in effects if one.what == "end")
+
+    # none is lost
+    assert {(body, task) for body, task in ends if task in TASKS} == {
+        (body, task) for body in BODIES for task in TASKS
+    } - failing
+    assert app.waiting("requests") == app.waiting("rejects") == 0
+    # none starts again after its recorded completion
+    again = [one for one in effects[log_length:] if one.what == "start" and (one.uid, one.task) in done]
+    assert again == []
+    # alarms and dead letters: for exactly the messages with a task that fails always
+    assert {body for body, task in ends if task == "Alert"} == NEVER
+    assert {one.body for one in effects if one.task == "Alert"} == NEVER
+    assert sorted(letter["uid"] for letter in app.dead()) == sorted(uid_of[body] for body in NEVER)
+
+
+@pytest.mark.parametrize("point", WORKER_POINTS)
+def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at(point, work, until):
+    system = work.start("--drain", FAILPOINT=f"{point}:stop")
+    (pid,) = until(lambda: stopped(system), "the point is reached")
+    assert pid != system.pid
+    # it stands still: what is recorded, and what was begun, can be read without a race
+    done, log_length = work.finished(), work.count()
+
+    os.kill(pid, signal.SIGKILL)
+
+    assert system.wait() == 0, system.log()[-3000:]
+    check(work, done, log_length)
+
+
+@pytest.mark.parametrize("point", ["starting:1", "acked:2", "buried:1"])
+def test_worker_that_kills_itself_at_a_point_is_replaced_by_one_that_does_not(point, work):
+    system = work.start("--drain", FAILPOINT=f"{point}:kill")
+
+    assert system.wait() == 0, system.log()[-3000:]
+    assert system.log().count("SIGKILL") == 1
+    check(work)
+
+
+@pytest.mark.parametrize("point", ["recorded:1", "copied:1"])
+def test_worker_that_meets_an_error_nobody_expects_is_replaced_and_loses_nothing(point, work):
+    system = work.start("--drain", FAILPOINT=f"{point}:raise")
+
+    assert system.wait() == 0, system.log()[-3000:]
+    assert "FailpointError" in system.log()
+    check(work)
+
+
+@pytest.mark.parametrize("point", ["supervising:1", "spawning:1", "spawning:2"])
+def test_nothing_is_lost_or_run_again_when_the_supervisor_is_killed_at(point, work, until):
+    system = work.start("--drain", FAILPOINT=f"{point}:kill", POOL_SIZE=2)
+    assert system.wait() == -signal.SIGKILL
+    until(lambda: not system.group(), "the workers have ended by themselves")
+    done, log_length = work.finished(), work.count()
+
+    work.drain()
+
+    check(work, done, log_length)
+
+
+def test_nothing_is_lost_or_run_again_when_the_supervisor_is_killed_while_draining(work, until):
+    system = work.start(FAILPOINT="draining:1:kill")
+    work.until_effect("First", "start")
+    system.terminate()
+    assert system.wait() == -signal.SIGKILL
+    until(lambda: not system.group(), "the workers have ended by themselves")
+    done, log_length = work.finished(), work.count()
+
+    work.drain()
+
+    check(work, done, log_length)
+
+
+def test_nothing_is_lost_or_run_again_when_the_supervisor_stands_still_for_two_leases(work, until):
+    work.environment["SLOW_S"] = "1.5"
+    system = work.start("--drain", FAILPOINT="supervising:3:stop", LEASE_S=1)
+    assert until(lambda: stopped(system), "the point is reached") == [system.pid]
+    time.sleep(2.5)  # what is tested is that this much time goes by
+    done, log_length = work.finished(), work.count()
+
+    os.kill(system.pid, signal.SIGCONT)
+
+    assert system.wait() == 0, system.log()[-3000:]
+    check(work, done, log_length)
+
+
+def test_failpoint_that_does_not_exist_is_refused(work):
+    told = work.cli("run", "--drain", FAILPOINT="runing:1:kill")
+
+    assert told.returncode == 2
+    assert "did you mean 'running'?" in told.stderr
+    assert "Traceback" not in told.stderr

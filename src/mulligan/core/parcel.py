@@ -19,7 +19,7 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from mulligan.core import story
 from mulligan.core.error import ParcelError
@@ -296,7 +296,7 @@ def _encoded(item: AttributeValue) -> list[str | None]:
     return [kind, content] if isinstance(content, str) else [kind, b64encode(content).decode(), "b"]
 
 
-def _decoded(kind: str | None, text: str, how: str = "") -> AttributeValue:
+def _decoded(kind: Any, text: Any, how: Any = "") -> AttributeValue:
     if not isinstance(text, str) or not isinstance(kind, str | None):
         raise TypeError(f"an attribute is a {type(kind).__name__} and a {type(text).__name__}")
     content: str | bytes = b64decode(text, validate=True) if how == "b" else text

@@ -6,7 +6,6 @@ _ended    `core.flow.record` each outcome, and have it saved at once
 _kept     when all of a message's attempts have ended and are saved: its next step
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import assert_never
@@ -16,32 +15,23 @@ from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import ParcelError
 from mulligan.core.event import (
-    AlertsDone,
     BodyMissing,
     Event,
     LeaseLost,
-    MessageBuried,
-    MessageDone,
     MessageReleased,
     StoryMissing,
-    SuspectDied,
     SuspectIsolated,
-    TaskExhausted,
-    TaskFailed,
-    TaskSkipped,
-    TaskSucceeded,
-    TwinFolded,
 )
 from mulligan.core.flow import mark_buried, next_step, record
 from mulligan.core.message import TaskName
-from mulligan.core.outcome import Died, Outcome, Skipped, Succeeded
-from mulligan.core.progress import Mark, Progress, State, merge
-from mulligan.core.route import Route, begin, fit
+from mulligan.core.outcome import Outcome
+from mulligan.core.progress import Progress, merge
+from mulligan.core.route import Route
 from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
 from mulligan.core.story import Story
-from mulligan.core.value import value
 from mulligan.ledger.base import Answer, Claim, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.clock import SystemClock
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
@@ -50,35 +40,15 @@ from mulligan.worker.recorder import Recorder
 from mulligan.worker.runner import Attempt, Runner
 from mulligan.worker.settler import Settler
 from mulligan.worker.solo import Solo
-from mulligan.worker.table import Counter, LeaseTable, Standing
+from mulligan.worker.table import LeaseTable, Standing
+from mulligan.worker.teller import Teller
 from mulligan.worker.turn import Turns
 
-__all__ = ["Consumer", "Stage"]
+__all__ = ["Consumer"]
 
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
 """A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
-
-_ACCEPTS_S = 10.0
-"""Seconds that the `accepts` of all tasks may take for one message, before it counts as blocking the worker."""
-
-
-@value
-class Stage:
-    """The queue that a consumer serves, and how.
-
-    index: as the lease table names it: 0 requests, 1 rejects. is_trusted: the stories of its messages are believed.
-    prefix: of the queues' names. lease_s: as messages are received.
-    suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
-    holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
-    """
-
-    index: int
-    is_trusted: bool
-    prefix: str
-    lease_s: float
-    suspects_repeats: bool = False
-    holds_groups: bool = False
 
 
 class Consumer:
@@ -103,18 +73,14 @@ class Consumer:
         self._stage = stage
         self._catalogue = catalogue
         self._table = table
-        self._counters = table.counters
         self._clock = clock
         self._emit = emit
         self._packer = packer
         self._new_token = new_token
         self._freed = freed
-        self._tells_done = wants(MessageDone)
-        self._tells_succeeded = wants(TaskSucceeded)
+        self._teller = Teller(table, clock, emit, wants)
+        self._briefing = Briefing(stage, catalogue, table, clock)
         self._flights: dict[int, Flight] = {}
-        self._whole_route = _whole_route(catalogue)
-        self._last_route = Route(())
-        self._last_begun = begin(self._last_route)
         self._can_run = True
         self._turns: Turns[Flight] = Turns()
         self._following: deque[Flight] = deque()
@@ -137,7 +103,7 @@ class Consumer:
         wrapped: list[tuple[Flight, Story]] = []
         flights = [self._board(delivery, now, lease_until, wrapped) for delivery in deliveries]
         self.in_flight += len(flights)
-        self._counters[Counter.RECEIVED] += len(flights)
+        self._teller.received(len(flights))
         for flight, told in wrapped:
             await self._unpack(flight, told)
         if ARMED is not None:
@@ -228,7 +194,7 @@ class Consumer:
                 self._leave(flight, known, flight.problem)
                 return False
             case Granted(known):
-                self._brief(flight, known)
+                self._briefing.brief(flight, known)
                 return True
             case Held(until):
                 wait_s = max(0.05, until - self._clock.now())
@@ -251,52 +217,6 @@ class Consumer:
         wait_s = min(_NO_BODY_S * 2 ** min(flight.delivery.receive_count - 1, 6), _NO_BODY_MAX_S)
         self._emit(BodyMissing(flight.message.uid, flight.delivery.queue, problem, wait_s))
         self._finish(flight, Release(wait_s), problem)
-
-    def _brief(self, flight: Flight, known: Progress | None) -> None:
-        catalogue = self._catalogue
-        has_story = bool(flight.carried.marks) or flight.carried.is_buried
-        deaths = known.deaths if known is not None else 0
-        if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
-            deaths = max(1, deaths)
-        flight.route = self._route(flight, is_suspect=deaths > 0)
-        if known is not None and (known.marks or known.is_buried):
-            # the route was fixed at the first claim; what this copy carries beyond it is merged in
-            base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, _FRESH))
-            flight.saved = merge(known, base)
-            # a head that is held back is no copy: its attempts are in the ledger alone
-            flight.carried = flight.saved if self._stage.holds_groups else base
-            flight.progress = fit(flight.saved, catalogue.names)
-            return
-        if not has_story:
-            flight.carried = self._begun(flight.route)
-        progress = flight.carried
-        if deaths:
-            progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
-        flight.saved = progress
-        flight.progress = fit(progress, catalogue.names) if has_story else progress
-
-    def _route(self, flight: Flight, *, is_suspect: bool) -> Route:
-        """The tasks that take the message. `accepts` is user code too: what it does to the process is on the message.
-
-        A suspect is routed to all tasks without asking here. Each asks again when it is run, alone, and skips.
-        """
-        if self._whole_route is None:
-            return self._catalogue.route(flight.message)
-        if is_suspect:
-            return self._whole_route
-        self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + _ACCEPTS_S)
-        try:
-            return self._catalogue.route(flight.message)
-        except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, told by the attempt that asks again
-            return self._whole_route
-        finally:
-            self._table.set_standing(flight.slot, Standing.HELD)
-
-    def _begun(self, route: Route) -> Progress:
-        """The progress of a new message; one value for all messages of the same route, as most are."""
-        if route is not self._last_route:
-            self._last_route, self._last_begun = route, begin(route)
-        return self._last_begun
 
     # -- the flow
 
@@ -373,8 +293,7 @@ class Consumer:
         if after is not before:
             flight.progress = after
             flight.has_moved = True
-            self._count(outcome)
-            self._tell(flight, task, outcome, now, started_at)
+            self._teller.outcome(flight, task, outcome, now, started_at)
         if flight.running == 0:
             step = next_step(flight.route, flight.carried, after, now, can_run=self._can_run)
             flight.ends_claim = step is ACK
@@ -399,8 +318,7 @@ class Consumer:
         """The dead letter of a flight is confirmed: record that, then go on to the default tasks."""
         if flight.is_lost:
             return
-        marks = flight.progress.marks.items()
-        self._emit(MessageBuried(flight.message.uid, tuple(name for name, one in marks if one.state is _EXHAUSTED)))
+        self._teller.buried(flight)
         flight.progress = mark_buried(flight.progress, flight.route)
         flight.ends_claim = not flight.progress.alerts
         flight.is_settling = False
@@ -418,7 +336,7 @@ class Consumer:
                 if ARMED is not None:
                     ARMED.reach(Point.ALERTED if flight.progress.is_buried else Point.FINISHED)
                 flight.spends_stored = True  # nothing of it is left to do; whoever comes late is folded
-                self._tell_end(flight)
+                self._teller.finished(flight)
             case Release(delay_s):
                 self._emit(MessageReleased(flight.message.uid, reason, delay_s))
             case Reject():
@@ -429,8 +347,7 @@ class Consumer:
         self._land(flight, goes_on=not isinstance(settlement, Release))
 
     def _fold(self, flight: Flight, settlement: Ack | Release, reason: str) -> None:
-        self._counters[Counter.FOLDED] += 1
-        self._emit(TwinFolded(flight.message.uid, reason))
+        self._teller.folded(flight, reason)
         flight.token = ""  # the claim is not ours to give back
         flight.is_settling = True
         self._settler.put(flight, settlement)
@@ -472,59 +389,3 @@ class Consumer:
             flight.slot = -1
             # a burial that was refused ends here without a settlement of ours; and a poller may wait for a slot
             self._land(flight)
-
-    # -- tell
-
-    def _count(self, outcome: Outcome) -> None:
-        self._counters[Counter.SUCCEEDED if isinstance(outcome, Succeeded | Skipped) else Counter.FAILED] += 1
-
-    def _tell(self, flight: Flight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
-        uid = flight.message.uid
-        mark = _mark(flight.progress, task.name)
-        if isinstance(outcome, Died) and mark.state is State.PENDING:
-            self._emit(SuspectDied(uid, task.name, flight.progress.deaths, outcome.how))
-        elif isinstance(outcome, Skipped):
-            self._emit(TaskSkipped(uid, task.name, outcome.reason))
-        elif mark.state is State.EXHAUSTED:
-            self._emit(TaskExhausted(uid, task.name, mark.attempts, mark.reason or ""))
-        elif mark.state is State.PENDING:
-            reason, wait_s = mark.reason or "", max(0.0, mark.due_at - now)
-            self._emit(TaskFailed(uid, task.name, mark.attempts, task.policy.max_attempts, reason, wait_s))
-        elif self._tells_succeeded:
-            took_s = asyncio.get_running_loop().time() - started_at
-            self._emit(TaskSucceeded(uid, task.name, mark.attempts, took_s))
-
-    def _tell_end(self, flight: Flight) -> None:
-        progress = flight.progress
-        if not flight.has_moved and progress.marks:
-            self._counters[Counter.FOLDED] += 1
-            self._emit(TwinFolded(flight.message.uid, "it has been finished already"))
-            return
-        if progress.is_buried:
-            if progress.alerts:
-                exhausted = tuple(name for name, mark in progress.alerts.items() if mark.state is State.EXHAUSTED)
-                self._emit(AlertsDone(flight.message.uid, exhausted))
-            return
-        self._counters[Counter.DONE] += 1
-        if self._tells_done:
-            took_s = max(0.0, self._clock.now() - flight.received_at)
-            self._emit(MessageDone(flight.message.uid, len(progress.marks), took_s))
-
-
-_FRESH = Mark()
-_EXHAUSTED = State.EXHAUSTED
-
-
-def _whole_route(catalogue: Catalogue) -> Route | None:
-    """All tasks; None when none of them picks its messages, so that nobody needs to be asked."""
-    tasks = catalogue.tasks.values()
-    if all(task.accepts is None for task in tasks):
-        return None
-    return Route(
-        tuple(task.name for task in tasks if not task.is_default),
-        tuple(task.name for task in tasks if task.is_default),
-    )
-
-
-def _mark(progress: Progress, task: TaskName) -> Mark:
-    return (progress.alerts if progress.is_buried else progress.marks)[task]

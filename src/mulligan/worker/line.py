@@ -6,9 +6,10 @@ from mulligan.brokers.base import Broker, Queues
 from mulligan.core.event import Event
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.catalogue import Catalogue
+from mulligan.worker.briefing import Stage
 from mulligan.worker.channel import Setup
 from mulligan.worker.clock import SystemClock
-from mulligan.worker.consumer import Consumer, Stage
+from mulligan.worker.consumer import Consumer
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace, Pollers

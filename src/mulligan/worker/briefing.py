@@ -1,0 +1,106 @@
+"""What is known of a message when its claim is granted: its route, and how far it is. Next comes `core.flow`."""
+
+from mulligan.core.progress import FRESH, Progress, merge
+from mulligan.core.route import Route, begin, fit
+from mulligan.core.value import value
+from mulligan.tasks.catalogue import Catalogue
+from mulligan.worker.clock import SystemClock
+from mulligan.worker.flight import Flight
+from mulligan.worker.table import LeaseTable, Standing
+
+__all__ = ["Briefing", "Stage"]
+
+_ACCEPTS_S = 10.0
+"""Seconds that the `accepts` of all tasks may take for one message, before it counts as blocking the worker."""
+
+
+@value
+class Stage:
+    """The queue that a consumer serves, and how.
+
+    index: as the lease table names it: 0 requests, 1 rejects. is_trusted: the stories of its messages are believed.
+    prefix: of the queues' names. lease_s: as messages are received.
+    suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
+    holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
+    """
+
+    index: int
+    is_trusted: bool
+    prefix: str
+    lease_s: float
+    suspects_repeats: bool = False
+    holds_groups: bool = False
+
+
+class Briefing:
+    """Fills in a flight's route, carried, saved and progress."""
+
+    def __init__(self, stage: Stage, catalogue: Catalogue, table: LeaseTable, clock: SystemClock) -> None:
+        self._stage = stage
+        self._catalogue = catalogue
+        self._table = table
+        self._clock = clock
+        self._whole_route = _whole_route(catalogue)
+        self._last_route = Route(())
+        self._last_begun = begin(self._last_route)
+
+    def brief(self, flight: Flight, known: Progress | None) -> None:
+        """known: the ledger's progress, None when it knows nothing of the message.
+
+        Where today's tasks.xml makes a difference, `progress` is not `saved`: it is to be saved before anything else.
+        """
+        catalogue = self._catalogue
+        has_story = bool(flight.carried.marks) or flight.carried.is_buried
+        deaths = known.deaths if known is not None else 0
+        if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
+            deaths = max(1, deaths)
+        flight.route = self._route(flight, is_suspect=deaths > 0)
+        if known is not None and (known.marks or known.is_buried):
+            # the route was fixed at the first claim; what this copy carries beyond it is merged in
+            base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, FRESH))
+            flight.saved = merge(known, base)
+            # a head that is held back is no copy: its attempts are in the ledger alone
+            flight.carried = flight.saved if self._stage.holds_groups else base
+            flight.progress = fit(flight.saved, catalogue.names)
+            return
+        if not has_story:
+            flight.carried = self._begun(flight.route)
+        progress = flight.carried
+        if deaths:
+            progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
+        flight.saved = progress
+        flight.progress = fit(progress, catalogue.names) if has_story else progress
+
+    def _route(self, flight: Flight, *, is_suspect: bool) -> Route:
+        """The tasks that take the message. `accepts` is user code too: what it does to the process is on the message.
+
+        A suspect is routed to all tasks without asking here. Each asks again when it is run, alone, and skips.
+        """
+        if self._whole_route is None:
+            return self._catalogue.route(flight.message)
+        if is_suspect:
+            return self._whole_route
+        self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + _ACCEPTS_S)
+        try:
+            return self._catalogue.route(flight.message)
+        except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, told by the attempt that asks again
+            return self._whole_route
+        finally:
+            self._table.set_standing(flight.slot, Standing.HELD)
+
+    def _begun(self, route: Route) -> Progress:
+        """The progress of a new message; one value for all messages of the same route, as most are."""
+        if route is not self._last_route:
+            self._last_route, self._last_begun = route, begin(route)
+        return self._last_begun
+
+
+def _whole_route(catalogue: Catalogue) -> Route | None:
+    """All tasks; None when none of them picks its messages, so that nobody needs to be asked."""
+    tasks = catalogue.tasks.values()
+    if all(task.accepts is None for task in tasks):
+        return None
+    return Route(
+        tuple(task.name for task in tasks if not task.is_default),
+        tuple(task.name for task in tasks if task.is_default),
+    )

@@ -56,7 +56,9 @@ class Channel:
 
         Cancelling it leaves the channel in order: the call goes on without its caller.
         """
-        return await asyncio.shield(asyncio.get_running_loop().create_task(self._call(method)))
+        call = asyncio.get_running_loop().create_task(self._call(method))
+        call.add_done_callback(_heard)
+        return await asyncio.shield(call)
 
     def write(self, data: bytes) -> None:
         """Send frames. Does nothing on a closed channel, whose end is told by `on_close`."""
@@ -192,6 +194,12 @@ class Channel:
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(why)
         self.on_close(why)
+
+
+def _heard(call: "asyncio.Task[Any]") -> None:
+    """Whoever made the call may have stopped waiting for its error."""
+    if not call.cancelled():
+        call.exception()
 
 
 def _ignore(*_: object) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pamqp import commands, exceptions
 from pamqp import frame as pamqp_frame
@@ -158,10 +158,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        transport.write(b"AMQP\0\0\x09\x01")
+        self._transport = made = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        made.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        made.write(b"AMQP\0\0\x09\x01")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""

@@ -12,17 +12,11 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.servers import jira, slack, trello
-from tests.servers.jira import Jira
-from tests.servers.slack import Slack
-from tests.servers.smtp import Smtp
-from tests.servers.trello import Trello
-from tests.servers.webhook import Webhook
+from tests.servers.all import running
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -83,20 +77,8 @@ class Reader:
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
     """The variables of all ready tasks, with stand-ins behind them; those of Task4 are not among them."""
-    with ExitStack() as stack:
-        of_jira, of_trello, of_slack, of_webhook, of_smtp = (
-            stack.enter_context(one()) for one in (Jira, Trello, Slack, Webhook, Smtp)
-        )
-        yield {
-            "JIRA_SERVER_URL": of_jira.url, "JIRA_API_VERSION": "3", "JIRA_USERNAME": jira.USER,
-            "JIRA_PASSWORD": jira.TOKEN, "JIRA_PROJECT_KEY": jira.PROJECT, "JIRA_ISSUE_TYPE": jira.TYPE,
-            "TRELLO_SERVER_URL": of_trello.url, "TRELLO_KEY": trello.KEY, "TRELLO_AUTH_TOKEN": trello.TOKEN,
-            "TRELLO_BOARD_ID": trello.BOARD, "TRELLO_LIST_NAME": trello.LIST,
-            "SLACK_SERVER_URL": of_slack.url, "SLACK_API_TOKEN": slack.TOKEN, "SLACK_CHANNEL": slack.CHANNEL,
-            "ALERT_SMTP_URL": of_smtp.url, "ALERT_EMAIL_FROM": "a@example.com", "ALERT_EMAIL_TO": "b@example.com",
-            "ALERT_WEBHOOK_URL": of_webhook.url,
-            "ALERT_WEBHOOK_SECRET": "whsec_c2l4dHktZm91ci1ieXRlcy1vZi1iYXNlNjQ=",
-        }  # fmt: skip
+    with running() as services:
+        yield services.environment
 
 
 @pytest.fixture

@@ -64,6 +64,8 @@ class Service:
         self.faults: deque[Fault] = deque()
         self.lock = threading.RLock()
         self.is_down = False
+        self.delay_s = 0.0
+        """Between the work and its reply."""
         self.now: Callable[[], float] = time.time
         self.chaos: Callable[[Request], Fault | None] = lambda request: None
         """Asked for a fault of each request for which the script has none."""
@@ -190,6 +192,7 @@ def _handler_for(service: Service) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): one for name, one in self.headers.items()}
             request = Request(self.command, unquote(parts.path), query, headers, body)
             answer = service.answer(request)
+            time.sleep(service.delay_s)
             if answer is None:
                 self.close_connection = True
                 _cut(self.connection)

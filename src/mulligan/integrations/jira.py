@@ -23,7 +23,6 @@ __all__ = ["JiraIssueCreatorTask"]
 
 SUMMARY_MAX = 255  # Jira refuses a longer one
 DESCRIPTION_MAX = 30_000  # 32,767 with the document's own characters
-LOOKS_AT_S = (5.0, 15.0, 45.0, 120.0)  # its search index lags by seconds to minutes
 
 _OURS = frozenset({"project", "issuetype", "summary", "description", "labels"})
 
@@ -44,12 +43,14 @@ class JiraIssueCreatorTask(Task):
     """Creates an issue for each message, once. Override `summary`, `description`, `fields` to say what is in it.
 
     labels: of every issue, besides its key.
+    looks_at_s: seconds after an ambiguous create at which to look for the issue, before creating it again.
     """
 
     max_attempts = ATTEMPTS
     backoff = BACKOFF
     timeout_s = TIMEOUT_S
     labels: Sequence[str] = ("mulligan",)
+    looks_at_s: tuple[float, ...] = (5.0, 15.0, 45.0, 120.0)  # Jira's search index lags by seconds to minutes
     now: Callable[[], float] = staticmethod(time.time)
 
     def __init__(self) -> None:
@@ -205,7 +206,7 @@ class _Issue:
 
     @property
     def looks_at_s(self) -> tuple[float, ...]:
-        return LOOKS_AT_S
+        return self.task.looks_at_s
 
     async def find(self, key: str) -> str | None:
         return await self.task._find(key)  # noqa: SLF001 - the other half of the task

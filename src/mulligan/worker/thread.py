@@ -1,12 +1,17 @@
-"""Threads for sync tasks, grown on demand, with results handed back to the event loop many at a time.
+"""Threads for sync tasks, grown on demand, at a cost that tasks of microseconds can bear.
 
-An executor of the standard library costs three times as much CPU an attempt, most of it futures and wake-ups.
+An executor of the standard library costs three times as much CPU an attempt, and so does waking a thread for each: the
+wake-ups, and the interpreter's lock that changes hands. So quick items are left to the thread that is awake already,
+one after the other, and each slow one gets a thread of its own. Which they are is measured. Should a quick one turn out
+to be slow, a foreman sees within milliseconds that others wait behind it, and wakes threads for them. Results are
+handed back to the event loop many at a time.
 """
 
 import asyncio
 import contextvars
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -16,12 +21,18 @@ __all__ = ["Threads"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_SLOW_S = 0.0005
+"""Items that take longer on the average are slow: then a wake-up costs little beside them."""
+
+_HELP_AFTER_S = 0.002
+_WEIGHT = 0.1  # of the newest item in the average
+
 
 class Threads(Generic[Item, Result]):
     """Runs `work(item)` in a thread and hands (item, result) to `ended` on the event loop.
 
-    work must not raise. There is a thread for every item under way, so none waits for another: the caller bounds how
-    many are under way. Threads are daemons: one that never ends doesn't keep the process.
+    work must not raise. No item waits for long behind another: there are as many threads as items under way, if need
+    be, and the caller bounds how many are under way. Threads are daemons: one that never ends doesn't keep the process.
     """
 
     def __init__(
@@ -33,38 +44,96 @@ class Threads(Generic[Item, Result]):
         self._loop = loop
         self._work = work
         self._ended = ended
-        self._items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._items: deque[Item] = deque()
         self._results: deque[tuple[Item, Result]] = deque()
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._backlog = threading.Event()
+        self._has_foreman = False
+        self._is_closed = False
         self._is_woken = False
         self._count = 0
+        self._awake = 0
         self._under_way = 0
+        self._taken = 0
+        self._average_s = _SLOW_S * 2  # slow until they are known to be quick
 
     def put(self, item: Item) -> None:
         """Start an item. Only from the event loop."""
         self._under_way += 1
-        if self._under_way > self._count:
-            self._count += 1
-            threading.Thread(target=self._serve, name=f"mulligan-task-{self._count}", daemon=True).start()
-        self._items.put(item)
+        with self._lock:
+            self._items.append(item)
+            if self._average_s > _SLOW_S or not self._awake:
+                self._wake()
+                return
+        if not self._backlog.is_set():
+            self._backlog.set()
+            if not self._has_foreman:
+                self._has_foreman = True
+                threading.Thread(target=self._oversee, name="mulligan-foreman", daemon=True).start()
 
     def close(self) -> None:
         """Let idle threads end. Busy ones end after their item, which is not handed back any more."""
+        self._is_closed = True
+        self._backlog.set()
         for _ in range(self._count):
-            self._items.put(None)
-        self._count = 0
+            self._wakes.put(False)
+
+    def _wake(self) -> None:
+        """Have one more thread awake, if there are items for it. The lock is held."""
+        if self._awake < self._count:
+            self._awake += 1
+            self._wakes.put(True)
+        elif self._count < self._under_way:
+            self._count += 1
+            self._awake += 1
+            threading.Thread(target=self._serve, name=f"mulligan-task-{self._count}", daemon=True).start()
 
     def _serve(self) -> None:
-        while (item := self._items.get()) is not None:
-            # a context of its own: what one task binds (a logger's fields, say) is none of the next one's business
-            result = contextvars.Context().run(self._work, item)
-            self._results.append((item, result))
-            # read and set under the interpreter's lock: at worst the loop is woken once too often
-            if not self._is_woken:
-                self._is_woken = True
+        while True:
+            while self._items and not self._is_closed:
                 try:
-                    self._loop.call_soon_threadsafe(self._collect)
-                except RuntimeError:  # the loop is closed: nobody waits for results any more
+                    item = self._items.popleft()
+                except IndexError:  # another thread was quicker
+                    break
+                self._taken += 1
+                if not self._run(item):
                     return
+            with self._lock:
+                if self._items and not self._is_closed:
+                    continue
+                self._awake -= 1
+            if not self._wakes.get():
+                return
+
+    def _run(self, item: Item) -> bool:
+        """Run one item; False when nobody waits for results any more."""
+        began = time.perf_counter()
+        # a context of its own: what one task binds (a logger's fields, say) is none of the next one's business
+        result = contextvars.Context().run(self._work, item)
+        self._average_s += _WEIGHT * (time.perf_counter() - began - self._average_s)
+        self._results.append((item, result))
+        # read and set under the interpreter's lock: at worst the loop is woken once too often
+        if not self._is_woken:
+            self._is_woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._collect)
+            except RuntimeError:  # the loop is closed
+                return False
+        return True
+
+    def _oversee(self) -> None:
+        """Wake threads for items that wait behind others. The foreman's thread."""
+        while self._backlog.wait() and not self._is_closed:
+            self._backlog.clear()
+            while waiting := len(self._items):
+                taken = self._taken
+                time.sleep(_HELP_AFTER_S)
+                # a count that missed some wakes a thread too many, never one too few
+                overdue = min(taken + waiting - self._taken, len(self._items))
+                for _ in range(overdue):
+                    with self._lock:
+                        self._wake()
 
     def _collect(self) -> None:
         self._is_woken = False

@@ -106,3 +106,34 @@ async def test_threads_show_an_item_no_context_variable_of_the_one_before(make, 
     await ends.until(2)
 
     assert ends == [("first", "nobody"), ("second", "nobody")]
+
+
+async def test_threads_leave_quick_items_to_a_thread_that_is_awake(make, ends):
+    threads = make(lambda _: threading.current_thread().name)
+    for number in range(200):  # until they are known to be quick
+        threads.put(number)
+        await ends.until(number + 1)
+    del ends[:]
+
+    for number in range(100):
+        threads.put(number)
+    await ends.until(100)
+
+    assert {name for _, name in ends} == {"mulligan-task-1"}
+
+
+async def test_threads_let_no_item_wait_behind_a_quick_one_that_turned_slow(make, ends):
+    may_end = threading.Event()
+    threads = make(lambda number: may_end.wait(10) if number == "slow" else None)
+    for number in range(200):
+        threads.put(number)
+        await ends.until(number + 1)
+    del ends[:]
+
+    for item in ("slow", "behind it", "behind it, too"):
+        threads.put(item)
+    await ends.until(2)
+    may_end.set()
+    await ends.until(3)
+
+    assert [item for item, _ in ends][2] == "slow"

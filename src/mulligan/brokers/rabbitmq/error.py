@@ -24,6 +24,9 @@ class ConnectionLost(ChannelClosed):
 def broker_error(where: str, error: ChannelClosed) -> BrokerError:
     """The error of the seam, with what to do about it."""
     text = f"RabbitMQ, {where}: {error}"
+    if error.code == 406 and "timed out" in error.text:
+        # a task took longer than the server waits for an acknowledgement; all that the channel held comes back
+        return BrokerUnavailable(f"{text}. Raise consumer_timeout in rabbitmq.conf to twice the longest task's time.")
     if error.code in _FOR_GOOD:
         return BrokerRefused(f"{text}.{_advice(error)}")
     return BrokerUnavailable(text)
@@ -33,8 +36,9 @@ def _advice(error: ChannelClosed) -> str:
     match error.code:
         case 404:
             return " Create it: a start with CREATE_QUEUES=true does, or a person with the rights for it."
-        case 403 if "configure" in error.text or "write" in error.text or "read" in error.text:
-            return " Give the user that right (rabbitmqctl set_permissions; docs/rabbitmq.md has the line)."
+        case 403 if not isinstance(error, ConnectionLost):
+            right = "write to it" if "exchange" in error.text else "read it (or configure it, to create it)"
+            return f" Let the user {right}: rabbitmqctl set_permissions; docs/rabbitmq.md has the line."
         case 403:
             return " Correct user or password in BROKER_URL."
         case 530:

@@ -1,0 +1,60 @@
+import asyncio
+import socket
+
+import pytest
+
+from mulligan.integrations import http
+from mulligan.integrations.fault import Ambiguous, Limited, NotSent, Refused
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+async def _closed():
+    yield
+    await http.close()
+
+
+async def test_call_is_not_sent_when_nobody_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+
+        with pytest.raises(NotSent, match="can't be reached"):
+            await http.call("POST", url, headers={})
+
+
+async def test_call_is_ambiguous_when_the_service_is_silent(monkeypatch):
+    monkeypatch.setattr(http, "DEADLINE_S", 0.2)
+    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    async with silent:
+        url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
+
+        with pytest.raises(Ambiguous, match=r"no reply within 0\.2 s|ReadTimeout"):
+            await http.call("POST", url, headers={}, data={})
+        await http.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "wait_s"),
+    [("7", 7.0), ("Tue, 14 Nov 2023 22:13:50 GMT", 30.0), ("-3", 0.0), ("1e9", http.WAIT_MAX_S), ("soon", None),
+     ("nan", None), ("", None)],
+)  # fmt: skip
+def test_wait_that_is_asked_for_is_read_from_seconds_or_a_date_and_bounded(raw, wait_s):
+    assert http.wait_asked(http.Reply(429, {"retry-after": raw}, b""), NOW) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (429, Limited),
+        (400, Refused),
+        (401, Refused),
+        (302, Refused),
+        (408, Ambiguous),
+        (500, Ambiguous),
+        (200, Ambiguous),
+    ],
+)
+def test_status_says_whether_anything_was_done(status, kind):
+    assert type(http.fault_of(http.Reply(status, {}, b""), "x", NOW)) is kind

@@ -26,13 +26,16 @@ async def test_call_is_not_sent_when_nobody_listens():
 
 async def test_call_is_ambiguous_when_the_service_is_silent(monkeypatch):
     monkeypatch.setattr(http, "DEADLINE_S", 0.2)
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    held = []
+    silent = await asyncio.start_server(lambda reader, writer: held.append(writer), "127.0.0.1", 0)
     async with silent:
         url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
 
         with pytest.raises(Ambiguous, match=r"no reply within 0\.2 s|ReadTimeout"):
             await http.call("POST", url, headers={}, data={})
-        await http.close()
+        for writer in held:
+            writer.close()
+            await writer.wait_closed()
 
 
 @pytest.mark.parametrize(

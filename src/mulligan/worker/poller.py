@@ -1,6 +1,7 @@
 """Asks a queue for messages: as many as there is room for, with as many receives at once as bring full batches."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from mulligan.brokers.base import Broker, Emit
@@ -60,18 +61,19 @@ class Pollers:
         self._failed = failed
         features = broker.features
         self._max_batch = features.max_batch
-        self._pollers_max = features.max_pollers
         self._has_price = features.has_price
         self._pause_s = pace.latency_s if features.has_price else min(pace.latency_s, _FREE_PAUSE_S)
         self._width = Width()
         self._batch = min(features.max_batch, pace.capacity)
+        # more would only wait for room
+        self._pollers_max = min(features.max_pollers, -(-pace.capacity // self._batch))
         self._asked = 0
-        self._waiting = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._woken = 0
         self._patience: asyncio.TimerHandle | None = None
         self._is_patience_over = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._receives: set[asyncio.Task[list[Delivery]]] = set()
-        self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._down_since: float | None = None
 
@@ -81,17 +83,19 @@ class Pollers:
 
     def freed(self) -> None:
         """There is room for one more."""
-        if self._waiting:
-            free = self._free()
+        if self._waiters:
+            # who was woken and has not asked yet will take a batch
+            free = self._free() - self._woken * self._batch
             if free >= self._batch:
-                self._room.set()
+                self._wake()
             elif free > 0:
                 self._be_patient()
 
     async def stop(self) -> None:
         """Ask no more. Receives under way end, and what they bring is taken; then this returns."""
         self._stopping.set()
-        self._room.set()
+        while self._waiters:
+            self._wake()
         self._end_patience()
         if self._broker.features.cancels_receive:
             for receive in self._receives:
@@ -148,11 +152,11 @@ class Pollers:
                 await self._pause(self._pace.latency_s)
 
     async def _receive(self, count: int) -> list[Delivery]:
-        receive = asyncio.get_running_loop().create_task(
-            self._broker.receive(
-                self._queue, count, wait_s=self._broker.features.long_poll_s, lease_s=self._pace.lease_s
-            )
-        )
+        features = self._broker.features
+        receiving = self._broker.receive(self._queue, count, wait_s=features.long_poll_s, lease_s=self._pace.lease_s)
+        if not features.cancels_receive and ARMED is None:
+            return await receiving  # a task of its own is needed to cancel it, or to look at it on its way
+        receive = asyncio.get_running_loop().create_task(receiving)
         self._receives.add(receive)
         try:
             if ARMED is not None:
@@ -174,14 +178,19 @@ class Pollers:
             if count:
                 self._end_patience()
                 return count
-            self._room.clear()
             self._is_patience_over = False  # it was, and there is no room all the same
             if free > 0:
                 self._be_patient()
-            self._waiting += 1
-            await self._room.wait()
-            self._waiting -= 1
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+            self._woken -= 1
         return 0
+
+    def _wake(self) -> None:
+        """Let one poller look again."""
+        self._woken += 1
+        self._waiters.popleft().set_result(None)
 
     def _free(self) -> int:
         return min(self._pace.capacity - self._in_flight(), self._free_slots()) - self._asked
@@ -194,7 +203,8 @@ class Pollers:
     def _lose_patience(self) -> None:
         self._patience = None
         self._is_patience_over = True
-        self._room.set()
+        if self._waiters:
+            self._wake()
 
     def _end_patience(self) -> None:
         self._is_patience_over = False

@@ -38,7 +38,7 @@ format: ## format the code, mend what ruff can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: ## run the benchmarks: a table, and JSON in bench/results
+bench: ## run the benchmarks: a table, and JSON in bench/results (ARGS="core sqs.drain": some of them)
 	@tools/setup.sh test
 	@$(BIN)/python -m bench $(ARGS)
 

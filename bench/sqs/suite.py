@@ -36,6 +36,10 @@ def run(names: Sequence[str] = ()) -> list[Row]:
     print(f"sqs: all contenders run on {made.told}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="mulligan-bench-") as folder:
         program = build(Path(folder))
+        if program is None:
+            return [
+                Row("sqs", "all", float("nan"), "", "", "not measured: no C compiler (gcc, cc or clang) for the server")
+            ]
         rig = Rig(made, program)
         rows: list[Row] = []
         for name in names or PARTS:

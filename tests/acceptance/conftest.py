@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.acceptance.sqs import SqsProgram, start_server
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONG_S = 90.0
 """A deadline that only a hang meets."""
@@ -375,6 +377,27 @@ def app(make_app: Callable[[str], App]) -> App:
 def samples(make_app: Callable[[str], App]) -> App:
     """The repository's own application."""
     return make_app("app").lay_out_samples()
+
+
+@pytest.fixture
+def start_sqs() -> Iterator[Callable[..., SqsProgram]]:
+    """Starts SQS servers; those that run are ended with the test."""
+    servers: list[SqsProgram] = []
+
+    def start(*options: str, **more: Any) -> SqsProgram:
+        server = start_server(*options, **more)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture
+def sqs(start_sqs: Callable[..., SqsProgram]) -> SqsProgram:
+    """The project's SQS server, with queues in memory, as a process of its own."""
+    return start_sqs()
 
 
 @pytest.fixture(name="until")

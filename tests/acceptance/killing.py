@@ -1,0 +1,239 @@
+"""A run of thousands of messages under kill -9, and what must be true of it whatever the broker and its faults.
+
+The messages' names tell their fate: `ok` succeeds, `once` has one task that fails the first time, `never` has one that
+fails every time. The seed that chooses victims is printed; MULLIGAN_TEST_SEED replays it.
+"""
+
+import os
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+FAIL_ONCE = 0.05
+FAIL_ALWAYS = 0.02
+TASKS = ("First", "Second", "Third")
+POOL = 3
+CONCURRENCY = 10
+
+CODE = """
+    def fails(context, data, place):
+        kind, number = data.split("-")
+        return int(number) % 3 == place and (kind == "never" or (kind == "once" and context.attempt == 1))
+
+    class First(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(0.02)
+                if fails(context, data, 0):
+                    raise RuntimeError("as its name says")
+
+    class Second(Task):
+        def run(self, data, context: TaskContext):
+            with effect(data, context):
+                time.sleep(0.003)
+                if fails(context, data, 1):
+                    raise RuntimeError("as its name says")
+
+    class Third(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                if fails(context, data, 2):
+                    raise RuntimeError("as its name says")
+
+    class Alert(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(0.002)
+"""
+
+
+class Recorded(NamedTuple):
+    """What the ledger had recorded as done at one moment, and how long the effect log was afterwards."""
+
+    done: set[tuple[str, str]]
+    log_length: int
+
+
+class Killer:
+    """Kills workers and supervisors of one application, each time when a share of the work is done."""
+
+    def __init__(self, app, until, rand: random.Random, messages: int) -> None:
+        self.app = app
+        self.until = until
+        self.rand = rand
+        self.messages = messages
+        self.snapshots: list[Recorded] = []
+        self.in_flight: list[int] = []
+        self.cut_off: list[tuple[float, str, str]] = []
+        """When, uid and task of what was in flight in a killed worker."""
+        self.misses = 0
+
+    def wait_for_share(self, share: float, system) -> None:
+        wanted = share * self.messages * len(TASKS)
+        log = self.app.folder / "effects.log"
+
+        def is_reached() -> bool:
+            assert system.popen.poll() is None, f"the system ended early:\n{system.log()[-2000:]}"
+            # about 65 bytes a line, two lines an attempt: only where to strike is read from it
+            return log.exists() and log.stat().st_size >= wanted * 2 * 65
+
+        self.until(is_reached, f"{share:.0%} of the work is done")
+
+    def kill_worker(self, system) -> None:
+        """SIGKILL to a random busy worker, until one was hit with a task in flight: a start without an end."""
+        while True:
+            busy = self.until(lambda: self.busy(system), "a worker has a task in flight")
+            pid = self.rand.choice(busy)
+            os.kill(pid, signal.SIGKILL)
+            killed_at = time.monotonic()
+            self.until(lambda gone=pid: gone not in system.workers(), "the victim is gone")
+            # the dead write no more: what is in the log now is all that it did
+            open_starts = in_flight(self.app.effects(), pid)
+            self.snapshot()
+            if open_starts:
+                self.in_flight.append(len(open_starts))
+                self.cut_off += [(killed_at, uid, task) for uid, task, _ in open_starts]
+                return
+            self.misses += 1
+
+    def busy(self, system) -> list[int]:
+        effects = self.app.effects()[-2_000:]
+        return [pid for pid in system.workers() if in_flight(effects, pid)]
+
+    def snapshot(self) -> None:
+        done = self.app.finished()
+        self.snapshots.append(Recorded(done, self.app.count()))
+
+
+def waits(cut_off, effects) -> list[float]:
+    """Seconds until each of the attempts that were cut off began again, the shortest first."""
+    starts = defaultdict(list)
+    for one in effects:
+        if one.what == "start":
+            starts[one.uid, one.task].append(one.at)
+    found = []
+    for killed_at, uid, task in cut_off:
+        # none: the end was recorded although the log has it not, or the message's fate was decided before
+        found += [at - killed_at for at in starts[uid, task] if at > killed_at][:1]
+    return sorted(found)
+
+
+def in_flight(effects, pid: int) -> list[tuple[str, str, int]]:
+    """Attempts (uid, task, number) that a process had begun and not ended."""
+    running: Counter[tuple[str, str, int]] = Counter()
+    for one in effects:
+        if one.pid == pid:
+            running[one.uid, one.task, one.attempt] += 1 if one.what == "start" else -1
+    return [attempt for attempt, count in running.items() if count > 0]
+
+
+class Run(NamedTuple):
+    """A run that has ended. slots: attempts that one worker may have in flight."""
+
+    app: object
+    bodies: Sequence[str]
+    killer: Killer
+    kills: int
+    slots: int
+
+    @property
+    def never(self) -> set[str]:
+        return {body for body in self.bodies if body.startswith("never")}
+
+
+def lay_out(app, **settings) -> None:
+    """The tasks and settings of a run."""
+    app.task("all", CODE)
+    app.manifest("all First", "all Second", "all Third", "all Alert default")
+    app.settings |= {
+        "POOL_SIZE": POOL,
+        "LEASE_S": 5,
+        "CONCURRENCY": CONCURRENCY,
+        "LOG_LEVEL": "INFO",
+        "TASK_BACKOFF_S": 0.2,
+        **settings,
+    }
+
+
+def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills: int, sent=lambda: None) -> Run:
+    """Send, start, kill, and wait for the end. sent: called between the sending and the start."""
+    seed = int(os.environ.get("MULLIGAN_TEST_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"seed: MULLIGAN_TEST_SEED={seed}")
+    rand = random.Random(seed)
+    once, never = int(messages * FAIL_ONCE), int(messages * FAIL_ALWAYS)
+    kinds = ["once"] * once + ["never"] * never + ["ok"] * (messages - once - never)
+    rand.shuffle(kinds)
+    bodies = [f"{kind}-{number}" for number, kind in enumerate(kinds)]
+    app.send(bodies)
+    sent()
+    began_at = time.monotonic()
+
+    killer = Killer(app, until, rand, messages)
+    system = app.start("--drain")
+    kills = worker_kills + supervisor_kills
+    supervisor_at = {(number + 1) * kills // (supervisor_kills + 1) for number in range(supervisor_kills)}
+    for number in range(kills):
+        killer.wait_for_share(0.9 * (number + 1) / (kills + 1), system)
+        if number in supervisor_at:
+            system.kill()
+            killer.snapshot()
+            system = app.start("--drain")
+        else:
+            killer.kill_worker(system)
+    assert system.wait(240) == 0, system.log()[-3000:]
+    print(
+        f"{messages} messages x {len(TASKS)} tasks in {time.monotonic() - began_at:.1f} s; {worker_kills} kills of "
+        f"workers ({killer.misses} more hit none in flight), {supervisor_kills} of the supervisor; "
+        f"{sum(killer.in_flight)} attempts in flight in the killed"
+    )
+    return Run(app, bodies, killer, kills, -(-5 // POOL) * CONCURRENCY)
+
+
+def check(run: Run) -> None:
+    """Nothing lost, nothing run again after its record, dead letters and default tasks exact."""
+    app, never = run.app, run.never
+    effects = app.effects()
+    uid_of = {one.body: one.uid for one in effects}
+    ends = Counter((one.body, one.task) for one in effects if one.what == "end")
+    repeated = sum(count - 1 for count in ends.values())
+    print(f"repeated effects: {repeated}, {repeated / run.kills:.2f} a kill")
+    again_s = waits(run.killer.cut_off, effects)
+    print(
+        f"attempts that were cut off began again after {again_s[len(again_s) // 2]:.1f} s (median), "
+        f"{again_s[int(len(again_s) * 0.99)]:.1f} s (p99): behind the messages that waited already"
+    )
+
+    # lost = 0: every message was seen, and each of its tasks has ended well or is exhausted
+    failing = {(body, TASKS[int(body.split("-")[1]) % 3]) for body in never}
+    assert uid_of.keys() == set(run.bodies)
+    assert len({one.uid for one in effects}) == len(run.bodies)
+    assert {(body, task) for body in run.bodies for task in TASKS} - failing == {
+        (body, task) for body, task in ends if task in TASKS
+    }
+
+    # no task starts again after its recorded completion
+    for snapshot in run.killer.snapshots:
+        again = [
+            one
+            for one in effects[snapshot.log_length :]
+            if one.what == "start" and (one.uid, one.task) in snapshot.done
+        ]
+        assert again == []
+    assert len(run.killer.snapshots[-1].done) > len(run.bodies)
+
+    # dead letters: exactly the messages with a task that fails always, each for that task
+    letters = app.dead()
+    assert sorted(letter["uid"] for letter in letters) == sorted(uid_of[body] for body in never)
+    assert {(letter["uid"], *letter["failed"]) for letter in letters} == {
+        (uid_of[body], task) for body, task in failing
+    }
+
+    # default tasks: for exactly these
+    assert {body for body, task in ends if task == "Alert"} == never
+    assert {one.body for one in effects if one.task == "Alert"} == never
+
+    # every repeat is of an attempt that was in a killed worker: its slots bound them
+    assert repeated <= run.kills * run.slots * len(TASKS)

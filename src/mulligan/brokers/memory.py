@@ -43,7 +43,7 @@ class _Queue:
     stored: dict[int, _Stored] = field(default_factory=dict)
     # (visible_at, id), oldest first; an entry that no longer agrees with `stored` is passed over
     order: list[tuple[float, int]] = field(default_factory=list)
-    waiting: set[asyncio.Event] = field(default_factory=set)
+    waiting: dict[asyncio.Event, None] = field(default_factory=dict)  # a dict keeps the order, so that runs repeat
 
     def place(self, stored: _Stored) -> None:
         heapq.heappush(self.order, (stored.visible_at, stored.id))
@@ -99,7 +99,7 @@ class MemoryBroker:
     def __init__(self, clock: Clock, queues: MemoryQueues | None = None) -> None:
         self._clock = clock
         self._queues = MemoryQueues() if queues is None else queues
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: dict[asyncio.Event, None] = {}
         self._is_closed = False
 
     @property
@@ -127,8 +127,8 @@ class MemoryBroker:
         target = self._queues.get(queue)
         deadline = self._loop_time() + wait_s
         rung = asyncio.Event()
-        target.waiting.add(rung)
-        self._waiting.add(rung)
+        target.waiting[rung] = None
+        self._waiting[rung] = None
         try:
             while True:
                 if self._is_closed:
@@ -140,8 +140,8 @@ class MemoryBroker:
                 rung.clear()
                 await self._pause(target, rung, left_s)
         finally:
-            target.waiting.discard(rung)
-            self._waiting.discard(rung)
+            target.waiting.pop(rung, None)
+            self._waiting.pop(rung, None)
 
     def _take(self, name: QueueName, target: _Queue, max_count: int, lease_s: float) -> list[Delivery]:
         now = self._clock.monotonic()

@@ -4,6 +4,7 @@ Asks botocore, and by way of it the environment and the profiles. Everything her
 are there is found in `credentials`.
 """
 
+import logging
 import ssl
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -107,6 +108,8 @@ def new_session(address: Address) -> Any:
     """A session of botocore: its import takes 0.2 s, so it is late."""
     from botocore.session import Session
 
+    # each process would tell at INFO where its keys are from; it is said when there are none
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     return Session(profile=address.profile)
 
 

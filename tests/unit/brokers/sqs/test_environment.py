@@ -1,5 +1,7 @@
 """Where the service is: URL, environment, profile. Everything is found in a folder of the test's own."""
 
+import logging
+
 import pytest
 
 from mulligan.brokers.sqs import environment
@@ -213,3 +215,9 @@ def test_find_site_refuses_a_proxy_that_it_can_not_speak_to(monkeypatch):
 )
 def test_is_loopback_believes_only_names_that_can_be_nothing_else(host, is_local):
     assert environment.is_loopback(host) is is_local
+
+
+def test_botocore_tells_no_more_than_its_warnings():
+    environment.new_session(parse_url("sqs://eu-west-1"))
+
+    assert not logging.getLogger("botocore.credentials").isEnabledFor(logging.INFO)

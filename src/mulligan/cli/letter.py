@@ -37,7 +37,7 @@ class Letter:
 
     story: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
     dead_at: epoch seconds at which the first copy came to the dead queue.
-    ids: of the copies, as the broker has them. group: of a FIFO queue.
+    ids: of the copies, as the broker has them. group: the message's, on FIFO queues.
     body_problem: why its body can't be had; None when `message` is the message as it was sent.
     """
 
@@ -82,7 +82,7 @@ def letter_of(delivery: Delivery, prefix: str, load: Load) -> Letter:
         problem,
         delivery.sent_at,
         (delivery.id,),
-        delivery.group,
+        delivery.group if told is None or told.group is None else told.group,
         body_problem,
     )
 

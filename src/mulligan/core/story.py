@@ -52,6 +52,8 @@ class Story:
     hop: rejects since the message was first received in this generation.
     first_seen_at: epoch seconds (UTC) of the first receipt.
     wrap: how this copy's body is packed; None: it is as it was sent.
+    group: of a dead letter from a FIFO queue, the message's group. There each letter is a group of its own, or those of
+    one group would hide one another from whoever looks.
     """
 
     uid: Uid
@@ -60,6 +62,7 @@ class Story:
     first_seen_at: float
     progress: Progress
     wrap: Wrap | None = None
+    group: str | None = None
 
 
 def identify(delivery: Delivery, prefix: str) -> Uid:
@@ -109,6 +112,8 @@ def encode(story: Story) -> str:
     }
     if story.wrap is not None:
         data["body"] = _wrap_data(story.wrap)
+    if story.group is not None:
+        data["group"] = story.group
     return json.dumps(data, separators=(",", ":"))
 
 
@@ -126,7 +131,10 @@ def decode(raw: AttributeValue) -> Story:
         if not _UID.fullmatch(uid):
             raise ValueError(f"uid is {uid[:50]!r}")
         generation, hop, seen_at = _count(data["gen"]), _count(data["hop"]), _moment(data["seen"])
-        return Story(Uid(uid), generation, hop, seen_at, _progress(data), _wrap(data.get("body")))
+        group = data.get("group")
+        if not isinstance(group, str | None):
+            raise TypeError("group is not text")
+        return Story(Uid(uid), generation, hop, seen_at, _progress(data), _wrap(data.get("body")), group)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as exc:
         raise StoryError(f"its attribute {ATTRIBUTE!r} is damaged: {exc!r} in {raw[:200]!r}") from None
 

@@ -215,6 +215,9 @@ class Settler:
 
     async def _outgoing(self, target: QueueName, flight: Flight, delay_s: float, hops: int) -> Outgoing:
         told = flight.story(settled(flight.progress), flight.hop + hops)
+        group = flight.delivery.group
+        if group is not None and target == self._queues.dead:
+            told, group = replace(told, group=group), told.uid  # whoever looks at dead letters is to see all of a group
         message = flight.message
         if fingerprint.ID_ATTRIBUTE in message.attributes:  # the story has the uid
             kept = {name: item for name, item in message.attributes.items() if name != fingerprint.ID_ATTRIBUTE}
@@ -225,7 +228,7 @@ class Settler:
             packed.body,
             packed.attributes,
             rounded_up(delay_s, self._unit_s, self._max_delay_s),
-            flight.delivery.group,
+            group,
             f"{told.uid}-{told.generation}-{told.hop}",
         )
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from mulligan.cli.letter import as_data, joined, letter_of, slim
@@ -265,3 +267,16 @@ async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, de
     assert job.replayed == {(UID, 0)}
     assert len(job.problems) == 1
     assert job.problems[0].startswith("a replayed letter is still on the dead queue, too: ")
+
+
+async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, dead, letter, received, catalogue):
+    outgoing = letter(UID)
+    told = replace(story.decode(outgoing.attributes[story.ATTRIBUTE]), group="customer 7")
+    attributes = {**outgoing.attributes, story.ATTRIBUTE: story.encode(told)}
+    await dead(replace(outgoing, attributes=attributes, group=UID))
+    (delivery,) = await received(session.queues.dead)
+
+    found = letter_of(replace(delivery, group=UID), "app", session.bodies.load)
+
+    assert found.group == "customer 7"
+    assert Replay(session, catalogue)._outgoing(found).group == "customer 7"

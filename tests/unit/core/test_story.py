@@ -72,6 +72,13 @@ def test_encode_writes_ascii_only_when_an_error_holds_what_a_broker_refuses():
     assert decode(written).progress == progress
 
 
+def test_story_of_a_dead_letter_keeps_the_group_of_its_message():
+    story = Story(UID, 0, 1, 1.0, Progress({JIRA: FRESH}), group="customer 7")
+
+    assert '"group":"customer 7"' in encode(story)
+    assert decode(encode(story)) == story
+
+
 def test_encode_leaves_the_deaths_out():
     progress = Progress({JIRA: FRESH}, deaths=2)
 
@@ -125,6 +132,7 @@ def test_decode_shares_the_two_commonest_marks():
         (WRITTEN.replace('"018bcfe56800-0b090fd81c3e1612c0f0"', "7"), "uid is not text"),
         (WRITTEN.replace("018bcfe56800", "x18bcfe56800"), "is damaged: ValueError"),
         (WRITTEN.replace('"gen":1', '"gen":null'), "is damaged: TypeError"),
+        (WRITTEN.replace('"gen":1', '"gen":1,"group":7'), "group is not text"),
         (WRITTEN.replace('["d",1]', '["d",-1]'), "attempts are -1"),
         (WRITTEN.replace('["d",1]', '["d",1.5]'), "attempts are 1.5"),
         (WRITTEN.replace('["d",1]', '["z",1]'), "'z' is not a valid State"),

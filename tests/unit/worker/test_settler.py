@@ -400,3 +400,21 @@ async def test_flights_of_different_hops_have_copies_with_different_deduplicatio
     (args,) = [args for name, args in broker.calls if name == "send"]
     assert [outgoing.dedup_id for outgoing in args[1]] == [f"{UID}0-0-1", f"{UID}0-0-2"]
     assert replace(args[1][0], dedup_id=None).group is None
+
+
+async def test_dead_letters_of_one_group_are_groups_of_their_own_so_that_none_hides_another(settler, receive, broker):
+    first, second = await receive(0), await receive(1)
+    for flight in (first, second):
+        flight.delivery = replace(flight.delivery, group="g")
+
+    settler.bury(first)
+    settler.put(second, Reject(0.0))
+    await settler.drain()
+
+    sent = {args[0]: args[1][0] for name, args in broker.calls if name == "send"}
+    assert [(name, outgoing.group) for name, outgoing in sorted(sent.items())] == [
+        ("t-dead-q", f"{UID}0"),
+        ("t-rejects-q", "g"),
+    ]
+    told = [story.decode(outgoing.attributes[story.ATTRIBUTE]).group for _, outgoing in sorted(sent.items())]
+    assert told == ["g", None]

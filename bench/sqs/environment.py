@@ -56,7 +56,7 @@ def make() -> Environment:
         mark.write_text(stamp)
     about = json.loads(subprocess.run([python, "-c", ABOUT], check=True, capture_output=True, text=True).stdout)
     kind = "with" if "--enable-optimizations" in about["arguments"] else "without"
-    told = f"CPython {about['version']}, built {kind} profile-guided optimisation ({base})"
+    told = f"CPython {about['version']}, configured {kind} --enable-optimizations ({base})"
     return Environment(python, told, about["packages"])
 
 

@@ -1,0 +1,42 @@
+import pytest
+
+from mulligan.brokers.rabbitmq.address import parse, tls
+from mulligan.core.error import ConfigurationError
+
+
+def test_parse_gives_every_part_decoded():
+    address = parse("amqps://us%40er:pass%2Fword@host:1234/v%2Fhost?heartbeat=10&cafile=/ca.pem")
+
+    assert (address.host, address.port, address.user, address.password) == ("host", 1234, "us@er", "pass/word")
+    assert (address.vhost, address.is_tls, address.heartbeat_s, address.cafile) == ("v/host", True, 10, "/ca.pem")
+    assert "pass" not in repr(address).replace("password=<hidden>", "")
+
+
+def test_parse_takes_the_defaults_of_rabbitmq():
+    address = parse("amqp://host")
+
+    assert (address.port, address.user, address.password, address.vhost) == (5672, "guest", "guest", "/")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("amqp://u:s3cret@h/a/b", "%2F"),
+        ("amqp://u:s3cret@h/?heartbeat=1", "heartbeat"),
+        ("amqp://u:s3cret@h/?cafile=x", "amqps"),
+        ("amqps://u:s3cret@h/?certfile=x", "keyfile"),
+        ("amqp://u:s3cret@h/?verify=no", "verify"),
+        ("amqp://u:s3cret@h:port/", "port"),
+        ("amqp://u:s3cret@h/#x", "%23"),
+    ],
+)
+def test_parse_says_what_is_wrong_without_the_password(url, told):
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        parse(url)
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_tls_names_a_file_that_can_not_be_read():
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        tls(parse("amqps://h/?cafile=/nowhere.pem"))

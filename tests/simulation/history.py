@@ -1,0 +1,189 @@
+"""Runs one seed from its first message to its end, and says what was wrong with it."""
+
+import asyncio
+import gc
+import random
+from dataclasses import dataclass
+
+from tests.simulation.loop import Deadlock, SimLoop, ended
+from tests.simulation.stand_in import standing_in
+from tests.simulation.world import World
+
+__all__ = ["Result", "run"]
+
+_ENDS_WITHIN_S = 40_000.0
+_TROUBLES = {
+    "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
+    "ledger down": 2, "restart": 2, "replay": 1, "kill solo": 1,
+}  # fmt: skip
+
+
+@dataclass
+class Result:
+    """violations: () for a history as it should be. story: line by line, when it was asked for."""
+
+    seed: int
+    messages: int
+    violations: tuple[str, ...]
+    story: tuple[str, ...]
+    digest: str
+    kind: str
+
+
+def run(seed: int, *, is_telling: bool = False) -> Result:
+    """The history of a seed. The same seed gives the same history, to the last step."""
+    was_enabled = gc.isenabled()
+    gc.disable()  # finalizers would run at moments of their own
+    loop = SimLoop()
+    if is_telling:
+        loop.story = []
+    world = World(seed, loop)
+    try:
+        with standing_in(world):
+            try:
+                loop.run_until_complete(_history(world))
+            except Deadlock:
+                world.watch.wrong("nothing happens any more")
+            except TimeoutError as exc:
+                world.watch.wrong(str(exc))
+            for context in loop.errors[:3]:
+                world.watch.wrong(f"an error that nobody caught: {context.get('message')}, {context.get('exception')!r}")
+            steps = sum(one.steps for one in (*world.workers, *world.supervisors))
+            digest = f"{steps}/{loop.time():.6f}/{sum(world.watch.events.values())}/{sum(world.watch.begun.values())}"
+            violations = tuple(world.watch.violations)
+            story = tuple(loop.story or ())
+            loop.story = None
+            world.watch.violations = []
+            ended(loop)
+    finally:
+        for table in world.tables:
+            table.close()
+        if was_enabled:
+            gc.enable()
+    del loop.world
+    return Result(seed, len(world.watch.accepted), violations, story, digest, world.kind)
+
+
+async def _history(world: World) -> None:
+    dice = world.dice
+    hosts = [0, 1] if dice.random() < 0.25 else [0]
+    for host in hosts:
+        world.begin(host)
+    world.is_bad = not world.is_calm
+    left = list(range(world.messages))
+    for number in left[: dice.randint(0, len(left))]:
+        world.publish(number)
+        left.remove(number)
+    for _ in range(dice.choice((0, 2, 4, 8))):
+        await asyncio.sleep(dice.choice((0.01, 0.5, 5.0, 20.0)) * dice.random())
+        if not world.is_calm:
+            await _trouble(world, dice, dice.choice(hosts))
+        while left and dice.random() < 0.7:
+            world.publish(left.pop())
+    await asyncio.sleep(dice.random() * 30)
+    for number in left:
+        world.publish(number)
+    await _end(world, hosts)
+    if dice.random() < 0.3 and not world.watch.violations:
+        world.replay()
+        world.is_bad = not world.is_calm and dice.random() < 0.5
+        world.begin(0)
+        await asyncio.sleep(dice.random() * 30)
+        await _end(world, [0])
+    world.watch.settled()
+
+
+async def _trouble(world: World, dice: random.Random, host: int) -> None:
+    kind = dice.choices(list(_TROUBLES), list(_TROUBLES.values()))[0]
+    alive = world.alive(host)
+    workers = [one for one in alive if one.name.startswith("w")]
+    supervisors = [one for one in alive if one.name.startswith("s")]
+    world.loop.told("TROUBLE", f"{kind}, host {host}")
+    match kind:
+        case "kill" if workers:
+            dice.choice(workers).kill()
+        case "kill solo":
+            for worker in workers:
+                for child in worker.children:
+                    _kill_solo(world, child)
+        case "kill supervisor" if supervisors:
+            supervisors[0].kill()
+            await asyncio.sleep(dice.random() * 10)
+            world.begin(host)
+        case "kill host":
+            for one in alive:
+                one.kill()
+            await asyncio.sleep(dice.random() * world.lease_s)
+            world.begin(host)
+        case "stop" if workers:
+            world.stop(dice.choice(workers), dice.choice((1.0, 2.2)) * world.lease_s)
+        case "stop host":
+            seconds = dice.choice((1.0, 2.2)) * world.lease_s
+            for one in alive:
+                world.stop(one, seconds)
+        case "jump":
+            world.jumped_s += dice.choice((-3600.0, -30.0, 30.0, 3600.0))
+        case "broker down":
+            world.broker_down_until = world.loop.time() + dice.choice((3.0, 20.0, 2.0 * world.lease_s))
+            for connection in world.connections:
+                world.stored.disconnect(connection)
+        case "ledger down":
+            world.ledger_down_until = world.loop.time() + dice.choice((3.0, 20.0, 2.0 * world.lease_s))
+        case "restart":
+            if dice.random() < 0.5:
+                world.loop.told("PERSON", world.plan.change(dice))
+                world.has_changed = True
+            await _stop(world, host)
+            world.begin(host)
+        case "replay":
+            world.replay()
+        case _:
+            pass
+
+
+def _kill_solo(world: World, child: object) -> None:
+    running = [one for one in world.watch.running if one[0] is child]
+    for _, uid, generation, _ in running:
+        if (uid, generation) in world.solo_hit:
+            return
+    for _, uid, generation, _ in running:
+        world.solo_hit.add((uid, generation))
+        world.watch.disturbed.add((uid, generation))
+    if running:
+        child.kill()  # type: ignore[attr-defined]
+
+
+async def _stop(world: World, host: int) -> None:
+    """SIGTERM; then all of the host's processes end in time."""
+    began = world.loop.time()
+    world.stop_host(host)
+    settings = world.settings
+    stopped = max((one.stopped_until for one in world.alive(host)), default=began)
+    bound = max(began, stopped) + settings.shutdown_s + 5 + 5 + 15
+    while world.alive(host):
+        if world.loop.time() > bound and not world.is_down():
+            raise TimeoutError(f"{world.alive(host)} have not ended {world.loop.time() - began:.0f} s after SIGTERM")
+        await asyncio.sleep(0.25)
+
+
+async def _end(world: World, hosts: list[int]) -> None:
+    """The faults stop; what is left is worked off."""
+    world.is_bad = False
+    world.broker_down_until = world.ledger_down_until = 0.0
+    for host in hosts:
+        await _stop(world, host)
+    until = world.loop.time() + _ENDS_WITHIN_S
+    while True:
+        world.begin(0, drains=True)
+        while world.alive(0):
+            if world.loop.time() > until:
+                held = {name: world.stored.depth(name) for name in world.queues.all}
+                raise TimeoutError(f"the queues never become empty: {held}")
+            await asyncio.sleep(1.0)
+        if not any(world.stored.depth(name) for name in (world.queues.requests, world.queues.rejects)):
+            return
+        if not world.is_estimating:
+            raise TimeoutError("--drain ended before the queues were empty")
+        await asyncio.sleep(5.0)
+
+

@@ -1,0 +1,81 @@
+"""The ledger in memory, behind a network that fails."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from mulligan.core.error import LedgerUnavailable
+from mulligan.ledger.base import Answer, Claim, Record
+from tests.simulation.loop import PROCESS
+
+__all__ = ["SimLedger"]
+
+Token = tuple[Any, int, str]
+
+
+class SimLedger:
+    """The connection of one process; the rows are the world's."""
+
+    is_durable = True
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.rows = world.rows
+        self.process = PROCESS.get()
+
+    async def open(self) -> None:
+        pass
+
+    async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
+        await self._request()
+        before = [self.world.watch.row(claim) for claim in claims]
+        answers: list[Answer] = await self.rows.claim(claims, now)
+        self.world.watch.claimed(self.process, claims, answers, before, now)
+        await self._reply("claim")
+        return answers
+
+    async def save(self, records: Sequence[Record]) -> list[bool]:
+        await self._request()
+        kept: list[bool] = await self.rows.save(records)
+        self.world.watch.saved(self.process, records, kept)
+        await self._reply("save")
+        return kept
+
+    async def extend(self, tokens: Sequence[Token], until: float) -> list[bool]:
+        await self._request()
+        kept: list[bool] = await self.rows.extend(tokens, until)
+        await self._reply("extend")
+        return kept
+
+    async def give_back(self, tokens: Sequence[Token]) -> None:
+        await self._request()
+        await self.rows.give_back(tokens)
+        await self._reply("give_back")
+
+    async def end(self, tokens: Sequence[Token]) -> None:
+        await self._request()
+        await self.rows.end(tokens)
+        await self._reply("end")
+
+    async def forget(self, before: float) -> int:
+        return 0
+
+    async def close(self) -> None:
+        pass
+
+    async def _request(self) -> None:
+        world = self.world
+        await asyncio.sleep(world.latency())
+        if world.ledger_down_until > world.loop.time():
+            raise LedgerUnavailable("the disk is full")
+        if world.chance("lost_request"):
+            raise LedgerUnavailable("the database is locked")
+        await world.slow()
+
+    async def _reply(self, method: str) -> None:
+        world = self.world
+        await asyncio.sleep(world.latency())
+        await world.slow()
+        if world.chance("lost_reply"):
+            world.loop.told(self.process, f"the ledger's reply to its {method} is lost")
+            raise LedgerUnavailable("the reply was lost")

@@ -1,0 +1,283 @@
+"""The checker: it sees what reaches the queues and the ledger and what tasks start, and holds it against the promise.
+
+At each event: nothing is removed before its record and its copy; a copy is never ahead of the record, and the record
+never ahead of the copies; a recorded completion is never forgotten and its task never starts again; attempts <= max,
+and one a copy; nothing runs without a claim; default tasks run after a burial only. At the end: `Watch.settled`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from mulligan.core import event
+from mulligan.core.message import Message
+from mulligan.core.progress import Progress, State, is_further, merge
+from mulligan.ledger.base import Answer, Claim, Granted, Record
+from tests.simulation.loop import Process
+from tests.simulation.plan import Act, Spec, fate, number_of
+
+__all__ = ["Watch"]
+
+Key = tuple[str, int]
+
+
+class Watch:
+    """violations: sentences, in the order in which they were seen."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.violations: list[str] = []
+        self.accepted: dict[str, int] = {}
+        self.first_generation: dict[str, int] = {}
+        self.copied: dict[Key, int] = {}
+        self.carried: dict[tuple[str, int, int], Progress] = {}
+        self.dead: Counter[Key] = Counter()
+        self.recorded: set[tuple[Any, ...]] = set()
+        self.granted: set[tuple[str, str, int]] = set()
+        self.base: dict[str, Progress] = {}
+        self.begun: Counter[tuple[str, int, str]] = Counter()
+        self.effects: Counter[tuple[str, int, str]] = Counter()
+        self.running: dict[tuple[Any, ...], None] = {}
+        self.disturbed: set[Key] = set()
+        self.old_route: set[str] = set()
+        self.taken_over: set[Key] = set()
+        self.events: Counter[str] = Counter()
+
+    def wrong(self, text: str) -> None:
+        self.violations.append(text)
+        self.world.loop.told("CHECKER", text)
+
+    def _known(self, key: Key) -> Any:
+        return self.world.rows._rows.get(key)
+
+    # -- queues
+
+    def put(self, queue: str, stored: Any, *, is_ours: bool) -> None:
+        """A message is on a queue."""
+        queues, key = self.world.queues, (stored.uid, stored.generation)
+        if not is_ours:
+            if queue == queues.dead:
+                self.wrong(f"a dead letter without a story: {stored.delivery.id}")
+            self.accepted.setdefault(stored.uid, number_of(stored.delivery.body))
+            return
+        if queue == queues.rejects:
+            self.copied[key] = max(self.copied.get(key, 0), stored.hop)
+            self.carried[(*key, stored.hop)] = stored.progress
+            if stored.hop == 0:
+                return  # a replay
+        elif any(mark.state is State.PENDING for mark in stored.progress.marks.values()):
+            self.wrong(f"{stored.uid} is buried while a task is pending")
+        elif stored.progress.marks and not any(
+            mark.state is State.EXHAUSTED for mark in stored.progress.marks.values()
+        ):
+            self.wrong(f"{stored.uid} is buried though every task is done")
+        row = self._known(key)
+        known = row.progress if row is not None and row.progress is not None else None
+        base = self.carried.get((*key, 0))
+        known = merge(known, base) if known and base else known or base or Progress({})
+        if stored.progress.marks and is_further(stored.progress, known):
+            self.wrong(f"a copy of {stored.uid} on {queue} is ahead of its record")
+        if queue == queues.dead:
+            self.dead[key] += 1
+
+    def acked(self, queue: str, stored: Any) -> None:
+        """A message is removed for good."""
+        key = (stored.uid, stored.generation)
+        if queue == self.world.queues.dead or self.copied.get(key, -1) > stored.hop:
+            return
+        row = self._known(key)
+        progress = row.progress if row is not None else None
+        if progress is None:
+            progress = stored.progress or Progress({})
+        problem = self._unfinished(key, progress)
+        if problem is not None:
+            self.wrong(f"{stored.uid} generation {stored.generation} is removed from {queue} though {problem}")
+
+    def _unfinished(self, key: Key, progress: Progress) -> str | None:
+        states = [mark.state for mark in progress.marks.values()]
+        if State.PENDING in states:
+            return "a task is pending"
+        if not states and not progress.is_buried:
+            if self.world.plan.drops_unrouted:
+                return None
+            return "nothing of it is recorded"
+        if State.EXHAUSTED in states or not states:
+            if not progress.is_buried:
+                return "it is not recorded as buried"
+            if not self.dead[key]:
+                return "there is no dead letter"
+            if any(mark.state is State.PENDING for mark in progress.alerts.values()):
+                return "a default task is pending"
+        return None
+
+    def released(self, stored: Any, process: Process | None) -> None:
+        """A message is given back."""
+        if process is None or not process.name.startswith("s"):
+            return
+        row = self._known((stored.uid, stored.generation))
+        if row is not None and row.claimed is not None:
+            holder = row.claimed.token.rpartition("-")[0]
+            if any(one.name == holder and one.is_dead for one in self.world.workers):
+                self.wrong(f"{stored.uid} is released by {process} while the claim of dead {holder} goes on")
+
+    # -- ledger
+
+    def row(self, claim: Claim) -> Any:
+        """Who held the key before a claim."""
+        row = self._known((claim.uid, claim.generation))
+        return row.claimed if row is not None else None
+
+    def claimed(
+        self, process: Process, claims: Sequence[Claim], answers: Sequence[Answer], before: Sequence[Any], now: float
+    ) -> None:
+        """A batch of claims has reached the ledger."""
+        for claim, answer, held in zip(claims, answers, before, strict=True):
+            key = (claim.uid, claim.generation)
+            if not isinstance(answer, Granted):
+                continue
+            if held is not None and held.token != claim.token:
+                self.taken_over.add(key)
+            self.granted.add((process.name, *key))
+            carried = self.carried.get((*key, claim.hop), Progress({}))
+            self.base[claim.token] = merge(answer.progress, carried) if answer.progress else carried
+
+    def saved(self, process: Process, records: Sequence[Record], kept: Sequence[bool]) -> None:
+        """A batch of records has reached the ledger."""
+        for record, is_kept in zip(records, kept, strict=True):
+            if is_kept:
+                self._saved(record)
+            else:
+                self.world.loop.told(process, f"its record of {record.uid} is refused")
+
+    def _saved(self, record: Record) -> None:
+        key = (record.uid, record.generation)
+        if record.hop is not None and record.hop > self.copied.get(key, 0):
+            self.wrong(f"hop {record.hop} of {record.uid} is recorded before there is such a copy")
+        base = self.base.get(record.token, Progress({}))
+        for in_alerts, marks, old in ((False, record.progress.marks, base.marks), (True, record.progress.alerts, base.alerts)):
+            for task, mark in marks.items():
+                name = (*key, task)
+                if mark.state is State.DONE:
+                    self.recorded.add(name)
+                    if not in_alerts:
+                        self.recorded.add((record.uid, task))
+                elif name in self.recorded:
+                    self.wrong(f"the recorded completion of {task} on {record.uid} is forgotten")
+                before = old[task].attempts if task in old else 0
+                if mark.attempts > before + 1:
+                    self.wrong(f"{task} was tried twice on one copy of {record.uid}")
+                spec = self.world.plan.past.get(task)
+                if spec is not None and mark.attempts > spec.policy.max_attempts:
+                    self.wrong(f"{task} on {record.uid} has {mark.attempts} attempts")
+
+    # -- tasks
+
+    def started(self, process: Process, message: Message, context: Any, spec: Spec) -> Act:
+        """A task starts; what it will do."""
+        uid, generation = message.uid, context.generation
+        key = (uid, generation)
+        number = number_of(message.body)
+        name: tuple[Any, ...] = (*key, spec.name) if spec.is_default else (uid, spec.name)
+        self.begun[(*key, spec.name)] += 1
+        self.running[(process, *key, spec.name)] = None
+        world = self.world
+        if world.loop.story is not None:
+            world.loop.told(process, f"starts {spec.name} on {uid} (message {number}, attempt {context.attempt})")
+        if message.body != world.body(number):
+            self.wrong(f"{spec.name} gets another body than message {number} had")
+        if name in self.recorded:
+            self.wrong(f"{spec.name} starts again on {uid} in {process} after its recorded completion")
+        if spec.is_default and not self.dead[key]:
+            self.wrong(f"default task {spec.name} starts on {uid}, which is not buried")
+        if context.attempt > spec.policy.max_attempts:
+            self.wrong(f"{spec.name} starts attempt {context.attempt} on {uid}")
+        if (process.name.partition("/")[0], *key) not in self.granted:
+            self.wrong(f"{spec.name} starts on {uid} in {process}, which has no claim")
+        return world.plan.act(number, spec, generation)
+
+    def runs(self, message: Message, context: Any) -> int:
+        """How often the task has begun on the message."""
+        return self.begun[(message.uid, context.generation, context.task)]
+
+    def left(self, process: Process, message: Message, context: Any, error: str | None) -> None:
+        """A task has ended."""
+        key = (message.uid, context.generation, context.task)
+        self.running.pop((process, *key), None)
+        if self.world.loop.story is not None:
+            self.world.loop.told(process, f"ends {context.task} on {message.uid} {error or 'well'}")
+        if error in (None, "Skip"):
+            self.effects[key] += 1
+
+    def disturb(self, process: Process) -> None:
+        """Time passes for what runs in the process, without its doing: it may time out."""
+        for who, uid, generation, _ in self.running:
+            if who is process or who.name.partition("/")[0] == process.name:
+                self.disturbed.add((uid, generation))
+
+    def heard(self, process: object, one: event.Event) -> None:
+        """An event of the worker."""
+        self.events[type(one).__name__] += 1
+        if self.world.loop.story is not None:
+            self.world.loop.told(process, repr(one))
+
+    # -- the end
+
+    def settled(self) -> None:
+        """Every accepted message has ended, as its tasks were to end."""
+        world = self.world
+        generations: dict[str, list[int]] = defaultdict(list)
+        for uid in self.accepted:
+            generations[uid].append(0)
+        for uid, generation in self.copied:
+            if generation not in generations[uid]:
+                generations[uid].append(generation)
+        for uid, some in generations.items():
+            for generation in some:
+                self._settled(uid, generation)
+        for key, row in world.rows._rows.items():
+            if row.claimed is not None and key not in self.taken_over and not world.is_lenient:
+                self.wrong(f"the claim of {row.claimed.token} on {key} never ended")
+        for name in (world.queues.requests, world.queues.rejects):
+            for stored in world.stored.queues[name].stored.values():
+                self.wrong(f"{stored.uid} is still on {name}")
+
+    def _settled(self, uid: str, generation: int) -> None:
+        key, number = (uid, generation), self.accepted.get(uid, -1)
+        if number < 0:
+            self.wrong(f"{uid} was never sent by anybody")
+            return
+        row = self._known(key)
+        if row is None:
+            self.wrong(f"message {number} ({uid}, generation {generation}) is lost: nobody ever claimed it")
+            return
+        progress = row.progress or Progress({})
+        problem = self._unfinished(key, progress)
+        if problem is not None:
+            self.wrong(f"message {number} ({uid}, generation {generation}) is lost: {problem}")
+            return
+        is_exhausted = any(mark.state is State.EXHAUSTED for mark in progress.marks.values())
+        is_unrouted = not progress.marks and not self.world.plan.drops_unrouted
+        if bool(self.dead[key]) != (is_exhausted or is_unrouted):
+            self.wrong(f"{uid} has {self.dead[key]} dead letters")
+        self._as_planned(uid, generation, number, progress)
+
+    def _as_planned(self, uid: str, generation: int, number: int, progress: Progress) -> None:
+        key = (uid, generation)
+        plan = self.world.plan
+        for in_alerts, marks in ((False, progress.marks), (True, progress.alerts)):
+            for task, mark in marks.items():
+                spec = plan.past.get(task)
+                if spec is None:
+                    continue
+                runs = sum(self.effects[(uid, one, task)] for one in range(generation + 1))
+                if mark.state is State.DONE and not runs:
+                    self.wrong(f"{task} is recorded as done on {uid}, and never ran to its end")
+                if in_alerts and not self.begun[(*key, task)] and mark.reason != "not in tasks.xml any more":
+                    self.wrong(f"default task {task} never ran on {uid}")
+                if key in self.disturbed or self.world.has_changed or generation > 0:
+                    continue
+                expected = fate(plan.act(number, spec, generation), spec)
+                if not plan.takes(number, spec):
+                    expected = "done"
+                if expected is not None and expected != mark.state.name.lower():
+                    self.wrong(f"{task} on {uid} is {mark.state.name.lower()} ({mark.reason}), planned: {expected}")

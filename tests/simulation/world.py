@@ -1,0 +1,218 @@
+"""One simulated history: a service, its messages, its faults, its end. Everything random comes from the seed."""
+
+import asyncio
+import contextlib
+import json
+import random
+from typing import Any
+
+from mulligan.cli.letter import copy_of, letter_of
+from mulligan.core import fingerprint
+from mulligan.core.delivery import Outgoing, Queues
+from mulligan.core.error import MulliganError, ParcelError
+from mulligan.core.message import QueueName
+from mulligan.ledger.memory import MemoryLedger
+from mulligan.settings.model import Settings
+from mulligan.telemetry.hub import Hub
+from mulligan.worker.table import LeaseTable
+from tests.simulation.broker import FEATURES, SimBroker, SimQueues
+from tests.simulation.ledger import SimLedger
+from tests.simulation.loop import BEGINS_AT, Process, SimLoop
+from tests.simulation.plan import Plan
+from tests.simulation.stand_in import SimSupervisor
+from tests.simulation.watch import Watch
+
+__all__ = ["EPOCH", "World"]
+
+EPOCH = 1_700_000_000.0
+
+_RATES = {
+    "false_empty": 0.3, "reorder": 0.5, "twin": 0.05, "twin_send": 0.02, "returns": 0.03, "lost_request": 0.05,
+    "lost_reply": 0.04, "partial": 0.06, "slow": 0.04, "stuck": 0.004, "refused_call": 0.004, "no_child": 0.1,
+}  # fmt: skip
+
+
+class _Clock:
+    """The wall clock may jump; the other never does."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.random = world.dice.random
+
+    def now(self) -> float:
+        return self._world.true_now() + self._world.jumped_s
+
+    def monotonic(self) -> float:
+        return self._world.loop.time()
+
+
+class World:
+    """faults: the kinds that this history has, with their rates. is_calm: none of them."""
+
+    def __init__(self, seed: int, loop: SimLoop) -> None:
+        self.seed = seed
+        self.loop = loop
+        loop.world = self
+        dice = self.dice = random.Random(f"mulligan/{seed}")
+        self.queues = Queues("t", *(QueueName(f"t-{name}-q") for name in ("requests", "rejects", "dead")))
+        self.kind = dice.choice(list(FEATURES))
+        self.features = FEATURES[self.kind]
+        self.is_calm = dice.random() < 0.2
+        self.is_bad = False
+        self.is_estimating = dice.random() < 0.3
+        self.is_lenient = dice.random() < 0.2
+        strength = dice.choice((0.3, 1.0, 2.0))
+        self.rates = {} if self.is_calm else {k: v * strength for k, v in _RATES.items() if dice.random() < 0.6}
+        self.broker_down_until = self.ledger_down_until = 0.0
+        self.outage_hang_s = dice.choice((0.0, 5.0, 25.0))
+        self.jumped_s = 0.0
+        self.clock = _Clock(self)
+        self.rows = MemoryLedger(self.clock)  # type: ignore[arg-type]
+        self.watch = Watch(self)
+        self.stored = SimQueues(self)
+        self.plan = Plan(self, dice)
+        self.has_changed = False
+        self.bodies: dict[str, bytes] = {}
+        self.workers: list[Process] = []
+        self.supervisors: list[Process] = []
+        self.tables: list[LeaseTable] = []
+        self.thread_act: Any = None
+        self.connections: list[SimBroker] = []
+        self.solo_hit: set[tuple[str, int]] = set()
+        self._lives = 0
+        self._running: dict[int, SimSupervisor] = {}
+        self.messages = dice.choice((4, 10, 20, 30))
+        self.lease_s = dice.choice((10.0, 20.0, 60.0))
+        self.settings = Settings(
+            common_prefix="t",
+            broker_url="sim:",
+            ledger_url="sim:",
+            lease_s=self.lease_s,
+            no_of_requests_consumers=dice.randint(1, 3),
+            no_of_rejects_consumers=dice.randint(1, 2),
+            pool_size=dice.randint(1, 3),
+            concurrency=dice.choice((1, 2, 4, 8)),
+            shutdown_s=dice.choice((2.0, 10.0, 25.0)),
+            latency_s=0.1,
+        )  # fmt: skip
+
+    # -- what the stand-ins ask
+
+    def true_now(self) -> float:
+        return EPOCH + self.loop.time() - BEGINS_AT
+
+    def chance(self, name: str) -> bool:
+        return self.is_bad and name in self.rates and self.dice.random() < self.rates[name]
+
+    def latency(self) -> float:
+        return self.dice.choice((0.0, 0.001, 0.01)) if self.is_bad else 0.001
+
+    async def slow(self) -> None:
+        if self.chance("slow"):
+            await asyncio.sleep(self.dice.random() * 8)
+        elif self.chance("stuck"):
+            await asyncio.sleep(self.dice.random() * 2.5 * self.lease_s)
+
+    def body(self, number: int) -> bytes:
+        size = 800 if self.kind == "small" and number % 3 == 0 else 0
+        return f"{number} of {self.seed} ".encode() + random.Random(number).randbytes(size // 2).hex().encode()
+
+    def loaded(self, name: str) -> bytes:
+        if name not in self.bodies:
+            raise ParcelError(f"there is no body {name}")
+        return self.bodies[name]
+
+    def table(self, table: LeaseTable) -> LeaseTable:
+        self.tables.append(table)
+        return table
+
+    def lives(self) -> int:
+        self._lives += 1
+        return self._lives
+
+    def listener(self, process: Process) -> Any:
+        return lambda one: self.watch.heard(process, one)
+
+    def plan_death(self, process: Process) -> None:
+        """Some workers are killed at one of their steps, any of them."""
+        if self.is_bad and self.rates and self.dice.random() < 0.15:
+            process.dies_at = int(2 ** (self.dice.random() * 11))
+
+    def stop(self, process: Process, seconds: float) -> None:
+        """As SIGSTOP does, or a task that holds the interpreter."""
+        self.loop.told(process, f"stands still for {seconds:g} s")
+        self.watch.disturb(process)
+        process.stop_for(seconds)
+
+    # -- hosts
+
+    def begin(self, host: int, *, drains: bool = False) -> None:
+        """Start `python main.py` on a host."""
+        process = Process(self.loop, f"s{host}.{self.lives()}")
+        self.supervisors.append(process)
+        process.spawn(self._main(host, process, drains))
+
+    async def _main(self, host: int, process: Process, drains: bool) -> None:
+        hub = Hub([self.listener(process)])
+        mine = SimSupervisor(self, host, self.settings, SimBroker(self), SimLedger(self), hub)
+        self._running[host] = mine
+        with contextlib.suppress(MulliganError):
+            await mine.run(drains=drains, for_s=None)
+        process.end(0)
+
+    def stop_host(self, host: int) -> None:
+        """SIGTERM to a supervisor."""
+        if host in self._running:
+            self._running[host].stop("SIGTERM")
+
+    def is_down(self) -> bool:
+        """Whether an outage goes on."""
+        return max(self.broker_down_until, self.ledger_down_until) > self.loop.time()
+
+    def alive(self, host: int) -> list[Process]:
+        """The processes of a host."""
+        mine = (f"s{host}.", f"w{host}.")
+        return [one for one in (*self.supervisors, *self.workers) if not one.is_dead and one.name.startswith(mine)]
+
+    # -- messages
+
+    def publish(self, number: int) -> None:
+        """Have a message accepted, by one of the ways in which they come."""
+        dice, attributes = self.dice, {}
+        way = dice.random()
+        if way < 0.6:
+            hexed = f"{dice.getrandbits(32):08x}"
+            attributes["mulligan-uid"] = fingerprint.new_id(self.true_now(), hexed)
+        if way > 0.9:  # a producer that would like to choose which tasks run
+            tasks = {spec.name: ["d", 1] for spec in self.plan.specs if not spec.is_default}
+            attributes["mulligan"] = _forged(tasks)
+        outgoing = Outgoing(self.body(number), attributes)
+        queue = self.queues.rejects if 0.85 < way <= 0.9 else self.queues.requests
+        self.loop.told("PRODUCER", f"sends message {number} to {queue}")
+        self.stored.put(queue, outgoing)
+        if way < 0.6 and dice.random() < 0.15:
+            self.stored.put(queue, outgoing)
+
+    def replay(self) -> None:
+        """Replay the dead letters, as `mulligan dead replay` does; now and then one stays on dead all the same."""
+        dead = self.stored.queues[self.queues.dead]
+        for name, stored in list(dead.stored.items()):
+            letter = letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
+            route = self.plan.catalogue().route(letter.message)
+            if letter.body_problem is not None:
+                self.watch.wrong(f"the body of dead letter {letter.uid} is gone: {letter.body_problem}")
+                continue
+            packed, _ = copy_of(letter, route, self.features.limits)
+            if packed.stored is not None:
+                self.bodies[packed.stored.name] = packed.stored.content
+            self.loop.told("PERSON", f"replays {letter.uid}")
+            self.stored.put(self.queues.rejects, Outgoing(packed.body, packed.attributes))
+            if self.dice.random() < 0.9:
+                del dead.stored[name]
+
+
+def _forged(tasks: dict[str, list[Any]]) -> str:
+    uid = f"{int(EPOCH * 1000):012x}-forged"
+    return json.dumps({"v": 1, "uid": uid, "gen": 0, "hop": 3, "seen": EPOCH, "tasks": tasks})
+
+

@@ -46,6 +46,8 @@ from mulligan.worker.turn import Turns
 
 __all__ = ["Consumer"]
 
+_HEAD_FIRST = "the head of its group comes first"
+
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
 """A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
@@ -117,14 +119,22 @@ class Consumer:
                 self._finish(flight, Release(0.0), "the ledger can't be reached")
             return
         dropped: list[Flight] = []
+        first: list[Flight] = []
+        lost_groups: set[str | None] = set()
         for flight, answer in zip(flights, answers, strict=True):
+            group = flight.delivery.group
+            flight.answer = answer
             if flight.is_lost:
                 dropped.append(flight)
-            else:
-                flight.answer = answer
-                group = flight.delivery.group
-                if group is None or self._turns.enter(group, flight):
-                    self._begin(flight)
+                lost_groups.add(group)
+            elif group is None:
+                first.append(flight)
+            elif group in lost_groups:
+                self._finish(flight, Release(0.0), _HEAD_FIRST)
+            elif self._turns.enter(group, flight):
+                first.append(flight)
+        for flight in first:  # after all have entered: a head that ends at once must find those behind it
+            self._begin(flight)
         if dropped:  # nobody else would end their claims
             await self._recorder.give_back(dropped)
 
@@ -368,7 +378,7 @@ class Consumer:
             self._following.append(following)
             self._follow()
         for other in stopped:  # at once, so that whoever gets the head next gets them, too
-            self._finish(other, Release(0.0), "the head of its group comes first")
+            self._finish(other, Release(0.0), _HEAD_FIRST)
 
     def _follow(self) -> None:
         # a finished twin ends as it begins; were each begun by the end of the one before, a long line would be too deep

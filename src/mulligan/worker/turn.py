@@ -23,16 +23,17 @@ class Turns(Generic[T]):
     def leave(self, group: str, item: T, *, goes_on: bool) -> tuple[T | None, list[T]]:
         """Leave the line; whose turn it is now, and who has to give up its place.
 
-        goes_on: the group may go on after this one. Otherwise the head has stopped it, and all behind it have to go. An
-        item that was not the head leaves without an effect on the others.
+        goes_on: the group may go on after this one. Otherwise it has stopped the group, and all behind it have to go.
+        So it is with one that leaves before its turn: it was lost, it will come again, and none may overtake it.
         """
         line = self._lines.get(group)
         if line is None or item not in line:
             return None, []
-        was_head = line[0] is item
-        line.remove(item)
-        if not was_head:
-            return None, []
+        place = line.index(item)
+        if place:
+            behind = [line.pop() for _ in range(len(line) - place)][::-1]
+            return None, behind[1:]
+        line.popleft()
         if goes_on and line:
             return line[0], []
         del self._lines[group]

@@ -130,7 +130,11 @@ class Worker:
             stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
         )  # fmt: skip
         stages = more.pop("stages", (0, 1))
-        self.lines = [Line(shop, index, Pace(capacity, lease_s, more.get("latency_s", 0.1)), slots) for index in stages]
+        holds_groups = more.pop("holds_groups", False)
+        self.lines = [
+            Line(shop, index, Pace(capacity, lease_s, more.get("latency_s", 0.1)), slots, holds_groups=holds_groups)
+            for index in stages
+        ]
         self.keeper = Keeper(
             Network(MemoryBroker(service.clock, service.queues)), service.ledger, QUEUES, service.clock, emit, lease_s
         )

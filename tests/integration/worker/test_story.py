@@ -11,6 +11,7 @@ from mulligan.core.event import (
     MessageBuried,
     MessageDone,
     MessageRejected,
+    MessageReleased,
     StoryMissing,
     TaskExhausted,
     TaskFailed,
@@ -20,6 +21,7 @@ from mulligan.core.event import (
 from mulligan.core.message import TaskName
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.story import Story
+from mulligan.ledger.base import Claim, Record
 from mulligan.ledger.none import NoLedger
 from mulligan.tasks.signal import GiveUp, Retry, Skip
 from tests.integration.worker.service import QUEUES, RETRY, Recording, task
@@ -342,6 +344,30 @@ async def test_messages_of_one_group_are_done_one_after_the_other(service):
 
     assert [text for text, _ in one.runs] == ["a", "b", "c", "d", "e"]
     assert one.most == 1
+
+
+async def test_tail_of_a_group_is_given_back_unrun_when_its_head_is_not_due_yet(service):
+    """A worker that died released the head too early; both come in one receive."""
+    one = Recording()
+    worker = service.worker(task("One", one), starts=False, holds_groups=True, stages=(0,))
+    worker.network.group = "g"
+    worker.network.faults["receive"] = [None, *[asyncio.Event().wait] * 50]
+    await service.send("head", "tail")
+    (head,) = await service.broker.receive(QUEUES.requests, 1, wait_s=0.0, lease_s=60.0)
+    await service.broker.release(QUEUES.requests, [(head.receipt, 0.0)])
+    uid, now = story.identify(head, QUEUES.prefix), service.clock.now()
+    failed = Progress({TaskName("One"): Mark(State.PENDING, 1, now + 30, "no", now)})
+    await service.ledger.claim([Claim(uid, 0, 0, "of the dead", now + 60)], now)
+    await service.ledger.save([Record(uid, 0, "of the dead", failed, is_final=True)])
+
+    worker.start()
+    await service.until(lambda: len(service.told(MessageReleased)) == 2)
+
+    assert [(event.uid == uid, event.reason) for event in service.told(MessageReleased)] == [
+        (True, "not due yet"),
+        (False, "the head of its group comes first"),
+    ]
+    assert one.runs == []
 
 
 async def test_worker_goes_on_when_hundreds_of_finished_twins_wait_behind_one_message_of_their_group(service):

@@ -19,12 +19,13 @@ def test_turns_send_away_all_behind_a_head_that_stops_its_group():
     assert turns.enter("a", "a1") is True
 
 
-def test_turns_go_on_undisturbed_when_one_that_waits_leaves():
+def test_turns_send_away_all_behind_one_that_leaves_before_its_turn():
     turns: Turns[str] = Turns()
-    for item in ("a1", "a2", "a3"):
+    for item in ("a1", "a2", "a3", "a4"):
         turns.enter("a", item)
 
-    assert turns.leave("a", "a2", goes_on=False) == (None, [])
-    assert turns.leave("a", "a1", goes_on=True) == ("a3", [])
-    assert turns.leave("a", "a3", goes_on=True) == (None, [])
+    assert turns.leave("a", "a3", goes_on=False) == (None, ["a4"])
+    assert turns.leave("a", "a4", goes_on=False) == (None, [])
+    assert turns.leave("a", "a1", goes_on=True) == ("a2", [])
+    assert turns.leave("a", "a2", goes_on=True) == (None, [])
     assert turns.leave("a", "unknown", goes_on=True) == (None, [])

@@ -81,6 +81,7 @@ class SimSupervisor(Supervisor):
         supervising = PROCESS.get()
         assert supervising is not None
         supervising.at_end.append(ours.close)
+        child.keeper = supervising
         world.workers.append(child)
         seat.process = child  # type: ignore[assignment] # as much of a process as the supervisor asks of one
         setup = Setup(seat.number, "{}", hand.requests, hand.rejects, slots)

@@ -35,6 +35,26 @@ class SqsProgram:
         app.settings["BROKER_URL"] = self.broker_url
         app.environment |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY}
 
+    def declare(self, app: Any, name: str = "msgparser-requests-q") -> str:
+        """Let the application make its queues; the URL of the one of this name."""
+        group = ("--group", "g") if name.endswith(".fifo") else ()
+        told = app.cli("send", *group, "warm")
+        assert told.returncode == 0, told.stderr
+        client = self.client()
+        url: str = client.get_queue_url(QueueName=name)["QueueUrl"]
+        (first,) = client.receive_message(QueueUrl=url)["Messages"]
+        client.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+        client.close()
+        return url
+
+    def fill(self, url: str, entries: Sequence[dict[str, str]]) -> None:
+        """Send entries of batches, without their ids, as any producer does."""
+        client = self.client()
+        for start in range(0, len(entries), 10):
+            batch = [{"Id": str(at), **entry} for at, entry in enumerate(entries[start : start + 10])]
+            assert len(client.send_message_batch(QueueUrl=url, Entries=batch)["Successful"]) == len(batch)
+        client.close()
+
     def client(self, key: str = KEY, secret: str = KEY) -> Any:
         """A client of boto3. The caller closes it."""
         return boto3.client(

@@ -57,20 +57,15 @@ def fates(rand: random.Random) -> list[str]:
 
 
 def send(app, sqs, bodies: list[str]) -> None:
-    """Into the groups that the bodies name, in order, as any producer does."""
-    told = app.cli("send", "--group", "none", "warm")  # makes the queues
-    assert told.returncode == 0, told.stderr
-    client = sqs.client()
-    url = client.get_queue_url(QueueName=NAMES["MAIN_QUEUE"])["QueueUrl"]
-    (first,) = client.receive_message(QueueUrl=url)["Messages"]
-    client.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
-    for start in range(0, len(bodies), 10):
-        entries = [
-            {"Id": str(at), "MessageBody": body, "MessageGroupId": body.split("-")[0], "MessageDeduplicationId": body}
-            for at, body in enumerate(bodies[start : start + 10])
-        ]
-        assert len(client.send_message_batch(QueueUrl=url, Entries=entries)["Successful"]) == len(entries)
-    client.close()
+    """Into the groups that the bodies name, in order."""
+    url = sqs.declare(app, NAMES["MAIN_QUEUE"])
+    sqs.fill(
+        url,
+        [
+            {"MessageBody": body, "MessageGroupId": body.split("-")[0], "MessageDeduplicationId": body}
+            for body in bodies
+        ],
+    )
 
 
 def bodies_of(drawn: list[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""The real worker code on a virtual loop, with a simulated broker, ledger and machine that fail by a seeded schedule."""
+"""The real worker code on a virtual loop, with a broker, a ledger and a machine that fail by a seeded schedule."""

@@ -116,7 +116,9 @@ class Plan:
 
     def takes(self, number: int, spec: Spec) -> bool:
         """Whether the task accepts the message."""
-        return spec.share is None or random.Random(f"{self._world.seed}/takes/{number}/{spec.name}").random() < spec.share
+        return (
+            spec.share is None or random.Random(f"{self._world.seed}/takes/{number}/{spec.name}").random() < spec.share
+        )
 
     def act(self, number: int, spec: Spec, generation: int) -> Act:
         """What the task does with the message."""

@@ -156,7 +156,10 @@ class Watch:
         if record.hop is not None and record.hop > self.copied.get(key, 0):
             self.wrong(f"hop {record.hop} of {record.uid} is recorded before there is such a copy")
         base = self.base.get(record.token, Progress({}))
-        for in_alerts, marks, old in ((False, record.progress.marks, base.marks), (True, record.progress.alerts, base.alerts)):
+        for in_alerts, marks, old in (
+            (False, record.progress.marks, base.marks),
+            (True, record.progress.alerts, base.alerts),
+        ):
             for task, mark in marks.items():
                 name = (*key, task)
                 if mark.state is State.DONE:

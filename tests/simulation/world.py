@@ -214,5 +214,3 @@ class World:
 def _forged(tasks: dict[str, list[Any]]) -> str:
     uid = f"{int(EPOCH * 1000):012x}-forged"
     return json.dumps({"v": 1, "uid": uid, "gen": 0, "hop": 3, "seen": EPOCH, "tasks": tasks})
-
-

@@ -172,7 +172,14 @@ class Consumer:
             self._runner.interrupt(lambda one: one is flight)
             self._solo.drop(flight)
         else:
-            self.over(flight)
+            self._forsake(flight)
+
+    def _forsake(self, flight: Flight) -> None:
+        if isinstance(flight.answer, Granted):
+            # the lease may be somebody else's and the claim still ours: left to run out, it would keep that one waiting
+            # and look like the claim of a dead worker
+            self._recorder.leave(flight)
+        self.over(flight)
 
     def _board(self, delivery: Delivery, now: float, lease_until: float, wrapped: list[tuple[Flight, Story]]) -> Flight:
         message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)
@@ -294,7 +301,7 @@ class Consumer:
         """Record one outcome and have it saved. The flight's `running` has been counted down already."""
         if flight.is_lost:
             if flight.running == 0:
-                self.over(flight)
+                self._forsake(flight)
             return
         if ARMED is not None:
             ARMED.reach(Point.ENDED)

@@ -43,6 +43,7 @@ class Recorder:
         self._lost = lost
         self._down_since: float | None = None
         self._saves: Batcher[Flight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
+        self._returns: Batcher[Flight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
         self._is_giving_up = False
 
     def put(self, flight: Flight) -> None:
@@ -53,8 +54,8 @@ class Recorder:
 
     @property
     def is_idle(self) -> bool:
-        """Everything that was put is saved."""
-        return self._saves.is_idle
+        """Everything that was put is saved, and every claim that was to be left is given back."""
+        return self._saves.is_idle and self._returns.is_idle
 
     async def claim(self, claims: Sequence[Claim]) -> list[Answer] | None:
         """The ledger's answers; waits while it is not available. None when that lasted until `give_up`."""
@@ -120,9 +121,17 @@ class Recorder:
         """From now on a ledger that is not available is not waited for: the process has to end."""
         self._is_giving_up = True
 
+    def leave(self, flight: Flight) -> None:
+        """Give the claim of a flight back that ends without a settlement, if it is still ours. Never waits."""
+        self._returns.put(flight)
+
     async def drain(self) -> None:
         """Wait until everything that was put is saved, or given up."""
         await self._saves.drain()
+        await self._returns.drain()
+
+    async def _return(self, flights: list[Flight]) -> None:
+        await self.give_back(flights)
 
     async def _save(self, flights: list[Flight]) -> None:
         snapshots = [flight.progress for flight in flights]

@@ -1,9 +1,11 @@
+import json
 import time
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from mulligan.servers.sqs import fault
+from mulligan.core.error import ConfigurationError
+from mulligan.servers.sqs import fault, keyring
 from mulligan.servers.sqs.fault import Rule, Script
 from mulligan.servers.sqs.signature import Key
 
@@ -197,3 +199,35 @@ def test_role_may_do_what_it_is_allowed_and_nothing_else(start):
     assert code_of(one.client("admin", "wrong").list_queues) == ("SignatureDoesNotMatch", 403)
     assert code_of(one.client("nobody", "x").list_queues) == ("InvalidClientTokenId", 403)
     assert one.server.counters.told()["requests"]["SendMessageBatch"] == {"AccessDeniedException": 1}
+
+
+def test_policy_allows_an_action_on_its_queues_only(start, tmp_path):
+    statement = {"Effect": "Allow", "Action": "sqs:SendM*", "Resource": ["arn:aws:sqs:eu-west-?:*:requests"]}
+    find = {"Effect": "Allow", "Action": ["sqs:getqueueurl"], "Resource": "arn:aws:sqs:*:*:requests"}
+    file = tmp_path / "keys.json"
+    document = {"Version": "2012-10-17", "Statement": [statement, find]}
+    file.write_text(json.dumps([{"id": "p", "secret": "s", "policy": document}]))
+    one = start(keys=[Key("admin", "a"), *keyring.read(file)])
+    for name in ("requests", "dead"):
+        one.client("admin", "a").create_queue(QueueName=name)
+    client = one.client("p", "s")
+
+    url = client.get_queue_url(QueueName="requests")["QueueUrl"]
+    client.send_message(QueueUrl=url, MessageBody="x")
+
+    assert code_of(lambda: client.get_queue_url(QueueName="dead")) == ("AccessDenied", 403)
+    assert code_of(lambda: client.send_message(QueueUrl=url.replace("requests", "dead"), MessageBody="x")) == (
+        "AccessDenied",
+        403,
+    )
+    assert code_of(lambda: client.receive_message(QueueUrl=url)) == ("AccessDenied", 403)
+    assert code_of(client.list_queues) == ("AccessDenied", 403)
+
+
+def test_policy_that_says_more_than_the_server_knows_is_refused(tmp_path):
+    file = tmp_path / "keys.json"
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {}}
+    file.write_text(json.dumps([{"id": "p", "secret": "s", "policy": {"Statement": [statement]}}]))
+
+    with pytest.raises(ConfigurationError, match="Condition"):
+        keyring.read(file)

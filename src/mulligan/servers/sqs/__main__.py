@@ -19,7 +19,9 @@ def main() -> int:
     parser.add_argument("--db", help="URL of the embedded queue; without it messages are in memory")
     parser.add_argument("--fault-script", type=Path, help="JSON file: what goes wrong on purpose")
     parser.add_argument("--control", action="store_true", help="let HTTP requests change the faults: /_mulligan/faults")
-    parser.add_argument("--keys", type=Path, help='JSON file: [{"id": ..., "secret": ..., "actions": [...]}, ...]')
+    parser.add_argument(
+        "--keys", type=Path, help='JSON file: [{"id": ..., "secret": ..., "actions": [...] or "policy": {...}}]'
+    )
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other hosts can reach")
     parser.add_argument("--no-verify", action="store_true", help="take unsigned requests (benchmarks)")
     given = parser.parse_args()

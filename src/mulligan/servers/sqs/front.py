@@ -27,6 +27,7 @@ __all__ = ["Front"]
 _TYPE = "application/x-amz-json-1.0"
 _TARGET = "AmazonSQS."
 _QUEUE_IN_BODY = re.compile(rb'"QueueUrl"\s*:\s*"[^"]*/([A-Za-z0-9_.-]+)/?"')
+_NAME_IN_BODY = re.compile(rb'"QueueName"\s*:\s*"([A-Za-z0-9_.-]+)"')
 _HTML = b"<html><head><title>Service Unavailable</title></head><body><h1>Service Unavailable</h1></body></html>\n"
 _QUERY_PROTOCOL = """<?xml version="1.0"?>
 <ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/"><Error><Type>Sender</Type>\
@@ -120,16 +121,15 @@ class Front:
         if self._verifier is None:
             return self._nobody
         identity = self._verifier.verify(request.method, request.target, request.headers, request.body, now)
-        actions = identity.key.actions
+        key = identity.key
+        if key.actions is None and key.policy is None:
+            return identity
         allowed = action.removesuffix("Batch")  # rights know no batches: sqs:SendMessage covers both
-        if actions is not None and allowed not in actions:
-            found = _QUEUE_IN_BODY.search(request.body)
-            name = found.group(1).decode() if found else "*"
-            raise access_denied(
-                f"arn:aws:iam::{self._account}:user/{identity.key.id}",
-                allowed,
-                f"arn:aws:sqs:{identity.region}:{self._account}:{name}",
-            )
+        found = _QUEUE_IN_BODY.search(request.body) or _NAME_IN_BODY.search(request.body)
+        name = found.group(1).decode() if found else "*"
+        arn = f"arn:aws:sqs:{identity.region}:{self._account}:{name}"
+        if not key.may(allowed, arn):
+            raise access_denied(f"arn:aws:iam::{self._account}:user/{key.id}", allowed, arn)
         return identity
 
     # -- faults ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from mulligan.core.error import ConfigurationError
+from mulligan.servers.sqs.right import Policy
 from mulligan.servers.sqs.signature import Key
 
 __all__ = ["read"]
@@ -16,6 +17,7 @@ class _Key(msgspec.Struct, forbid_unknown_fields=True):
     token: str | None = None
     expires_at: float | None = None
     actions: list[str] | None = None
+    policy: Policy | None = None
 
 
 def read(path: Path) -> list[Key]:
@@ -40,6 +42,7 @@ def read(path: Path) -> list[Key]:
             item.token,
             item.expires_at,
             None if item.actions is None else frozenset(name.removeprefix("sqs:") for name in item.actions),
+            item.policy,
         )
         for item in found
     ]

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from mulligan.core.value import value
 from mulligan.servers.sqs.error import SqsError
+from mulligan.servers.sqs.right import Policy, allows
 
 __all__ = ["Identity", "Key", "Verifier", "parse_time"]
 
@@ -34,7 +35,7 @@ class Key:
 
     token: the session token that must come with it, None for a lasting key.
     expires_at: epoch seconds after which the token is expired.
-    actions: what its role allows, None for everything.
+    actions: what its role allows, None for everything. policy: the same, queue by queue; None for no such limit.
     """
 
     id: str
@@ -42,6 +43,13 @@ class Key:
     token: str | None = None
     expires_at: float | None = None
     actions: frozenset[str] | None = None
+    policy: Policy | None = None
+
+    def may(self, action: str, arn: str) -> bool:
+        """Whether it may do that to this queue."""
+        if self.actions is not None and action not in self.actions:
+            return False
+        return self.policy is None or allows(self.policy, f"sqs:{action}", arn)
 
 
 @value

@@ -52,19 +52,23 @@ def settings() -> Loaded:
     return load(app_dir(), os.environ)
 
 
-def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False) -> T:
+def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, needs_all: bool = True) -> T:
     """Open the broker, do the work, close the broker; what the work gives. Ctrl-C cancels the work in order."""
 
     async def whole() -> T:
-        async with session(settings().settings, create=create) as opened:
+        async with session(settings().settings, create=create, needs_all=needs_all) as opened:
             return await work(opened)
 
     return asyncio.run(whole())
 
 
 @asynccontextmanager
-async def session(chosen: Settings, *, create: bool) -> AsyncIterator[Session]:
-    """An open session. create: make queues that are missing, if the settings allow it."""
+async def session(chosen: Settings, *, create: bool, needs_all: bool = True) -> AsyncIterator[Session]:
+    """An open session.
+
+    create: make queues that are missing, if the settings allow it. needs_all: raise BrokerRefused if one of the queues
+    isn't there or can't be seen; a producer may have no right to see more than the one that it sends to.
+    """
     from mulligan.brokers.open import open_broker
     from mulligan.worker.clock import SystemClock
 
@@ -72,7 +76,7 @@ async def session(chosen: Settings, *, create: bool) -> AsyncIterator[Session]:
     broker = open_broker(chosen.broker_url, clock=clock, emit=_told, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=create and chosen.create_queues)
-        if declared.problems:
+        if declared.problems and needs_all:
             raise BrokerRefused(" ".join(declared.problems))
         yield Session(chosen, broker, chosen.queues, clock.now)
     finally:

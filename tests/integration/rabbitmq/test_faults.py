@@ -16,7 +16,7 @@ from tests import rabbitmq as rabbit
 
 @pytest.fixture(scope="module")
 def rabbitmq():
-    with rabbit.running("consumer_timeout = 6000", "channel_tick_interval = 1000") as server:
+    with rabbit.running("consumer_timeout = 6000") as server:
         yield server
 
 

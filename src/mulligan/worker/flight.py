@@ -6,7 +6,6 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.progress import Progress
 from mulligan.core.route import Route
-from mulligan.core.step import Step
 from mulligan.core.story import Story
 from mulligan.ledger.base import Answer
 
@@ -17,8 +16,7 @@ class Flight:
     """A delivery, its claim, and how far its message is.
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
-    closing: the step that follows once `progress` is saved; None while attempts run.
-    ends_claim: whether the next save ends the claim, because `closing` is an Ack.
+    ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
@@ -31,7 +29,6 @@ class Flight:
     __slots__ = (
         "answer",
         "carried",
-        "closing",
         "delivery",
         "ends_claim",
         "first_seen_at",
@@ -68,7 +65,6 @@ class Flight:
         self.progress = self.carried
         self.saved = self.carried
         self.route = _NO_ROUTE
-        self.closing: Step | None = None
         self.ends_claim = False
         self.answer: Answer | None = None
         self.running = 0

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import core, embedded, idle
+from bench.rabbitmq import suite as rabbitmq
 from bench.sqs import suite as sqs
 from bench.table import Row, keep, show
 
@@ -16,6 +17,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "core": core.run,
     "embedded": embedded.run,
     "idle": idle.run,
+    "rabbitmq": rabbitmq.run,
     "sqs": sqs.run,
 }
 PARTS: dict[str, Callable[[], list[Row]]] = {f"sqs.{name}": partial(sqs.run, [name]) for name in sqs.PARTS}

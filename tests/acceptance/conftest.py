@@ -305,10 +305,18 @@ class App:
         found: list[dict[str, Any]] = json.loads(told.stdout)
         return found
 
-    def effects(self, task: str | None = None, what: str | None = None, body: str | None = None) -> list[Effect]:
-        """The lines of the effect log, in order."""
+    def effects(
+        self, task: str | None = None, what: str | None = None, body: str | None = None, *, tail_bytes: int = 0
+    ) -> list[Effect]:
+        """The lines of the effect log, in order. tail_bytes: only those in so much of its end; 0 for all."""
         path = Path(self.environment["EFFECT_LOG"])
-        text = path.read_text() if path.exists() else ""
+        if not path.exists():
+            return []
+        with path.open("rb") as log:
+            if 0 < tail_bytes < path.stat().st_size:
+                log.seek(-tail_bytes, os.SEEK_END)
+                log.readline()
+            text = log.read().decode()
         found = []
         for line in text[: text.rfind("\n") + 1].splitlines():
             at, pid, uid, name, attempt, kind, data = line.split(" ", 6)

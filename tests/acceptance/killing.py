@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 FAIL_ONCE = 0.05
@@ -17,6 +18,8 @@ FAIL_ALWAYS = 0.02
 TASKS = ("First", "Second", "Third")
 POOL = 3
 CONCURRENCY = 10
+TAIL_BYTES = 200_000
+"""Of the effect log: some thousand lines, in which all is that can be in flight now."""
 
 CODE = """
     def fails(context, data, place):
@@ -69,7 +72,6 @@ class Killer:
         self.in_flight: list[int] = []
         self.cut_off: list[tuple[float, str, str]] = []
         """When, uid and task of what was in flight in a killed worker."""
-        self.misses = 0
 
     def wait_for_share(self, share: float, system) -> None:
         wanted = share * self.messages * len(TASKS)
@@ -83,29 +85,38 @@ class Killer:
         self.until(is_reached, f"{share:.0%} of the work is done")
 
     def kill_worker(self, system) -> None:
-        """SIGKILL to a random busy worker, until one was hit with a task in flight: a start without an end."""
+        """SIGKILL to a random worker with a task in flight, which is a start without an end.
+
+        It is stopped before it is looked at: a kill that hits no task would only prolong the wait for the next restart.
+        """
         while True:
             busy = self.until(lambda: self.busy(system), "a worker has a task in flight")
             pid = self.rand.choice(busy)
-            os.kill(pid, signal.SIGKILL)
-            killed_at = time.monotonic()
-            self.until(lambda gone=pid: gone not in system.workers(), "the victim is gone")
-            # the dead write no more: what is in the log now is all that it did
-            open_starts = in_flight(self.app.effects(), pid)
-            self.snapshot()
+            os.kill(pid, signal.SIGSTOP)
+            self.until(lambda stopped=pid: is_stopped(stopped), "the victim stands still")
+            open_starts = in_flight(self.app.effects(tail_bytes=TAIL_BYTES), pid)
             if open_starts:
-                self.in_flight.append(len(open_starts))
-                self.cut_off += [(killed_at, uid, task) for uid, task, _ in open_starts]
-                return
-            self.misses += 1
+                break
+            os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGKILL)
+        killed_at = time.monotonic()
+        self.until(lambda: pid not in system.workers(), "the victim is gone")
+        self.snapshot()
+        self.in_flight.append(len(open_starts))
+        self.cut_off += [(killed_at, uid, task) for uid, task, _ in open_starts]
 
     def busy(self, system) -> list[int]:
-        effects = self.app.effects()[-2_000:]
+        assert system.popen.poll() is None, f"the system ended before all kills:\n{system.log()[-2000:]}"
+        effects = self.app.effects(tail_bytes=TAIL_BYTES)
         return [pid for pid in system.workers() if in_flight(effects, pid)]
 
     def snapshot(self) -> None:
         done = self.app.finished()
         self.snapshots.append(Recorded(done, self.app.count()))
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def waits(cut_off, effects) -> list[float]:
@@ -186,7 +197,7 @@ def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills:
     assert system.wait(240) == 0, system.log()[-3000:]
     print(
         f"{messages} messages x {len(TASKS)} tasks in {time.monotonic() - began_at:.1f} s; {worker_kills} kills of "
-        f"workers ({killer.misses} more hit none in flight), {supervisor_kills} of the supervisor; "
+        f"workers, {supervisor_kills} of the supervisor; "
         f"{sum(killer.in_flight)} attempts in flight in the killed"
     )
     return Run(app, bodies, killer, kills, -(-5 // POOL) * CONCURRENCY)

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 from tests.simulation.history import Result, run
 
-_SHOWN = 5
+_SHOWN = 40
 
 
 def main() -> int:

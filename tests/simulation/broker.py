@@ -33,6 +33,7 @@ FEATURES = {
     "sqs": _SQS_LIKE,
     "short": replace(_MEMORY_LIKE, max_batch=3, max_pollers=2, max_delay_s=4.0),  # delays that it can't hold
     "small": replace(_SQS_LIKE, max_message_bytes=900, has_price=False, linger_s=0.0),  # copies that don't fit
+    "fifo": replace(_SQS_LIKE, linger_s=0.1),  # requests in groups, one message of each at a time
     "rabbit": replace(_MEMORY_LIKE, max_batch=20, keeps_lease=False),  # the lease is the connection
 }
 
@@ -74,10 +75,15 @@ class SimQueues:
         self.world = world
         self.queues = {name: Queue(name) for name in world.queues.all}
         self._numbers = 0
+        self._sent: set[str] = set()
 
-    def put(self, name: QueueName, outgoing: Outgoing) -> Stored:
+    def put(self, name: QueueName, outgoing: Outgoing) -> Stored | None:
         """Have a message on a queue, durably."""
         world = self.world
+        if name.endswith(".fifo") and outgoing.dedup_id is not None:
+            if outgoing.dedup_id in self._sent:
+                return None
+            self._sent.add(outgoing.dedup_id)
         self._numbers += 1
         is_trusted = name != world.queues.requests
         delivery = Delivery(
@@ -150,10 +156,14 @@ class SimBroker:
         world = self.world
         now = world.loop.time()
         ready = [one for one in target.stored.values() if one.visible_at <= now]
-        if world.chance("reorder"):
+        if target.name.endswith(".fifo"):
+            # in flight, or held back: its group waits
+            held = {one.delivery.group for one in target.stored.values() if one.visible_at > now and one.count}
+            ready = [one for one in ready if one.delivery.group not in held]
+        elif world.chance("reorder"):
             world.dice.shuffle(ready)
         twins = [one for one in target.stored.values() if one.is_leased and one.visible_at > now]
-        if twins and world.chance("twin"):
+        if twins and not target.name.endswith(".fifo") and world.chance("twin"):
             ready.append(world.dice.choice(twins))
         taken = []
         for stored in ready[:max_count]:
@@ -169,7 +179,7 @@ class SimBroker:
     async def _pause(self, target: Queue, rung: asyncio.Event, until: float) -> None:
         rung.clear()
         now = self.world.loop.time()
-        first = min((one.visible_at for one in target.stored.values()), default=until)
+        first = min((one.visible_at for one in target.stored.values() if one.visible_at > now), default=until)
         try:
             async with asyncio.timeout(max(0.001, min(first, until) - now)):
                 await rung.wait()
@@ -198,12 +208,14 @@ class SimBroker:
             if stored.count != int(count) and not self.world.is_lenient:
                 return _lost(receipt)
             self.world.watch.acked(queue, stored)
-            if stored.returns < 1 and self.features.keeps_lease and self.world.chance("returns"):
+            may_return = stored.returns < 1 and not queue.endswith(".fifo") and self.features.keeps_lease
+            if may_return and self.world.chance("returns"):
                 stored.returns += 1  # removed, says one server; another still has it
                 stored.visible_at = self.world.loop.time() + self.world.dice.random() * 20
                 stored.is_leased = False
                 return None
             del target.stored[name]
+            target.wake()  # its group may go on
             return None
 
         return await self._batch("ack", receipts, work)

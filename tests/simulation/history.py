@@ -15,6 +15,7 @@ _ENDS_WITHIN_S = 40_000.0
 _TROUBLES = {
     "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
     "ledger down": 2, "restart": 2, "replay": 1, "kill solo": 1,
+    "bodies away": 1, "damaged row": 1,
 }  # fmt: skip
 
 
@@ -131,6 +132,11 @@ async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noq
                 world.stored.disconnect(connection)
         case "ledger down":
             world.ledger_down_until = world.loop.time() + dice.choice((3.0, 20.0, 2.0 * world.lease_s))
+        case "bodies away":
+            world.bodies_hidden_until = world.loop.time() + dice.choice((5.0, 100.0))
+        case "damaged row" if world.watch.accepted:
+            uid = dice.choice(list(world.watch.accepted))
+            world.damaged[uid] = world.loop.time() + dice.choice((5.0, 100.0))
         case "restart":
             if dice.random() < 0.5:
                 world.loop.told("PERSON", world.plan.change(dice))
@@ -171,7 +177,10 @@ async def _stop(world: World, host: int) -> None:
 async def _end(world: World, hosts: list[int]) -> None:
     """The faults stop; what is left is worked off."""
     world.is_bad = False
-    world.broker_down_until = world.ledger_down_until = 0.0
+    world.broker_down_until = world.ledger_down_until = world.bodies_hidden_until = 0.0
+    world.damaged.clear()
+    if world.is_calm:
+        await _until_empty(world)
     for host in hosts:
         await _stop(world, host)
     until = world.loop.time() + _ENDS_WITHIN_S
@@ -179,11 +188,27 @@ async def _end(world: World, hosts: list[int]) -> None:
         world.begin(0, drains=True)
         while world.alive(0):
             if world.loop.time() > until:
-                held = {name: world.stored.depth(name) for name in world.queues.all}
-                raise TimeoutError(f"the queues never become empty: {held}")
+                raise TimeoutError(f"the queues never become empty: {_depths(world)}")
             await asyncio.sleep(1.0)
-        if not any(world.stored.depth(name) for name in (world.queues.requests, world.queues.rejects)):
+        if _is_empty(world):
             return
         if not world.is_estimating:
             raise TimeoutError("--drain ended before the queues were empty")
         await asyncio.sleep(5.0)
+
+
+async def _until_empty(world: World) -> None:
+    """Nobody is stopped meanwhile: then no task may start more often than it was tried."""
+    until = world.loop.time() + _ENDS_WITHIN_S
+    while not _is_empty(world):
+        if world.loop.time() > until:
+            raise TimeoutError(f"the queues never become empty: {_depths(world)}")
+        await asyncio.sleep(1.0)
+
+
+def _is_empty(world: World) -> bool:
+    return not any(world.stored.depth(name) for name in (world.queues.requests, world.queues.rejects))
+
+
+def _depths(world: World) -> dict[str, int]:
+    return {name: world.stored.depth(name) for name in world.queues.all}

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from mulligan.core.error import LedgerUnavailable
+from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.ledger.base import Answer, Claim, Record
 from tests.simulation.loop import PROCESS
 
@@ -28,6 +28,9 @@ class SimLedger:
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         await self._request()
+        now_s = self.world.loop.time()
+        if any(self.world.damaged.get(claim.uid, 0.0) > now_s for claim in claims):
+            raise LedgerError("a row is damaged")
         before = [self.world.watch.row(claim) for claim in claims]
         answers: list[Answer] = await self.rows.claim(claims, now)
         self.world.watch.claimed(self.process, claims, answers, before, now)

@@ -64,7 +64,7 @@ class Plan:
             dice.choice((5.0, 15.0, 60.0, 100.0)),
         )
         share = dice.choice((0.5, 0.8)) if dice.random() < 0.2 else None
-        return Spec(TaskName(name), policy, is_default, self.has_middleware or dice.random() < 0.7, share)
+        return Spec(TaskName(name), policy, is_default, dice.random() < 0.7, share)
 
     def change(self, dice: random.Random) -> str:
         """A new tasks.xml: a task is removed, added, or both (a rename)."""
@@ -106,13 +106,26 @@ class Plan:
                 return run(message, context)
             process = PROCESS.get()
             assert process is not None
-            self._world.thread_act = self._world.watch.started(process, message, context, spec)
+            act = self._world.thread_act = self._world.watch.started(process, message, context, spec)
+            if self.has_middleware:  # in a thread of the executor: what it does takes no time
+                self._world.watch.left(process, message, context, act.kind)
+                raise_for(act, context.attempt)
+                self._world.watch.left(process, message, context, None)
             return None
 
         return LoadedTask(
             spec.name, spec.policy, spec.is_default, is_async, True, call,
-            accepts=None if spec.share is None else lambda message: self.takes(number_of(message.body), spec),
+            accepts=None if spec.share is None else lambda message: self._accepts(number_of(message.body), spec),
         )  # fmt: skip
+
+    def _accepts(self, number: int, spec: Spec) -> bool:
+        if self.raises(number, spec):
+            raise SystemExit("no") if number % 2 else ValueError("no")
+        return self.takes(number, spec)
+
+    def raises(self, number: int, spec: Spec) -> bool:
+        """Whether the task's `accepts` raises at the message."""
+        return spec.share is not None and number % 7 == 5
 
     def takes(self, number: int, spec: Spec) -> bool:
         """Whether the task accepts the message."""
@@ -133,6 +146,8 @@ class Plan:
         if generation and dice.random() < 0.7:
             kind = "ok"  # somebody mended the task
         if not self.is_wild and kind in ("hang", "kill", "exit", "block", "swallow"):
+            kind = "ok"
+        if self.has_middleware and not spec.is_async and kind not in ("fail", "give up", "retry"):
             kind = "ok"
         if kind == "hang" and spec.is_async:
             kind = "swallow"

@@ -169,7 +169,7 @@ class SimThreads:
         if act.kind == "block" and runs <= act.times:
             self._loop.call_soon(world.stop, process, act.extra or timeout_s + 40.0)
         if act.kind in ("time out", "hang") and is_bad:
-            takes_s = timeout_s + (act.extra or 1e6 * (act.kind == "hang"))
+            takes_s = timeout_s + (3.0 if act.kind == "time out" else act.extra or 1e6)
         self._loop.call_later(takes_s, self._end, process, attempt, context, act)
 
     def close(self) -> None:

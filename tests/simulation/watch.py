@@ -280,15 +280,21 @@ class Watch:
                 if spec is None:
                     continue
                 runs = sum(self.effects[(uid, one, task)] for one in range(generation + 1))
-                has_refused = not plan.takes(number, spec)  # a suspect is routed to all tasks, and each asks again
+                raises = plan.raises(number, spec)
+                # a suspect is routed to all tasks, and each asks again
+                has_refused = raises or not plan.takes(number, spec)
                 if mark.state is State.DONE and not runs and not has_refused:
                     self.wrong(f"{task} is recorded as done on {uid}, and never ran to its end")
                 if in_alerts and not self.begun[(*key, task)] and not has_refused:
                     self.wrong(f"default task {task} never ran on {uid}")
                 if key in self.disturbed or self.world.has_changed or generation > 0:
                     continue
-                expected = fate(plan.act(number, spec, generation), spec)
-                if not plan.takes(number, spec):
+                if self.world.is_calm and not plan.is_wild and not has_refused:
+                    begun = self.begun[(*key, task)]
+                    if begun != mark.attempts:
+                        self.wrong(f"{task} on {uid} started {begun} times for {mark.attempts} attempts")
+                expected = "exhausted" if raises else fate(plan.act(number, spec, generation), spec)
+                if not raises and not plan.takes(number, spec):
                     expected = "done"
                 if expected is not None and expected != mark.state.name.lower():
                     self.wrong(f"{task} on {uid} is {mark.state.name.lower()} ({mark.reason}), planned: {expected}")

@@ -54,8 +54,11 @@ class World:
         self.loop = loop
         loop.world = self
         dice = self.dice = random.Random(f"mulligan/{seed}")
-        self.queues = Queues("t", *(QueueName(f"t-{name}-q") for name in ("requests", "rejects", "dead")))
         self.kind = dice.choice(list(FEATURES))
+        ending = ".fifo" if self.kind == "fifo" else ""
+        self.queues = Queues("t", QueueName(f"t-requests-q{ending}"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
+        self.bodies_hidden_until = 0.0
+        self.damaged: dict[str, float] = {}
         self.features = FEATURES[self.kind]
         self.is_calm = dice.random() < 0.2
         self.is_bad = False
@@ -85,6 +88,8 @@ class World:
         self.lease_s = dice.choice((10.0, 20.0, 60.0))
         self.settings = Settings(
             common_prefix="t",
+            main_queue=self.queues.requests,
+            fifo_on_failure=dice.choice(("hold", "sidestep")),
             broker_url="sim:",
             ledger_url="sim:",
             lease_s=self.lease_s,
@@ -118,7 +123,7 @@ class World:
         return f"{number} of {self.seed} ".encode() + random.Random(number).randbytes(size // 2).hex().encode()
 
     def loaded(self, name: str) -> bytes:
-        if name not in self.bodies:
+        if name not in self.bodies or self.bodies_hidden_until > self.loop.time():
             raise ParcelError(f"there is no body {name}")
         return self.bodies[name]
 
@@ -186,7 +191,8 @@ class World:
         if way > 0.9:  # a producer that would like to choose which tasks run
             tasks = {spec.name: ["d", 1] for spec in self.plan.specs if not spec.is_default}
             attributes["mulligan"] = _forged(tasks)
-        outgoing = Outgoing(self.body(number), attributes)
+        group = f"group{number % 3}" if self.kind == "fifo" else None
+        outgoing = Outgoing(self.body(number), attributes, group=group, dedup_id=f"{number}")
         queue = self.queues.rejects if 0.85 < way <= 0.9 else self.queues.requests
         self.loop.told("PRODUCER", f"sends message {number} to {queue}")
         self.stored.put(queue, outgoing)
@@ -198,7 +204,12 @@ class World:
         dead = self.stored.queues[self.queues.dead]
         for name, stored in list(dead.stored.items()):
             letter = letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
-            route = self.plan.catalogue().route(letter.message)
+            try:
+                route = self.plan.catalogue().route(letter.message)
+            except SystemExit:  # of a task's `accepts`: it ends the command
+                continue
+            if letter.body_problem is not None and self.bodies_hidden_until > self.loop.time():
+                continue
             if letter.body_problem is not None:
                 self.watch.wrong(f"the body of dead letter {letter.uid} is gone: {letter.body_problem}")
                 continue
@@ -206,7 +217,7 @@ class World:
             if packed.stored is not None:
                 self.bodies[packed.stored.name] = packed.stored.content
             self.loop.told("PERSON", f"replays {letter.uid}")
-            self.stored.put(self.queues.rejects, Outgoing(packed.body, packed.attributes))
+            self.stored.put(self.queues.rejects, Outgoing(packed.body, packed.attributes, group=letter.group))
             if self.dice.random() < 0.9:
                 del dead.stored[name]
 

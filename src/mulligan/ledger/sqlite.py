@@ -52,14 +52,14 @@ ON CONFLICT DO NOTHING"""
 
 _TAKE = """
 UPDATE record SET
-    deaths = CASE WHEN record.token IS NULL THEN deaths ELSE max(deaths, 1) END,
+    deaths = CASE WHEN record.token IS NULL OR record.token = c.token THEN deaths ELSE max(deaths, 1) END,
     token = c.token, until = c.until, touched_at = ?2
 FROM (
     SELECT value->>0 AS uid, value->>1 AS generation, value->>2 AS hop, value->>3 AS token, value->>4 AS until
     FROM json_each(?1)
 ) AS c
 WHERE record.uid = c.uid AND record.generation = c.generation AND record.hop <= c.hop
-    AND record.token IS NOT c.token AND (record.token IS NULL OR record.until <= ?2)"""  # own token: a repeated call
+    AND (record.token IS NULL OR record.token = c.token OR record.until <= ?2)"""  # own token: a repeated call
 
 _LOOK = """
 SELECT json_group_array(json_array(j.key, r.hop, r.token, r.until, r.progress, r.deaths))

@@ -36,7 +36,7 @@ from mulligan.worker.clock import SystemClock
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
-from mulligan.worker.recorder import Recorder
+from mulligan.worker.recorder import CLAIM_SPENT, Recorder
 from mulligan.worker.runner import Attempt, Runner
 from mulligan.worker.settler import Settler
 from mulligan.worker.solo import Solo
@@ -118,12 +118,13 @@ class Consumer:
             for flight in flights:
                 self._finish(flight, Release(0.0), "the ledger can't be reached")
             return
+        claimed_until = self._clock.monotonic() + (1 - CLAIM_SPENT) * self._stage.lease_s
         dropped: list[Flight] = []
         first: list[Flight] = []
         lost_groups: set[str | None] = set()
         for flight, answer in zip(flights, answers, strict=True):
             group = flight.delivery.group
-            flight.answer = answer
+            flight.answer, flight.claimed_until = answer, claimed_until
             if flight.is_lost:
                 dropped.append(flight)
                 lost_groups.add(group)
@@ -173,6 +174,11 @@ class Consumer:
             self._solo.drop(flight)
         else:
             self._forsake(flight)
+
+    def holds(self, flight: Flight) -> bool:
+        """Whether the claim of a flight is surely ours still. It isn't when we and the supervisor stood still."""
+        now = self._clock.monotonic()
+        return now < flight.claimed_until or (flight.slot >= 0 and now < self._table.kept_until(flight.slot))
 
     def _forsake(self, flight: Flight) -> None:
         if isinstance(flight.answer, Granted):
@@ -256,6 +262,9 @@ class Consumer:
                 assert_never(step)
 
     def _run(self, flight: Flight, names: tuple[TaskName, ...]) -> None:
+        if not self.holds(flight):  # somebody else may have run them
+            self.drop(flight, "its claim had run out before its tasks could start")
+            return
         tasks = [self._catalogue.tasks[name] for name in names]
         if flight.progress.deaths:
             self._emit(SuspectIsolated(flight.message.uid, flight.progress.deaths))

@@ -20,7 +20,8 @@ class Flight:
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
-    answer: the ledger's, to the claim; None before it came.
+    answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
+    least, unless the supervisor extends it.
     problem: why its body can't be had; then it must not be run, copied or buried.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
@@ -29,6 +30,7 @@ class Flight:
     __slots__ = (
         "answer",
         "carried",
+        "claimed_until",
         "delivery",
         "ends_claim",
         "first_seen_at",
@@ -67,6 +69,7 @@ class Flight:
         self.route = _NO_ROUTE
         self.ends_claim = False
         self.answer: Answer | None = None
+        self.claimed_until = 0.0
         self.running = 0
         self.is_lost = False
         self.is_saving = False

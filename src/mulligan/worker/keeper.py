@@ -6,7 +6,7 @@ When a worker has ended, its claims are ended first, then its messages are relea
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mulligan.brokers.base import Broker, Emit, Queues
 from mulligan.core.delivery import Fault
@@ -54,7 +54,9 @@ class Keeper:
         now = self._clock.monotonic()
         seen: dict[Key, float] = {}
         due: list[tuple[int, Holding]] = []
+        by_number: dict[int, LeaseTable] = {}
         for worker, table in tables:
+            by_number[worker] = table
             for holding in table.holdings():
                 key = (worker, holding.slot, holding.sequence)
                 until = seen[key] = self._until.get(key, holding.lease_until)
@@ -63,7 +65,7 @@ class Keeper:
         self._until = seen
         if not due:
             return {}
-        lost, missed = await self._extend(due)
+        lost, missed = await self._extend(due, by_number)
         kept_until = now + self._lease_s
         for worker, holding in due:
             key = (worker, holding.slot, holding.sequence)
@@ -101,14 +103,19 @@ class Keeper:
                     self._tell_down(exc)
         return len(holdings)
 
-    async def _extend(self, due: Sequence[tuple[int, Holding]]) -> tuple[set[Key], set[Key]]:
+    async def _extend(
+        self, due: Sequence[tuple[int, Holding]], tables: Mapping[int, LeaseTable]
+    ) -> tuple[set[Key], set[Key]]:
         """The keys that are lost, and those of which claim or lease could not be extended now."""
+        now = self._clock.monotonic()
         lost: set[Key] = set()
         missed: set[Key] = set()
         try:
             kept = await self._ledger.extend([one.key for _, one in due], self._clock.now() + self._lease_s)
             for (worker, holding), is_kept in zip(due, kept, strict=True):
-                if not is_kept:
+                if is_kept:
+                    tables[worker].keep(holding, now + self._lease_s)
+                else:
                     lost.add((worker, holding.slot, holding.sequence))
         except LedgerError as exc:
             # the leases are extended all the same, or every message in flight would come back and run again

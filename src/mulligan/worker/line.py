@@ -74,7 +74,7 @@ class Line:
             packer=shop.packer, new_token=shop.new_token,
             freed=lambda: self.pollers.freed(),  # noqa: PLW0108 - the pollers are made below
         )  # fmt: skip
-        self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware)
+        self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds)
         self.recorder = Recorder(
             shop.ledger, shop.clock, shop.emit,
             kept=self.consumer.kept, lost=self._lost, failed=shop.failed,
@@ -83,7 +83,7 @@ class Line:
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
             buried=self.consumer.buried, over=self.consumer.over, failed=shop.failed,
         )  # fmt: skip
-        self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit)
+        self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds)
         self.pollers = Pollers(
             shop.broker, queue, pace, shop.clock, shop.emit,
             take=self.consumer.take, in_flight=lambda: self.consumer.in_flight,

@@ -12,10 +12,13 @@ from mulligan.worker.clock import SystemClock
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 
-__all__ = ["Recorder"]
+__all__ = ["CLAIM_SPENT", "Recorder"]
 
 _BATCH_MAX = 1000
 _DAMAGED_S = 60.0
+
+CLAIM_SPENT = 0.25
+"""Share of a claim's time that may pass before the ledger's answer to it is known."""
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -58,11 +61,14 @@ class Recorder:
         return self._saves.is_idle and self._returns.is_idle
 
     async def claim(self, claims: Sequence[Claim]) -> list[Answer] | None:
-        """The ledger's answers; waits while it is not available. None when that lasted until `give_up`."""
+        """The ledger's answers; waits while it is not available. None when that lasted until `give_up`.
+
+        An answer that comes late is asked for again: what it grants may have run out on its way.
+        """
         for attempt in range(1_000_000):
-            asked_at = self._clock.monotonic()
+            asked_at, now = self._clock.monotonic(), self._clock.now()
             try:
-                answers = await self._ledger.claim(claims, self._clock.now())
+                answers = await self._ledger.claim(claims, now)
             except LedgerUnavailable as exc:
                 if not await self._wait(attempt, exc):
                     return None
@@ -71,7 +77,10 @@ class Recorder:
             except LedgerError as exc:
                 return await self._claim_apart(claims, exc)
             self._tell_up()
-            return answers
+            took_s = self._clock.monotonic() - asked_at
+            if not claims or took_s <= CLAIM_SPENT * (claims[0].until - now) or self._is_giving_up:
+                return answers
+            claims = [_later(claim, took_s) for claim in claims]
         return None
 
     async def _claim_apart(self, claims: Sequence[Claim], exc: LedgerError) -> list[Answer] | None:

@@ -29,6 +29,8 @@ __all__ = ["STUCK_AFTER_S", "Attempt", "Middleware", "Runner", "context_of", "wi
 STUCK_AFTER_S = 10.0
 """Seconds that a task has to end after its timeout, before its worker is given up."""
 
+_LATE_S = 0.5
+
 Middleware = Callable[[Callable[[], Awaitable[Any]], TaskContext], Awaitable[Any]]
 """`async (call_next, context)` around one attempt; what it returns or raises is the attempt's end."""
 
@@ -53,6 +55,7 @@ class Runner:
     """Starts attempts; `ended` gets those that ended, with their outcomes, many at a time.
 
     stuck: called with an attempt that goes on STUCK_AFTER_S after it was told to end.
+    holds: whether a flight's claim is ours still; asked when an attempt begins later than it was to.
     """
 
     def __init__(
@@ -61,7 +64,9 @@ class Runner:
         stuck: Callable[[Attempt], None],
         emit: Emit,
         middleware: Sequence[Middleware] = (),
+        holds: Callable[[Flight], bool] = lambda _: True,
     ) -> None:
+        self._holds = holds
         self._loop = asyncio.get_running_loop()
         self._ended = ended
         self._stuck = stuck
@@ -146,13 +151,17 @@ class Runner:
             if self._ready:
                 self._ask_for_driver()
             attempt.driver = me
-            outcome = await self._run_async(attempt)
+            outcome = await self._run_async(attempt) if self._may_begin(attempt) else INTERRUPTED
             attempt.driver = None
             self._end(attempt, outcome)
             # a task that was cancelled, by us or by its attempt, may hold a cancellation back for its next wait
             if me.cancelling() or contextvars.copy_context() != clean:
                 self._ask_for_driver()
                 return
+
+    def _may_begin(self, attempt: Attempt) -> bool:
+        # held up by a task that does not wait, or by a machine that stood still: another worker may have run it by now
+        return self._loop.time() - attempt.started_at < _LATE_S or self._holds(attempt.flight)
 
     async def _run_async(self, attempt: Attempt) -> Outcome:
         task = attempt.task
@@ -186,6 +195,8 @@ class Runner:
     # -- sync attempts
 
     def _run_sync(self, attempt: Attempt) -> Outcome:
+        if not self._may_begin(attempt):
+            return INTERRUPTED
         task, message = attempt.task, attempt.flight.message
         if ARMED is not None:
             self._loop.call_soon_threadsafe(ARMED.reach, Point.RUNNING)

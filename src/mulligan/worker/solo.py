@@ -40,9 +40,19 @@ class Ended(Protocol):
 
 
 class Solo:
-    """One child process, started when it is needed and ended when it has been idle for a while."""
+    """One child process, started when it is needed and ended when it has been idle for a while.
 
-    def __init__(self, setup: Setup, ended: Ended, emit: Callable[[Event], None]) -> None:
+    holds: whether a flight's claim is ours still; the turn of a suspect may come late.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        ended: Ended,
+        emit: Callable[[Event], None],
+        holds: Callable[[Flight], bool] = lambda _: True,
+    ) -> None:
+        self._holds = holds
         self._setup = setup
         self._ended = ended
         self._emit = emit
@@ -107,7 +117,7 @@ class Solo:
         loop = asyncio.get_running_loop()
         for index, task in enumerate(tasks):
             started_at = loop.time()
-            is_over = self._interrupted.is_set() or flight.is_lost
+            is_over = self._interrupted.is_set() or flight.is_lost or not self._holds(flight)
             outcome = INTERRUPTED if is_over else await self._attempt(flight, task)
             is_last = index == len(tasks) - 1 or isinstance(outcome, Died | Interrupted)
             self._ended(flight, task, outcome, started_at, is_last=is_last)

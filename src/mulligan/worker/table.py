@@ -3,7 +3,8 @@
 The worker writes a slot before it claims a message and frees it when the message is settled; the supervisor reads. So
 the supervisor can extend every lease however busy the worker's interpreter is, and knows what a worker held when it
 died, without a message per lease between them. Each slot has one writer and carries a sequence number that is odd
-while it is written and that differs at each use, so a reader never takes half of one and half of another.
+while it is written and that differs at each use, so a reader never takes half of one and half of another. One field is
+the supervisor's to write and the worker's to read: until when the claim was extended.
 """
 
 import mmap
@@ -79,7 +80,9 @@ _SEQUENCE = struct.Struct("<I")
 _DEADLINE = struct.Struct("<d")
 _STANDING_AT = 4
 _DEADLINE_AT = 20
-_TEXT_BYTES = _SLOT_BYTES - _FIXED.size
+_KEPT = struct.Struct("<Id")  # sequence, until; the supervisor's
+_KEPT_AT = _SLOT_BYTES - 16
+_TEXT_BYTES = _KEPT_AT - _FIXED.size
 _TICK_AT = 8
 _COUNTERS_AT = 16
 
@@ -186,6 +189,17 @@ class LeaseTable:
         at = _HEADER_BYTES + holding.slot * _SLOT_BYTES
         sequence = _SEQUENCE.unpack_from(self._memory, at)[0]
         return bool(sequence == holding.sequence and self._memory[at + _STANDING_AT] != Standing.FREE)
+
+    def keep(self, holding: Holding, until: float) -> None:
+        """Say that the claim of this use of the slot was extended (monotonic seconds). For the supervisor."""
+        _KEPT.pack_into(
+            self._memory, _HEADER_BYTES + holding.slot * _SLOT_BYTES + _KEPT_AT, holding.sequence & 0xFFFFFFFF, until
+        )
+
+    def kept_until(self, slot: int) -> float:
+        """Until when the claim of the slot's present use was extended; 0.0 while it was not. For the worker."""
+        sequence, until = _KEPT.unpack_from(self._memory, _HEADER_BYTES + slot * _SLOT_BYTES + _KEPT_AT)
+        return float(until) if sequence == self.sequence(slot) else 0.0
 
     def sequence(self, slot: int) -> int:
         """The sequence number of a slot's present use. For the worker, to tell one use from the next."""

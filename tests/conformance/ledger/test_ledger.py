@@ -70,6 +70,15 @@ async def test_claim_is_granted_again_when_it_is_repeated_after_a_lost_answer(le
     assert await ledger.save([record(A, "same")]) == [True]
 
 
+async def test_claim_that_is_repeated_ends_when_the_repetition_says(ledger):
+    """A worker repeats a claim whose answer came late; then another must not find the claim run out."""
+    await ledger.claim([claim(A, "same", until=NOW + 60)], NOW)
+
+    await ledger.claim([claim(A, "same", until=NOW + 110)], NOW + 50)
+
+    assert await ledger.claim([claim(A, "twin")], NOW + 70) == [Held(NOW + 110)]
+
+
 async def test_claim_gives_the_progress_that_was_saved(ledger):
     await ask(ledger, A, "first")
     await ledger.save([record(A, "first", HALF, is_final=True)])

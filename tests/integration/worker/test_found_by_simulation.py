@@ -3,7 +3,9 @@
 import asyncio
 
 from mulligan.core.event import LeaseLost, SuspectIsolated
-from tests.integration.worker.service import LOST, Recording, task
+from mulligan.core.progress import DONE_AT_FIRST_TRY, Progress
+from mulligan.ledger.base import Claim, Record
+from tests.integration.worker.service import LEASE_S, LOST, Recording, task
 
 
 async def test_message_is_not_held_up_and_suspected_of_a_death_when_its_lease_was_lost_but_not_its_claim(service):
@@ -20,3 +22,59 @@ async def test_message_is_not_held_up_and_suspected_of_a_death_when_its_lease_wa
     # its lease was extended to a minute from its receipt, half a minute ago
     assert asyncio.get_running_loop().time() - lost_at < 40
     assert service.told(SuspectIsolated) == []
+
+
+async def test_task_is_not_run_twice_when_the_answer_to_a_claim_comes_later_than_the_claim_lasts(service):
+    """Asked again, the ledger knows that another worker has finished the message by now."""
+    worker = service.worker(task("One", one := Recording()), keeps=False)
+    ledger, real = service.ledger, service.ledger.claim
+
+    async def late(claims, now):
+        ledger.claim = real
+        answers = await real(claims, now)
+        await asyncio.sleep(2 * LEASE_S)
+        (claim,) = claims
+        await real([Claim(claim.uid, 0, 0, "other", now + 3 * LEASE_S)], now + 2 * LEASE_S)
+        await ledger.save([Record(claim.uid, 0, "other", Progress({"One": DONE_AT_FIRST_TRY}), is_final=True)])
+        return answers
+
+    ledger.claim = late
+    await service.send("hello")
+    await service.until_empty()
+
+    assert one.runs == []
+    assert worker.table.used == 0
+
+
+async def test_task_that_waited_behind_one_that_does_not_wait_is_not_started_without_a_claim(service):
+    """The machine stood still under the first task; the second was to start at the same moment."""
+
+    async def run(message, context):
+        begun.append(message.text)
+        if len(begun) == 1:
+            asyncio.get_running_loop().jump(2 * LEASE_S)
+
+    begun: list[str] = []
+    service.worker(task("One", run, timeout_s=1000.0), keeps=False)
+    await service.send("first", "second")
+
+    await service.until(lambda: service.told(LeaseLost))
+
+    assert begun == ["first"]
+    assert service.told(LeaseLost)[0].reason == "its claim had run out before its tasks could start"
+
+
+async def test_default_task_starts_long_after_the_receipt_when_the_supervisor_keeps_the_claim(service):
+    alert = Recording()
+    slow = Recording(ValueError("no"))
+
+    async def run(message, context):
+        await asyncio.sleep(2.5 * LEASE_S)
+        await slow(message, context)
+
+    service.worker(task("Slow", run, attempts=1, timeout_s=1000.0), task("Alert", alert, is_default=True))
+    await service.send("hello")
+    await service.until_empty()
+
+    assert len(slow.runs) == len(alert.runs) == 1
+    assert service.told(LeaseLost) == []

@@ -185,7 +185,9 @@ class Consumer:
             # the lease may be somebody else's and the claim still ours: left to run out, it would keep that one waiting
             # and look like the claim of a dead worker
             self._recorder.leave(flight)
-        self.over(flight)
+            self._land(flight)
+        else:
+            self.over(flight)
 
     def _board(self, delivery: Delivery, now: float, lease_until: float, wrapped: list[tuple[Flight, Story]]) -> Flight:
         message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)

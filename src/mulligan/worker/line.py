@@ -77,7 +77,7 @@ class Line:
         self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds)
         self.recorder = Recorder(
             shop.ledger, shop.clock, shop.emit,
-            kept=self.consumer.kept, lost=self._lost, failed=shop.failed,
+            kept=self.consumer.kept, lost=self._lost, left=self.consumer.over, failed=shop.failed,
         )  # fmt: skip
         self.settler = Settler(
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,

@@ -25,7 +25,8 @@ _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
 
-    kept: called with flights whose progress is now saved. lost: with flights whose claim is somebody else's.
+    kept: called with flights whose progress is now saved. lost: with flights whose claim is somebody else's. left: with
+    flights whose claim has ended without a settlement.
     While the ledger can't be written everything waits, and nothing is settled; an event says so once.
     """
 
@@ -37,6 +38,7 @@ class Recorder:
         *,
         kept: Callable[[Sequence[Flight]], None],
         lost: Callable[[Flight], None],
+        left: Callable[[Flight], None] = lambda _: None,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._ledger = ledger
@@ -44,6 +46,7 @@ class Recorder:
         self._emit = emit
         self._kept = kept
         self._lost = lost
+        self._left = left
         self._down_since: float | None = None
         self._saves: Batcher[Flight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
         self._returns: Batcher[Flight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
@@ -131,7 +134,7 @@ class Recorder:
         self._is_giving_up = True
 
     def leave(self, flight: Flight) -> None:
-        """Give the claim of a flight back that ends without a settlement, if it is still ours. Never waits."""
+        """Give the claim of a flight back that ends without a settlement, if it is still ours; then `left`."""
         self._returns.put(flight)
 
     async def drain(self) -> None:
@@ -140,7 +143,10 @@ class Recorder:
         await self._returns.drain()
 
     async def _return(self, flights: list[Flight]) -> None:
-        await self.give_back(flights)
+        if not await self.give_back(flights):
+            return  # the process ends: they stay in the lease table, and the supervisor does it
+        for flight in flights:
+            self._left(flight)
 
     async def _save(self, flights: list[Flight]) -> None:
         snapshots = [flight.progress for flight in flights]

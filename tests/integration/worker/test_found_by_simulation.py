@@ -5,7 +5,7 @@ import asyncio
 from mulligan.core.event import LeaseLost, SuspectIsolated
 from mulligan.core.progress import DONE_AT_FIRST_TRY, Progress
 from mulligan.ledger.base import Claim, Record
-from tests.integration.worker.service import LEASE_S, LOST, Recording, task
+from tests.integration.worker.service import LEASE_S, LEDGER_DOWN, LOST, Recording, task
 
 
 async def test_message_is_not_held_up_and_suspected_of_a_death_when_its_lease_was_lost_but_not_its_claim(service):
@@ -78,3 +78,15 @@ async def test_default_task_starts_long_after_the_receipt_when_the_supervisor_ke
 
     assert len(slow.runs) == len(alert.runs) == 1
     assert service.told(LeaseLost) == []
+
+
+async def test_claim_of_a_message_whose_lease_is_lost_is_ended_when_the_worker_dies_before_the_ledger_has_it(service):
+    worker = service.worker(task("One", Recording(50.0)), stages=(0,))
+    worker.keeper._broker.faults["extend"] = [[LOST]]
+    worker.ledger.cut["give_back"] = LEDGER_DOWN
+    await service.send("hello")
+    await service.until(lambda: service.told(LeaseLost))
+    await asyncio.sleep(1)
+
+    assert worker.in_flight == 0
+    assert await worker.sweep() == 1

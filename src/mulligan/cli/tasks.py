@@ -15,7 +15,7 @@ from mulligan.cli.send import attributes_of
 from mulligan.cli.session import app_dir, settings
 from mulligan.core import fingerprint
 from mulligan.core.message import Message, TaskName, Uid
-from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
+from mulligan.core.outcome import NOT_TAKEN, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import delay_s
 from mulligan.core.secret import redacted
 from mulligan.settings.model import Settings
@@ -68,7 +68,7 @@ async def _attempt(task: LoadedTask, context: TaskContext) -> Outcome:
 
     try:
         if task.accepts is not None and not task.accepts(context.message):
-            return Skipped("accepts() said no: the message would not get this task")
+            return Skipped(f"{NOT_TAKEN}: the message would not get this task")
         return await attempt(task, context)
     finally:
         await http.close()

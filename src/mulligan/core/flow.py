@@ -26,7 +26,7 @@ from typing import assert_never
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import Policy, delay_s
-from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State, is_further
+from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State, is_further, is_refused
 from mulligan.core.route import Route
 from mulligan.core.step import ACK, BURY, Reject, Release, Run, Step
 
@@ -66,7 +66,7 @@ def next_step(route: Route, carried: Progress, progress: Progress, now: float, *
         return Reject(wait_s) if is_further(progress, carried) else Release(wait_s)
     if progress.is_buried:
         return ACK
-    if has_exhausted or (not marks and not route.drops_unrouted):
+    if has_exhausted or (is_refused(marks) and not route.drops_unrouted):
         return BURY
     return ACK
 

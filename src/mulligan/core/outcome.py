@@ -2,7 +2,7 @@
 
 from mulligan.core.value import value
 
-__all__ = ["Died", "Failed", "Interrupted", "Outcome", "Skipped", "Succeeded", "TimedOut"]
+__all__ = ["NOT_TAKEN", "Died", "Failed", "Interrupted", "Outcome", "Skipped", "Succeeded", "TimedOut"]
 
 
 @value
@@ -54,6 +54,9 @@ class Died:
 
 
 Outcome = Succeeded | Failed | TimedOut | Interrupted | Skipped | Died
+
+NOT_TAKEN = "accepts() said no"
+"""The reason of `Skipped` when a task was asked as it was to run, and does not take the message."""
 
 SUCCEEDED = Succeeded()
 INTERRUPTED = Interrupted()

@@ -5,9 +5,10 @@ from dataclasses import field
 from enum import Enum
 
 from mulligan.core.message import TaskName
+from mulligan.core.outcome import NOT_TAKEN
 from mulligan.core.value import value
 
-__all__ = ["DONE_AT_FIRST_TRY", "FRESH", "Mark", "Progress", "State", "is_further", "merge"]
+__all__ = ["DONE_AT_FIRST_TRY", "FRESH", "REFUSED", "Mark", "Progress", "State", "is_further", "is_refused", "merge"]
 
 
 class State(Enum):
@@ -38,6 +39,9 @@ class Mark:
 FRESH = Mark()
 DONE_AT_FIRST_TRY = Mark(State.DONE, 1)
 
+REFUSED = f"skipped: {NOT_TAKEN}"
+"""The reason of a task that was asked when it was run, and does not take the message. Its mark counts as done."""
+
 
 @value
 class Progress:
@@ -53,6 +57,11 @@ class Progress:
     alerts: Mapping[TaskName, Mark] = field(default_factory=dict)
     is_buried: bool = False
     deaths: int = 0
+
+
+def is_refused(marks: Mapping[TaskName, Mark]) -> bool:
+    """Whether no task takes the message: there is none, or each was asked and said no."""
+    return all(mark.reason == REFUSED for mark in marks.values())
 
 
 _RANK = {State.PENDING: 0, State.EXHAUSTED: 1, State.DONE: 2}

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 
 from mulligan.core.message import TaskName
-from mulligan.core.progress import FRESH, Mark, Progress, State
+from mulligan.core.progress import FRESH, REFUSED, Mark, Progress, State
 from mulligan.core.value import value
 
 __all__ = ["Route", "begin", "fit", "renew"]
@@ -44,8 +44,11 @@ def fit(progress: Progress, known: Container[TaskName]) -> Progress:
 
 
 def renew(progress: Progress, tasks: tuple[TaskName, ...]) -> Progress:
-    """The progress of a replayed dead letter: done stays done, every other task of today's manifest starts afresh."""
-    done = {task: mark for task, mark in progress.marks.items() if mark.state is State.DONE}
+    """The progress of a replayed dead letter: done stays done, every other task of today's manifest starts afresh.
+
+    A task that did not take the message is not done: `accepts` may have been mended.
+    """
+    done = {task: mark for task, mark in progress.marks.items() if mark.state is State.DONE and mark.reason != REFUSED}
     return Progress({**dict.fromkeys(tasks, FRESH), **done})
 
 

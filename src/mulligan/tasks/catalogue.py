@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from mulligan.core.message import Message, TaskName
+from mulligan.core.outcome import NOT_TAKEN
 from mulligan.core.policy import Policy
 from mulligan.core.route import Route
 from mulligan.core.value import value
@@ -49,7 +50,7 @@ class LoadedTask:
         It is asked again at each attempt, since a task whose `accepts` raised is in the route all the same.
         """
         if self.accepts is not None and not self.accepts(message):
-            raise Skip("accepts() said no")
+            raise Skip(NOT_TAKEN)
         return self.call(message, context)
 
 

@@ -22,6 +22,7 @@ class Stage:
     prefix: of the queues' names. lease_s: as messages are received.
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
+    holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
     """
 
     index: int
@@ -30,6 +31,7 @@ class Stage:
     lease_s: float
     suspects_repeats: bool = False
     holds_groups: bool = False
+    holds_deliveries: bool = False
 
 
 class Briefing:

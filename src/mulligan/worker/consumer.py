@@ -181,7 +181,11 @@ class Consumer:
         return now < flight.claimed_until or (flight.slot >= 0 and now < self._table.kept_until(flight.slot))
 
     def _forsake(self, flight: Flight) -> None:
-        if isinstance(flight.answer, Granted):
+        if self._stage.holds_deliveries:
+            flight.is_settling = True
+            self._settler.put(flight, Release(0.0))  # its claim is given back first, if it is ours still
+            self._land(flight)
+        elif isinstance(flight.answer, Granted):
             # the lease may be somebody else's and the claim still ours: left to run out, it would keep that one waiting
             # and look like the claim of a dead worker
             self._recorder.leave(flight)

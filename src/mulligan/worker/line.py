@@ -68,7 +68,11 @@ class Line:
 
     def __init__(self, shop: Shop, index: int, pace: Pace, slots: int, *, holds_groups: bool = False) -> None:
         queue = shop.queues.all[index]
-        stage = Stage(index, index == 1, shop.queues.prefix, pace.lease_s, not shop.ledger.is_durable, holds_groups)
+        stage = Stage(
+            index, index == 1, shop.queues.prefix, pace.lease_s,
+            suspects_repeats=not shop.ledger.is_durable, holds_groups=holds_groups,
+            holds_deliveries=not shop.broker.features.keeps_lease,
+        )  # fmt: skip
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
             packer=shop.packer, new_token=shop.new_token,

@@ -80,6 +80,23 @@ async def test_default_task_starts_long_after_the_receipt_when_the_supervisor_ke
     assert service.told(LeaseLost) == []
 
 
+async def test_dropped_delivery_comes_back_at_once_where_it_is_held_as_long_as_its_connection_lives(service):
+    one = Recording(50.0)
+    worker = service.worker(
+        task("One", one), stages=(0,), lease_s=10_000.0, keeps=False, features={"keeps_lease": False}
+    )
+    await service.send("hello")
+    await service.until(lambda: one.runs)
+    (flight,) = worker.flights
+    dropped_at = asyncio.get_running_loop().time()
+
+    worker.lines[0].consumer.drop(flight, "its claim was taken by another worker")
+    await service.until_empty()
+
+    assert len(one.runs) == 2
+    assert asyncio.get_running_loop().time() - dropped_at < 60
+
+
 async def test_claim_of_a_message_whose_lease_is_lost_is_ended_when_the_worker_dies_before_the_ledger_has_it(service):
     worker = service.worker(task("One", Recording(50.0)), stages=(0,))
     worker.keeper._broker.faults["extend"] = [[LOST]]

@@ -165,6 +165,24 @@ async def test_suspect_is_not_shown_to_accepts_in_the_worker(service, app, tmp_p
     assert [event.task for event in service.told(TaskSkipped)] == ["Picky"]
 
 
+async def test_suspect_that_no_task_takes_is_buried(service, app):
+    app("""
+        class Picky(Task):
+            def accepts(self, message):
+                return False
+            def run(self, body):
+                pass
+    """)
+    one = worker(service, task("Picky", unseen, accepts=lambda _: True), starts=False)
+    await suspect(service)
+
+    one.start()
+    await service.until_empty(within_s=60)
+
+    assert len(service.told(MessageBuried)) == 1
+    assert service.told(MessageDone) == []
+
+
 async def test_message_is_a_suspect_while_accepts_is_asked(service):
     standings = []
 

@@ -4,6 +4,7 @@ from mulligan.core.flow import mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import (
     INTERRUPTED,
+    NOT_TAKEN,
     SUCCEEDED,
     Died,
     Failed,
@@ -150,6 +151,24 @@ def test_next_step_buries_a_message_that_no_task_takes():
 
 def test_next_step_drops_a_message_that_no_task_takes_when_told_so():
     assert next_step(Route((), drops_unrouted=True), Progress({}), Progress({}), NOW) == ACK
+
+
+@pytest.mark.parametrize(("drops_unrouted", "expected"), [(False, BURY), (True, ACK)])
+def test_next_step_treats_a_message_that_every_task_refused_when_it_was_run_as_one_that_no_task_takes(
+    drops_unrouted, expected
+):
+    route = Route((JIRA, TRELLO), drops_unrouted=drops_unrouted)
+    progress = begin(route)
+    for name in route.tasks:
+        progress = record(progress, name, Skipped(NOT_TAKEN), POLICY, NOW, 0.5)
+
+    assert next_step(route, begin(route), progress, NOW) == expected
+
+
+def test_next_step_is_done_with_a_message_that_one_task_took_and_the_others_refused():
+    progress = record(Progress({JIRA: DONE, TRELLO: FRESH}), TRELLO, Skipped(NOT_TAKEN), POLICY, NOW, 0.5)
+
+    assert next_step(ROUTE, NEW, progress, NOW) == ACK
 
 
 def test_next_step_buries_an_exhausted_message_though_unrouted_ones_are_dropped():

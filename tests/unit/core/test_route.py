@@ -1,5 +1,5 @@
 from mulligan.core.message import TaskName
-from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
+from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, REFUSED, Mark, Progress, State
 from mulligan.core.route import NOT_ANY_MORE, Route, begin, fit, renew
 
 JIRA, TRELLO, MAIL = TaskName("Jira"), TaskName("Trello"), TaskName("Mail")
@@ -76,6 +76,12 @@ def test_renew_keeps_what_is_done_and_starts_every_other_task_of_today_afresh():
     renewed = renew(old, (JIRA, TRELLO, TaskName("New")))
 
     assert renewed == Progress({JIRA: DONE_AT_FIRST_TRY, TRELLO: FRESH, TaskName("New"): FRESH})
+
+
+def test_renew_asks_a_task_again_that_did_not_take_the_message():
+    old = Progress({JIRA: Mark(State.DONE, 1, 0.0, REFUSED), MAIL: DONE_AT_FIRST_TRY})
+
+    assert renew(old, (JIRA, MAIL)) == Progress({JIRA: FRESH, MAIL: DONE_AT_FIRST_TRY})
 
 
 def test_renew_forgets_an_exhausted_task_that_is_gone_and_keeps_a_done_one():

@@ -91,9 +91,11 @@ class VirtualClock:
     def __init__(self, loop: asyncio.AbstractEventLoop, seed: int = 1) -> None:
         self._loop = loop
         self.random = random.Random(seed).random
+        self.jumped_s = 0.0
+        """By how much somebody has set the wall clock."""
 
     def now(self) -> float:
-        return EPOCH + self._loop.time() - _BEGINS_AT
+        return EPOCH + self._loop.time() - _BEGINS_AT + self.jumped_s
 
     def monotonic(self) -> float:
         return self._loop.time()

@@ -203,48 +203,70 @@ def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills:
     return Run(app, bodies, killer, kills, -(-5 // POOL) * CONCURRENCY)
 
 
-def check(run: Run) -> None:
-    """Nothing lost, nothing run again after its record, dead letters and default tasks exact."""
-    app, never = run.app, run.never
-    effects = app.effects()
+class Findings(NamedTuple):
+    """What the effect log, the ledger and the dead letters say about a run; all but `repeated` must be empty.
+
+    lost: (body, task) that neither ended well nor was to fail. unexpected: bodies that nobody sent, and second uids.
+    rerun: starts after a completion that the ledger had recorded. dead: dead letters missing, or too many, by uid.
+    alerts: bodies whose default task is missing, or ran without need. repeated: effects beyond the first.
+    """
+
+    lost: list[tuple[str, str]]
+    unexpected: list[str]
+    rerun: list[object]
+    dead: list[str]
+    alerts: list[str]
+    repeated: int
+
+    @property
+    def violations(self) -> dict[str, list[object]]:
+        """What was wrong, by kind."""
+        return {name: list(found) for name, found in self._asdict().items() if name != "repeated" and found}
+
+
+def examine(effects, bodies, failing, letters, snapshots) -> Findings:
+    """Look at a run that has ended. failing: (body, task) that can't end well; letters: its dead letters."""
     uid_of = {one.body: one.uid for one in effects}
     ends = Counter((one.body, one.task) for one in effects if one.what == "end")
-    repeated = sum(count - 1 for count in ends.values())
-    print(f"repeated effects: {repeated}, {repeated / run.kills:.2f} a kill")
+    wanted = {(body, task) for body in bodies for task in TASKS} - failing
+    never = {body for body, _ in failing}
+    unexpected = sorted(uid_of.keys() - set(bodies))
+    if len({one.uid for one in effects}) != len(uid_of):
+        unexpected += sorted({one.uid for one in effects} - set(uid_of.values()))
+    rerun = [
+        one
+        for snapshot in snapshots
+        for one in effects[snapshot.log_length :]
+        if one.what == "start" and (one.uid, one.task) in snapshot.done
+    ]
+    told = Counter((letter["uid"], *letter["failed"]) for letter in letters)
+    due = Counter((uid_of.get(body, body), task) for body, task in failing)
+    dead = [str(one) for one in ((told - due) + (due - told)).elements()]
+    alerted = {one.body for one in effects if one.task == "Alert"}
+    ended = {body for body, task in ends if task == "Alert"}
+    return Findings(
+        sorted(wanted - ends.keys()),
+        unexpected,
+        rerun,
+        dead,
+        sorted((alerted - never) | (never - ended)),
+        sum(count - 1 for count in ends.values()),
+    )
+
+
+def check(run: Run) -> None:
+    """Nothing lost, nothing run again after its record, dead letters and default tasks exact."""
+    app = run.app
+    effects = app.effects()
+    failing = {(body, TASKS[int(body.split("-")[1]) % 3]) for body in run.never}
+    found = examine(effects, run.bodies, failing, app.dead(), run.killer.snapshots)
+    print(f"repeated effects: {found.repeated}, {found.repeated / run.kills:.2f} a kill")
     again_s = waits(run.killer.cut_off, effects)
     print(
         f"attempts that were cut off began again after {again_s[len(again_s) // 2]:.1f} s (median), "
         f"{again_s[int(len(again_s) * 0.99)]:.1f} s (p99): behind the messages that waited already"
     )
-
-    # lost = 0: every message was seen, and each of its tasks has ended well or is exhausted
-    failing = {(body, TASKS[int(body.split("-")[1]) % 3]) for body in never}
-    assert uid_of.keys() == set(run.bodies)
-    assert len({one.uid for one in effects}) == len(run.bodies)
-    assert {(body, task) for body in run.bodies for task in TASKS} - failing == {
-        (body, task) for body, task in ends if task in TASKS
-    }
-
-    # no task starts again after its recorded completion
-    for snapshot in run.killer.snapshots:
-        again = [
-            one
-            for one in effects[snapshot.log_length :]
-            if one.what == "start" and (one.uid, one.task) in snapshot.done
-        ]
-        assert again == []
+    assert found.violations == {}
     assert len(run.killer.snapshots[-1].done) > len(run.bodies)
-
-    # dead letters: exactly the messages with a task that fails always, each for that task
-    letters = app.dead()
-    assert sorted(letter["uid"] for letter in letters) == sorted(uid_of[body] for body in never)
-    assert {(letter["uid"], *letter["failed"]) for letter in letters} == {
-        (uid_of[body], task) for body, task in failing
-    }
-
-    # default tasks: for exactly these
-    assert {body for body, task in ends if task == "Alert"} == never
-    assert {one.body for one in effects if one.task == "Alert"} == never
-
     # every repeat is of an attempt that was in a killed worker: its slots bound them
-    assert repeated <= run.kills * run.slots * len(TASKS)
+    assert found.repeated <= run.kills * run.slots * len(TASKS)

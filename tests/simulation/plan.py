@@ -172,7 +172,8 @@ def fate(act: Act, spec: Spec) -> str | None:
         case "give up":
             return "exhausted"
         case "kill" | "exit":
-            return "done" if act.times == 1 else "exhausted" if act.times == _FOR_GOOD else None
+            # one death is forgiven, unless it is the third of its message
+            return "exhausted" if act.times == _FOR_GOOD else None
         case _:
             return None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mulligan.core import event
 from mulligan.core.message import Message
-from mulligan.core.progress import Progress, State, is_further, merge
+from mulligan.core.progress import Progress, State, is_further, is_refused, merge
 from mulligan.ledger.base import Answer, Claim, Granted, Record
 from tests.simulation.loop import Process
 from tests.simulation.plan import Act, Spec, fate, number_of
@@ -67,7 +67,7 @@ class Watch:
                 return  # a replay
         elif any(mark.state is State.PENDING for mark in stored.progress.marks.values()):
             self.wrong(f"{stored.uid} is buried while a task is pending")
-        elif stored.progress.marks and not any(
+        elif not is_refused(stored.progress.marks) and not any(
             mark.state is State.EXHAUSTED for mark in stored.progress.marks.values()
         ):
             self.wrong(f"{stored.uid} is buried though every task is done")
@@ -117,7 +117,7 @@ class Watch:
         if process is None or not process.name.startswith("s"):
             return
         row = self._known((stored.uid, stored.generation))
-        if row is not None and row.claimed is not None:
+        if row is not None and row.claimed is not None and row.claimed.until > self.world.true_now():
             holder = row.claimed.token.rpartition("-")[0]
             if any(one.name == holder and one.is_dead and one.keeper is process for one in self.world.workers):
                 self.wrong(f"{stored.uid} is released by {process} while the claim of dead {holder} goes on")
@@ -264,7 +264,7 @@ class Watch:
             self.wrong(f"message {number} ({uid}, generation {generation}) is lost: {problem}")
             return
         is_exhausted = any(mark.state is State.EXHAUSTED for mark in progress.marks.values())
-        is_unrouted = not progress.marks and not self.world.plan.drops_unrouted
+        is_unrouted = is_refused(progress.marks) and not self.world.plan.drops_unrouted
         # a burial without tasks has nothing to record before it; a new tasks.xml may then find some
         is_open = self.world.has_changed and key in self.unrouted
         if bool(self.dead[key]) != (is_exhausted or is_unrouted) and not is_open:

@@ -57,7 +57,7 @@ class LoadedTask:
 class Catalogue:
     """All tasks of an application, by name, in manifest order."""
 
-    __slots__ = ("_alerts", "_drops_unrouted", "_plain_route", "_works", "names", "tasks")
+    __slots__ = ("_alerts", "_drops_unrouted", "_works", "names", "picks", "tasks", "whole_route")
 
     def __init__(self, tasks: Mapping[TaskName, LoadedTask], *, drops_unrouted: bool = False) -> None:
         self.tasks = tasks
@@ -65,14 +65,15 @@ class Catalogue:
         self._works = tuple(task for task in tasks.values() if not task.is_default)
         self._alerts = tuple(task for task in tasks.values() if task.is_default)
         self._drops_unrouted = drops_unrouted
-        # most applications have no task that picks its messages: then one route serves them all
-        picks = any(task.accepts is not None for task in tasks.values())
-        self._plain_route = None if picks else self._route(self._works, self._alerts)
+        self.whole_route = self._route(self._works, self._alerts)
+        """Every task."""
+        self.picks = any(task.accepts is not None for task in tasks.values())
+        """Whether a task picks its messages. Most applications have none: then one route serves them all."""
 
     def route(self, message: Message) -> Route:
         """The tasks that take the message. A task whose `accepts` raises is among them: its attempts will tell."""
-        if self._plain_route is not None:
-            return self._plain_route
+        if not self.picks:
+            return self.whole_route
         return self._route(
             [task for task in self._works if _takes(task, message)],
             [task for task in self._alerts if _takes(task, message)],

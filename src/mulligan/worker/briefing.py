@@ -42,7 +42,6 @@ class Briefing:
         self._catalogue = catalogue
         self._table = table
         self._clock = clock
-        self._whole_route = _whole_route(catalogue)
         self._last_route = Route(())
         self._last_begun = begin(self._last_route)
 
@@ -78,15 +77,13 @@ class Briefing:
 
         A suspect is routed to all tasks without asking here. Each asks again when it is run, alone, and skips.
         """
-        if self._whole_route is None:
-            return self._catalogue.route(flight.message)
-        if is_suspect:
-            return self._whole_route
+        if is_suspect or not self._catalogue.picks:
+            return self._catalogue.whole_route
         self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + _ACCEPTS_S)
         try:
             return self._catalogue.route(flight.message)
         except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, told by the attempt that asks again
-            return self._whole_route
+            return self._catalogue.whole_route
         finally:
             self._table.set_standing(flight.slot, Standing.HELD)
 
@@ -95,14 +92,3 @@ class Briefing:
         if route is not self._last_route:
             self._last_route, self._last_begun = route, begin(route)
         return self._last_begun
-
-
-def _whole_route(catalogue: Catalogue) -> Route | None:
-    """All tasks; None when none of them picks its messages, so that nobody needs to be asked."""
-    tasks = catalogue.tasks.values()
-    if all(task.accepts is None for task in tasks):
-        return None
-    return Route(
-        tuple(task.name for task in tasks if not task.is_default),
-        tuple(task.name for task in tasks if task.is_default),
-    )

@@ -29,7 +29,7 @@ from mulligan.core.progress import Progress, merge
 from mulligan.core.route import Route
 from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
 from mulligan.core.story import Story
-from mulligan.ledger.base import Answer, Claim, Granted, Held, Outdated
+from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.clock import SystemClock
@@ -110,13 +110,9 @@ class Consumer:
             await self._unpack(flight, told)
         if ARMED is not None:
             ARMED.reach(Point.RECEIVED)
-        until = now + self._stage.lease_s
-        answers = await self._recorder.claim(
-            [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights]
-        )
-        if answers is None:  # the process ends, and the ledger can't be reached: nothing was started
-            for flight in flights:
-                self._finish(flight, Release(0.0), "the ledger can't be reached")
+        answers = await self._recorder.claim(flights, self._stage.lease_s)
+        if answers is None:
+            self._not_claimed(flights)
             return
         claimed_until = self._clock.monotonic() + (1 - CLAIM_SPENT) * self._stage.lease_s
         dropped: list[Flight] = []
@@ -136,8 +132,16 @@ class Consumer:
                 first.append(flight)
         for flight in first:  # after all have entered: a head that ends at once must find those behind it
             self._begin(flight)
-        if dropped:  # nobody else would end their claims
-            await self._recorder.give_back(dropped)
+        for flight in dropped:
+            self._forsake(flight)
+
+    def _not_claimed(self, flights: Sequence[Flight]) -> None:
+        """The process ends, and the ledger can't be reached: nothing was started."""
+        for flight in flights:
+            if flight.is_lost:
+                self._forsake(flight)
+            else:
+                self._finish(flight, Release(0.0), "the ledger can't be reached")
 
     def _begin(self, flight: Flight) -> None:
         """It is the flight's turn, which is at once but for FIFO queues."""
@@ -169,6 +173,8 @@ class Consumer:
             return
         flight.is_lost = True
         self._emit(LeaseLost(flight.message.uid, reason))
+        if flight.answer is None:
+            return  # once the ledger has answered it is known whether there is a claim to give back
         if flight.running:
             self._runner.interrupt(lambda one: one is flight)
             self._solo.drop(flight)

@@ -63,38 +63,38 @@ class Recorder:
         """Everything that was put is saved, and every claim that was to be left is given back."""
         return self._saves.is_idle and self._returns.is_idle
 
-    async def claim(self, claims: Sequence[Claim]) -> list[Answer] | None:
-        """The ledger's answers; waits while it is not available. None when that lasted until `give_up`.
+    async def claim(self, flights: Sequence[Flight], lease_s: float) -> list[Answer] | None:
+        """The ledger's answers to claims of so many seconds; waits while it is not available. None: until `give_up`.
 
         An answer that comes late is asked for again: what it grants may have run out on its way.
         """
         for attempt in range(1_000_000):
             asked_at, now = self._clock.monotonic(), self._clock.now()
+            until = now + lease_s
             try:
-                answers = await self._ledger.claim(claims, now)
+                answers = await self._ledger.claim(
+                    [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights], now
+                )
             except LedgerUnavailable as exc:
                 if not await self._wait(attempt, exc):
                     return None
-                claims = [_later(claim, self._clock.monotonic() - asked_at) for claim in claims]
                 continue
             except LedgerError as exc:
-                return await self._claim_apart(claims, exc)
+                return await self._claim_apart(flights, lease_s, exc)
             self._tell_up()
-            took_s = self._clock.monotonic() - asked_at
-            if not claims or took_s <= CLAIM_SPENT * (claims[0].until - now) or self._is_giving_up:
+            if self._is_giving_up or self._clock.monotonic() - asked_at <= CLAIM_SPENT * lease_s:
                 return answers
-            claims = [_later(claim, took_s) for claim in claims]
         return None
 
-    async def _claim_apart(self, claims: Sequence[Claim], exc: LedgerError) -> list[Answer] | None:
+    async def _claim_apart(self, flights: Sequence[Flight], lease_s: float, exc: LedgerError) -> list[Answer] | None:
         """Claim one by one, so that a damaged row keeps only its own message back; that one is held for a while."""
-        if len(claims) == 1:
-            claim = claims[0]
-            self._emit(SettlementFailed(claim.uid, "claim", str(exc), f"it is tried again in {_DAMAGED_S:g} s"))
+        if len(flights) == 1:
+            uid = flights[0].message.uid
+            self._emit(SettlementFailed(uid, "claim", str(exc), f"it is tried again in {_DAMAGED_S:g} s"))
             return [Held(self._clock.now() + _DAMAGED_S)]
         answers: list[Answer] = []
-        for claim in claims:
-            answer = await self.claim([claim])
+        for flight in flights:
+            answer = await self.claim([flight], lease_s)
             if answer is None:
                 return None
             answers += answer
@@ -186,8 +186,3 @@ class Recorder:
         if self._down_since is not None:
             self._emit(LedgerUp(self._clock.monotonic() - self._down_since))
             self._down_since = None
-
-
-def _later(claim: Claim, by_s: float) -> Claim:
-    """A claim that had to wait: granted with an end in the past, it would count as a dead worker's."""
-    return Claim(claim.uid, claim.generation, claim.hop, claim.token, claim.until + by_s)

@@ -1,5 +1,4 @@
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -144,22 +143,40 @@ async def test_recorder_waits_for_the_ledger_and_tells_it_once(recorder, make_he
     assert ledger.count("save") == 7
 
 
-async def test_recorder_claims_when_the_ledger_is_back_with_an_end_that_is_not_over(recorder, ledger, clock):
+async def test_recorder_claims_when_the_ledger_is_back_with_an_end_that_is_not_over(
+    recorder, ledger, clock, make_flight
+):
     began = clock.now()
+    flight = make_flight("One", uid=f"{UID}0")
     ledger.faults["claim"] = [DOWN] * 30
 
-    (answer,) = await recorder.claim([Claim(f"{UID}0", 0, 0, "token", began + 60)])
+    (answer,) = await recorder.claim([flight], 60.0)
 
     assert answer == Granted(None)
     waited_s = clock.now() - began
     assert waited_s > 60
-    claim = [args[0][0] for name, args in ledger.calls if name == "claim"][-1]
-    assert claim == replace(claim, until=pytest.approx(began + 60 + waited_s))
+    (claim,) = [args[0][0] for name, args in ledger.calls if name == "claim"][-1:]
+    assert (claim.uid, claim.token) == (flight.message.uid, flight.token)
+    assert claim.until == pytest.approx(began + 60 + waited_s)
 
 
-async def test_recorder_gives_a_claim_up_when_the_process_has_to_end(recorder, ledger):
+async def test_recorder_claims_once_when_the_wall_clock_jumped_beyond_the_claims_end(
+    recorder, ledger, clock, make_flight
+):
+    """It asked again and again: the end of its claim lay in the past, so each answer seemed to come late."""
+    ledger.faults["claim"] = [DOWN]
+    asking = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")], 60.0))
+    await asyncio.sleep(0.05)
+
+    clock.jumped_s += 3600
+
+    assert await asking == [Granted(None)]
+    assert ledger.count("claim") == 2
+
+
+async def test_recorder_gives_a_claim_up_when_the_process_has_to_end(recorder, ledger, make_flight):
     ledger.cut["claim"] = DOWN
-    asking = asyncio.create_task(recorder.claim([Claim(f"{UID}0", 0, 0, "token", 1.0)]))
+    asking = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")], 60.0))
     await asyncio.sleep(60)
 
     recorder.give_up()

@@ -1,0 +1,1 @@
+"""Real processes under random faults for as long as wanted: `make soak`."""

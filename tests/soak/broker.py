@@ -1,0 +1,120 @@
+"""The brokers of the soak: how an application is pointed at one, and how it does wrong."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tests import rabbitmq
+from tests.acceptance.conftest import App
+from tests.acceptance.sqs import SqsProgram, start_server
+
+BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+SQS_FAULTS: dict[str, list[dict[str, Any]]] = {
+    "throttle": [
+        {"action": "*", "chance": 0.05, "fault": {"kind": "throttle"}},
+        {"action": "*", "chance": 0.01, "fault": {"kind": "html"}},
+    ],
+    "twins": [
+        {"action": "ReceiveMessage", "fault": {"kind": "duplicate", "share": 0.1}},
+        {"action": "ReceiveMessage", "chance": 0.2, "fault": {"kind": "reorder"}},
+        {"action": "ReceiveMessage", "chance": 0.5, "fault": {"kind": "empty"}},
+    ],
+    "partly": [
+        {"action": action, "chance": 0.2, "fault": {"kind": "fail-entries", "share": 0.2}} for action in BATCHES
+    ],
+    "cut": [
+        {"action": action, "chance": 0.02, "fault": {"kind": "cut", "when": when}}
+        for action in (*BATCHES, "ReceiveMessage")
+        for when in ("before", "after")
+    ],
+}
+OUTAGE_S = 20.0
+ALARM_S = 3.0
+
+
+class SqliteBroker:
+    """The embedded queue: a file in the application's folder. What it suffers, its processes suffer."""
+
+    def point(self, app: App) -> None:
+        pass
+
+    def begin(self, seed: int, faults: Sequence[str]) -> None:
+        """Do wrong from now on."""
+
+    def behave(self) -> None:
+        """Do no wrong any more."""
+
+    def strike(self, fault: str) -> None:
+        raise AssertionError(f"the embedded queue has no fault {fault!r}")
+
+
+class SqsBroker(SqliteBroker):
+    """The project's SQS server, in a process of its own."""
+
+    def __init__(self, server: SqsProgram) -> None:
+        self._server = server
+
+    def point(self, app: App) -> None:
+        self._server.point(app)
+
+    def begin(self, seed: int, faults: Sequence[str]) -> None:
+        rules = [rule for fault in faults for rule in SQS_FAULTS.get(fault, ())]
+        if rules:
+            self._server.play(seed, *rules)
+
+    def behave(self) -> None:
+        self._server.behave()
+
+    def strike(self, fault: str) -> None:
+        """outage: it takes connections and says nothing, as a black hole does."""
+        assert fault == "outage"
+        os.kill(self._server.popen.pid, signal.SIGSTOP)
+        time.sleep(OUTAGE_S)
+        os.kill(self._server.popen.pid, signal.SIGCONT)
+
+
+class RabbitBroker(SqliteBroker):
+    """A RabbitMQ server of our own."""
+
+    def __init__(self, server: rabbitmq.RabbitServer) -> None:
+        self._server = server
+
+    def point(self, app: App) -> None:
+        app.settings["BROKER_URL"] = self._server.url(self._server.new_vhost())
+
+    def strike(self, fault: str) -> None:
+        match fault:
+            case "close":
+                self._server.ctl("close_all_connections", "a fault of the soak")
+            case "kill server":
+                self._server.kill()
+                time.sleep(1.0)
+                self._server.start()
+            case "alarm":
+                self._server.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+                time.sleep(ALARM_S)
+                self._server.ctl("set_vm_memory_high_watermark", "0.4")
+            case _:
+                raise AssertionError(fault)
+
+
+@contextmanager
+def running(broker: str) -> Iterator[SqliteBroker]:
+    """A broker of this name, ended with the block."""
+    match broker:
+        case "sqlite":
+            yield SqliteBroker()
+        case "sqs":
+            server = start_server()
+            try:
+                yield SqsBroker(server)
+            finally:
+                server.end()
+        case "rabbitmq":
+            with rabbitmq.running() as rabbit:
+                yield RabbitBroker(rabbit)
+        case _:
+            raise SystemExit(f"BROKER={broker}: there is sqlite, sqs and rabbitmq.")

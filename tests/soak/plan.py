@@ -1,0 +1,54 @@
+"""What one round of the soak does, from its seed alone."""
+
+import random
+from typing import NamedTuple
+
+from mulligan.core.value import value
+
+CALM_SHARE = 0.25
+"""Of the rounds have no fault at all: then nothing may be repeated."""
+
+PROCESS_FAULTS = ("stop worker", "stop supervisor", "kill supervisor", "restart", "crash")
+BROKER_FAULTS = {
+    "sqlite": (),
+    "sqs": ("throttle", "cut", "twins", "partly", "outage"),
+    "rabbitmq": ("close", "kill server", "alarm"),
+}
+ALWAYS_ON = {"throttle", "cut", "twins", "partly"}
+"""Faults of a service that last the whole round."""
+
+
+class Deed(NamedTuple):
+    """Something that is done when a share of the round's work is done."""
+
+    share: float
+    what: str
+
+
+@value
+class Plan:
+    """A round. faults: what may go wrong in it; empty: a calm one."""
+
+    seed: int
+    messages: int
+    faults: tuple[str, ...]
+    deeds: tuple[Deed, ...]
+
+    @property
+    def is_calm(self) -> bool:
+        return not self.faults
+
+
+def plan(seed: int, broker: str, messages: int, kills: int) -> Plan:
+    """The plan of a seed. kills: of workers, with a task in flight, in a round that is not calm."""
+    rand = random.Random(f"soak/{broker}/{seed}")
+    chunks = [Deed(share / 10, "send") for share in range(1, 8)]
+    if rand.random() < CALM_SHARE:
+        return Plan(seed, messages, (), tuple(chunks))
+    names = PROCESS_FAULTS + BROKER_FAULTS[broker]
+    faults = sorted(rand.sample(names, rand.randint(1, len(names))))
+    deeds = [Deed(0.9 * (number + 1) / (kills + 1), "kill worker") for number in range(kills)]
+    for fault in faults:
+        if fault not in ALWAYS_ON and fault != "crash":
+            deeds += [Deed(rand.uniform(0.05, 0.85), fault) for _ in range(rand.randint(1, 2))]
+    return Plan(seed, messages, ("kill worker", *faults), tuple(sorted([*chunks, *deeds])))

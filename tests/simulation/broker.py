@@ -43,7 +43,10 @@ REFUSED = EntryFault(Fault.REFUSED, "not like this")
 
 @dataclass(slots=True)
 class Stored:
-    """One copy of a message on a queue. reader: the connection that holds it, where leases are connections."""
+    """One copy of a message on a queue.
+
+    reader: the connection that holds it, where leases are connections. taker: the process that received it last.
+    """
 
     delivery: Delivery
     uid: Uid
@@ -54,6 +57,7 @@ class Stored:
     count: int = 0
     is_leased: bool = False
     reader: Any = None
+    taker: Any = None
     returns: int = 0
 
 
@@ -171,6 +175,7 @@ class SimBroker:
             stored.is_leased = True
             stored.visible_at = now + lease_s if self.features.keeps_lease else float("inf")
             stored.reader = None if self.features.keeps_lease else self
+            stored.taker = self.process
             taken.append(
                 replace(stored.delivery, receipt=f"{stored.delivery.id}.{stored.count}", receive_count=stored.count)
             )

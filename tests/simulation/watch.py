@@ -116,11 +116,11 @@ class Watch:
         """A message is given back."""
         if process is None or not process.name.startswith("s"):
             return
-        row = self._known((stored.uid, stored.generation))
-        if row is not None and row.claimed is not None and row.claimed.until > self.world.true_now():
-            holder = row.claimed.token.rpartition("-")[0]
-            if any(one.name == holder and one.is_dead and one.keeper is process for one in self.world.workers):
-                self.wrong(f"{stored.uid} is released by {process} while the claim of dead {holder} goes on")
+        row, taker = self._known((stored.uid, stored.generation)), stored.taker
+        if row is None or row.claimed is None or row.claimed.until <= self.world.true_now():
+            return  # a claim that has run out holds nothing up
+        if taker is not None and taker.is_dead and row.claimed.token.rpartition("-")[0] == taker.name:
+            self.wrong(f"{stored.uid} is released by {process} while the claim of dead {taker} goes on")
 
     # -- ledger
 

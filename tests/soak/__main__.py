@@ -3,6 +3,7 @@
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -18,11 +19,12 @@ from tests.soak.round import Outcome, carry_out
 from tests.soak.steady import Steady, slopes
 
 MESSAGES = 4_000
-KILLS = 25
+KILLS = 40
 
 
 def main() -> int:
     """0: the promise was kept. 1: not; the folder of each such round is kept, and how to repeat it is printed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever was started is ended with us
     given = _arguments()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(2**31)
     began, began_at = datetime.now(UTC), time.monotonic()

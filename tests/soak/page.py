@@ -42,7 +42,9 @@ def summary(
         "repeated effects": sum(one.repeated for one in rounds),
         "repeated effects a kill": round(sum(one.repeated for one in rounds) / max(1, kills), 2),
         "repeated effects in calm rounds": sum(one.repeated for one in calm),
-        "starts of a poison message in calm rounds": sorted({item for one in calm for item in one.poison_starts}),
+        "starts of a poison message, under kills (median, p99)": _spread(
+            sorted(item for one in rounds for item in one.poison_starts)
+        ),
         "cut-off attempts begin again after, s (median, p99)": _spread(again_s),
         "a killed worker is replaced after, s (median, p99)": _spread(up_s),
         "faults": sorted({fault for one in rounds for fault in one.faults}),

@@ -7,6 +7,8 @@ from mulligan.core.value import value
 
 CALM_SHARE = 0.25
 """Of the rounds have no fault at all: then nothing may be repeated."""
+CALM_IS_SHORTER = 4
+"""Nothing in them takes long."""
 
 PROCESS_FAULTS = ("stop worker", "stop supervisor", "kill supervisor", "restart", "crash")
 BROKER_FAULTS = {
@@ -44,7 +46,7 @@ def plan(seed: int, broker: str, messages: int, kills: int) -> Plan:
     rand = random.Random(f"soak/{broker}/{seed}")
     chunks = [Deed(share / 10, "send") for share in range(1, 8)]
     if rand.random() < CALM_SHARE:
-        return Plan(seed, messages, (), tuple(chunks))
+        return Plan(seed, messages // CALM_IS_SHORTER, (), tuple(chunks))
     names = PROCESS_FAULTS + BROKER_FAULTS[broker]
     faults = sorted(rand.sample(names, rand.randint(1, len(names))))
     deeds = [Deed(0.9 * (number + 1) / (kills + 1), "kill worker") for number in range(kills)]

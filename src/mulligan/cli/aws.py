@@ -10,6 +10,7 @@ from typing import cast
 from mulligan.cli.ending import UsageError
 from mulligan.cli.output import write
 from mulligan.cli.session import app_dir, settings
+from mulligan.core.secret import redacted
 from mulligan.settings.model import Settings
 
 __all__ = ["beside", "iam_policy", "sqs_server"]
@@ -60,12 +61,17 @@ def sqs_server(
 def beside(chosen: Settings, port: int | None) -> Iterator[None]:
     """The server, in a process of its own, while the body runs; nothing where port is None.
 
-    If it can't be had (the port is taken), it says so itself, and the main job goes on without it.
+    If it can't be had (the port is taken, there is no embedded queue), that is said, and the main job goes on alone.
     """
     if port is None:
         yield
         return
-    database = _embedded(chosen)
+    if not _is_embedded(chosen):
+        where = redacted(chosen.broker_url)
+        sys.stderr.write(f"note: no SQS server on port {port}: it serves the embedded queue, BROKER_URL is {where}.\n")
+        yield
+        return
+    database = chosen.broker_url
     process = subprocess.Popen(
         [sys.executable, "-m", "mulligan.servers.sqs", "--port", str(port), "--db", database],
         cwd=app_dir(),
@@ -84,13 +90,16 @@ def beside(chosen: Settings, port: int | None) -> Iterator[None]:
 
 
 def _embedded(chosen: Settings) -> str:
-    if not chosen.broker_url.startswith("sqlite:"):
+    if not _is_embedded(chosen):
         raise UsageError(
             f"BROKER_URL is {chosen.broker_url!r}: the SQS server serves the embedded queue. "
-            "Leave the option away, set BROKER_URL to a sqlite:/// one, or serve queues in memory with "
-            "mulligan sqs-server --memory."
+            "Set BROKER_URL to a sqlite:/// one, or serve queues in memory with mulligan sqs-server --memory."
         )
     return chosen.broker_url
+
+
+def _is_embedded(chosen: Settings) -> bool:
+    return chosen.broker_url.startswith("sqlite:")
 
 
 def _region(broker_url: str) -> str:

@@ -56,7 +56,7 @@ def check() -> int:
         findings += [
             _found("tasks", lambda: _of_tasks(chosen, folder, catalogues)),
             *_of_services(catalogues),
-            _found("queues", lambda: asyncio.run(_of_queues(chosen))),
+            *_of_broker(chosen, catalogues),
             _found("ledger", lambda: asyncio.run(_of_ledger(chosen, folder))),
         ]
     write("\n".join(_line(finding) for finding in findings))
@@ -142,7 +142,14 @@ def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
     return findings or [_Finding("services", Code.OK, (f"{task.name}: answers as it should",))]
 
 
-async def _of_queues(chosen: Settings) -> str:
+def _of_broker(chosen: Settings, catalogues: Sequence[Catalogue]) -> list[_Finding]:
+    """The queues, and what the broker's server says of itself."""
+    told: list[_Finding] = []
+    longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)
+    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, longest_s, told))), *told]
+
+
+async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Finding]) -> str:
     from mulligan.brokers.open import open_broker
     from mulligan.worker.clock import SystemClock
 
@@ -153,6 +160,8 @@ async def _of_queues(chosen: Settings) -> str:
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > (len(missing) if chosen.create_queues else 0):
             raise BrokerRefused(" ".join(declared.problems))
+        if not missing:
+            told += await _of_server(chosen, broker, longest_task_s)
         held = [
             f"{name} {'is made at the start' if depth is None else f'{depth.total:,}'}"
             for name, depth in depths.items()
@@ -160,6 +169,20 @@ async def _of_queues(chosen: Settings) -> str:
         return f"{chosen.broker_url}: {', '.join(held)}"
     finally:
         await broker.close()
+
+
+async def _of_server(chosen: Settings, broker: Broker, longest_task_s: float) -> list[_Finding]:
+    """What can be asked of RabbitMQ alone: version, alarms, rights."""
+    if not chosen.broker_url.startswith("amqp"):
+        return []
+    from mulligan.brokers.rabbitmq.broker import RabbitBroker
+    from mulligan.brokers.rabbitmq.report import report
+
+    assert isinstance(broker, RabbitBroker)
+    found = await report(broker, longest_task_s=longest_task_s)
+    return [_Finding("server", Code.USAGE, (text,)) for text in found.problems] + [
+        _Finding("server", Code.OK, (text,), is_note=True) for text in found.facts
+    ]
 
 
 async def _depth(broker: Broker, name: QueueName) -> Depth | None:

@@ -45,7 +45,7 @@ import asyncio, sys, time
 from pathlib import Path
 from mulligan.brokers.open import open_broker
 from mulligan.core.delivery import Outgoing, Queues
-from mulligan.worker.clock import SystemClock
+from mulligan.clock import SystemClock
 
 async def main():
     queues = Queues("msgparser", "msgparser-requests-q", "msgparser-rejects-q", "msgparser-dead-q")

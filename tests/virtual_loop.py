@@ -86,7 +86,7 @@ class _Jumping(selectors.BaseSelector):
 
 
 class VirtualClock:
-    """The clock of a virtual loop, with dice of a fixed seed. Takes the place of `worker.clock.SystemClock`."""
+    """The clock of a virtual loop, with dice of a fixed seed. Takes the place of `clock.SystemClock`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seed: int = 1) -> None:
         self._loop = loop

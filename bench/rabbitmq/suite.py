@@ -17,9 +17,9 @@ from statistics import median
 from bench.application import lay_out
 from bench.table import Row
 from mulligan.brokers.rabbitmq.broker import RabbitBroker
+from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.message import QueueName
-from mulligan.worker.clock import SystemClock
 from tests import rabbitmq
 
 MESSAGES = 20_000

@@ -78,8 +78,8 @@ def headers(signer: Signer, action: str, body: bytes) -> dict[str, str]:
 
 async def with_broker(port: int, cycles: int) -> None:
     from mulligan.brokers.sqs.broker import SqsBroker
+    from mulligan.clock import SystemClock
     from mulligan.core.message import QueueName
-    from mulligan.worker.clock import SystemClock
 
     queue = QueueName("q")
     broker = SqsBroker(f"sqs://eu-west-1?endpoint=http://127.0.0.1:{port}", clock=SystemClock(), emit=print)

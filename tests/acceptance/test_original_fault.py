@@ -3,9 +3,9 @@
 import pytest
 
 from mulligan.brokers.open import open_broker
+from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.message import QueueName
-from mulligan.worker.clock import SystemClock
 
 TASKS = """
     class Good(Task):

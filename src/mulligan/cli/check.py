@@ -151,7 +151,7 @@ def _of_broker(chosen: Settings, catalogues: Sequence[Catalogue]) -> list[_Findi
 
 async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Finding]) -> str:
     from mulligan.brokers.open import open_broker
-    from mulligan.worker.clock import SystemClock
+    from mulligan.clock import SystemClock
 
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=lambda _: None, base_dir=app_dir())
     try:
@@ -194,8 +194,8 @@ async def _depth(broker: Broker, name: QueueName) -> Depth | None:
 
 
 async def _of_ledger(chosen: Settings, folder: Path) -> str:
+    from mulligan.clock import SystemClock
     from mulligan.ledger.open import open_ledger
-    from mulligan.worker.clock import SystemClock
 
     ledger = open_ledger(chosen.ledger_url, clock=SystemClock(), base_dir=folder)
     try:

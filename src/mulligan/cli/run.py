@@ -4,11 +4,11 @@ from pathlib import Path
 
 from mulligan.brokers.open import open_broker
 from mulligan.cli.aws import beside
+from mulligan.clock import SystemClock
 from mulligan.ledger.open import open_ledger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.extension import named
 from mulligan.worker.loop import run as run_loop
 from mulligan.worker.supervisor import Supervisor

@@ -70,7 +70,7 @@ async def session(chosen: Settings, *, create: bool, needs_all: bool = True) -> 
     isn't there or can't be seen; a producer may have no right to see more than the one that it sends to.
     """
     from mulligan.brokers.open import open_broker
-    from mulligan.worker.clock import SystemClock
+    from mulligan.clock import SystemClock
 
     clock = SystemClock()
     broker = open_broker(chosen.broker_url, clock=clock, emit=_told, base_dir=app_dir())

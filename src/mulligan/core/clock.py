@@ -1,4 +1,4 @@
-"""Where time comes from, as a seam: `worker.clock` has the real one, the tests another."""
+"""Where time comes from, as a seam: `mulligan.clock` has the real one, the tests another."""
 
 from typing import Protocol
 

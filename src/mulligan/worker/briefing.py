@@ -1,10 +1,10 @@
 """What is known of a message when its claim is granted: its route, and how far it is. Next comes `core.flow`."""
 
+from mulligan.clock import SystemClock
 from mulligan.core.progress import FRESH, Progress, merge
 from mulligan.core.route import Route, begin, fit
 from mulligan.core.value import value
 from mulligan.tasks.catalogue import Catalogue
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.flight import Flight
 from mulligan.worker.table import LeaseTable, Standing
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from mulligan.brokers.base import Emit
+from mulligan.clock import SystemClock
 from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import ParcelError
@@ -32,7 +33,6 @@ from mulligan.core.story import Story
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.worker.briefing import Briefing, Stage
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer

@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mulligan.brokers.base import Broker, Emit, Queues
+from mulligan.clock import SystemClock
 from mulligan.core.delivery import Fault
 from mulligan.core.error import BrokerError, LedgerError, LedgerUnavailable
 from mulligan.core.event import BrokerDown, BrokerUp
 from mulligan.core.message import QueueName
 from mulligan.ledger.base import Ledger
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.table import Holding, LeaseTable, Standing
 
 __all__ = ["Keeper", "is_overdue"]

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from mulligan.brokers.base import Broker, Queues
+from mulligan.clock import SystemClock
 from mulligan.core.event import Event
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.catalogue import Catalogue
 from mulligan.worker.briefing import Stage
 from mulligan.worker.channel import Setup
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.consumer import Consumer
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer

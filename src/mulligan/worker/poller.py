@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from mulligan.brokers.base import Broker, Emit
+from mulligan.clock import SystemClock
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.event import BrokerDown, BrokerRefuses, BrokerUp
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.demand import Width, adapt, wanted
 from mulligan.worker.failpoint import ARMED, Point
 

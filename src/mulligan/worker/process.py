@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from mulligan.brokers.base import Broker
 from mulligan.brokers.open import open_broker
+from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
 from mulligan.ledger.open import open_ledger
@@ -43,7 +44,6 @@ from mulligan.worker.channel import (
     Stop,
     from_supervisor,
 )
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.drain import drain
 from mulligan.worker.extension import named
 from mulligan.worker.line import Line, Shop

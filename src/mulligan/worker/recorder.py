@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from mulligan.brokers.base import Emit
+from mulligan.clock import SystemClock
 from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.core.event import LedgerDown, LedgerUp, SettlementFailed
 from mulligan.ledger.base import Answer, Claim, Held, Ledger, Record
 from mulligan.worker.batcher import Batcher
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 

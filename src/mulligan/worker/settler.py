@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mulligan.brokers.base import Broker, Emit, Queues
+from mulligan.clock import SystemClock
 from mulligan.core import fingerprint
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ParcelError
@@ -26,7 +27,6 @@ from mulligan.core.parcel import DEAD, REJECTS, Shelf
 from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer

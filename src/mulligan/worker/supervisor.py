@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from mulligan.brokers.base import Broker
+from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerError,
     ConfigurationError,
@@ -49,7 +50,6 @@ from mulligan.worker.channel import (
     Stop,
     from_worker,
 )
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from mulligan.brokers.base import Emit
+from mulligan.clock import SystemClock
 from mulligan.core.event import (
     AlertsDone,
     Event,
@@ -20,7 +21,6 @@ from mulligan.core.message import TaskName
 from mulligan.core.outcome import Died, Outcome, Skipped, Succeeded
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.catalogue import LoadedTask
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.flight import Flight
 from mulligan.worker.table import Counter, LeaseTable
 

@@ -15,6 +15,7 @@ from mulligan.cli.letter import as_data, letter_of, slim
 from mulligan.cli.picture import picture
 from mulligan.cli.replay import Replay
 from mulligan.cli.session import Session
+from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import BodyMissing, MessageBuried, MessageDone, MessageRejected, SettlementFailed, TwinFolded
 from mulligan.core.parcel import size_bytes
@@ -22,7 +23,6 @@ from mulligan.servers.sqs.server import serve
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks.catalogue import Catalogue
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.packer import Packer
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 

@@ -5,6 +5,7 @@ from textwrap import dedent
 
 import pytest
 
+from mulligan.clock import SystemClock
 from mulligan.core import fingerprint
 from mulligan.core.event import (
     LeaseLost,
@@ -19,7 +20,6 @@ from mulligan.ledger.base import Claim
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
 from mulligan.worker.channel import Setup
-from mulligan.worker.clock import SystemClock
 from mulligan.worker.table import Standing
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 

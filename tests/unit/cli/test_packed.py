@@ -7,6 +7,7 @@ import random
 import pytest
 
 from mulligan.brokers.sqlite.broker import SqliteBroker
+from mulligan.clock import SystemClock
 from mulligan.core import parcel
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Message, TaskName, Uid
@@ -15,7 +16,6 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.story import Story
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
-from mulligan.worker.clock import SystemClock
 
 UID = Uid("018bcfe56800-00112233445566778899")
 NOISE = random.Random(3).randbytes(3000).hex().encode()

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mulligan.brokers.base import Clock
+from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, StorageBroken
 from mulligan.servers.sqs import fault
 from mulligan.servers.sqs.backend import Backend, MemoryBackend
-from mulligan.servers.sqs.clock import SystemClock
 from mulligan.servers.sqs.counter import Counters
 from mulligan.servers.sqs.fault import Faults, Script
 from mulligan.servers.sqs.front import Front, new_id

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs RabbitMQ and amqp-tools for the tests, with Debian's packages, and does nothing when they are there.
+# Installs RabbitMQ, amqp-tools and openssl for the tests, with Debian's packages, and does nothing when they are there.
 #
 # The tests start a server of their own; the package's service is not started. Where there is no apt-get, or no right
 # to use it, this says so and ends well: on a laptop the tests of RabbitMQ are then skipped, with CI set they fail.
 set -eu
 
-PACKAGES=(rabbitmq-server amqp-tools)
+PACKAGES=(rabbitmq-server amqp-tools openssl)
 SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
 
 say() { printf 'install-rabbitmq: %s\n' "$*" >&2; }
 
-[ -x "$SERVER" ] && command -v amqp-publish >/dev/null && exit 0
+[ -x "$SERVER" ] && command -v amqp-publish >/dev/null && command -v openssl >/dev/null && exit 0
 
 leave() {
     say "$@"

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from tests import rabbitmq
@@ -56,9 +57,11 @@ class SqsBroker(SqliteBroker):
 
     def __init__(self, server: SqsProgram) -> None:
         self._server = server
+        self._names = count(1)
 
     def point(self, app: App) -> None:
         self._server.point(app)
+        app.settings["COMMON_PREFIX"] = f"soak{next(self._names)}"  # queues of its own
 
     def begin(self, seed: int, faults: Sequence[str]) -> None:
         rules = [rule for fault in faults for rule in SQS_FAULTS.get(fault, ())]

@@ -18,7 +18,7 @@ from tests.soak.plan import Plan
 __all__ = ["Outcome", "carry_out"]
 
 LEASE_S = 5
-ENOUGH = 100
+ENOUGH = 50
 END_S = 420.0
 """A round that takes longer to become empty than this hangs."""
 

@@ -9,7 +9,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock format setup clean
+.PHONY: help run test check bench soak lock format setup clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,10 @@ format: ## format the code, mend what ruff can mend
 bench: ## run the benchmarks: a table, and JSON in bench/results (ARGS="core sqs.drain": some of them)
 	@tools/setup.sh test
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq MINUTES=30 SEED=k
+	@tools/setup.sh test
+	@$(BIN)/python -m tests.soak --broker $(or $(BROKER),sqlite) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: ## write the lock files again (ARGS=--upgrade: with the newest versions)
 	@tools/lock.sh $(ARGS)

@@ -191,6 +191,9 @@ class SimBroker:
         except TimeoutError:
             return
 
+    async def rest(self, queue: QueueName) -> None:
+        """Nothing is fetched ahead."""
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         def work(entry: Outgoing) -> EntryFault | None:
             fault = size_fault(entry, self.features) or delay_fault(entry.delay_s, self.features)

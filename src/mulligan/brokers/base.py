@@ -92,6 +92,12 @@ class Broker(Protocol):
         If the call is cancelled, messages that it may have received come back when their lease ends.
         """
 
+    async def rest(self, queue: QueueName) -> None:
+        """Nobody will ask this queue for a while: what was fetched ahead of the receives goes back to it at once.
+
+        A receive that is under way, or comes later, is not disturbed. Never raises.
+        """
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """Put messages on a queue. None for an entry means that it is durable there.
 

@@ -168,6 +168,9 @@ class MemoryBroker:
         except TimeoutError:
             pass
 
+    async def rest(self, queue: QueueName) -> None:
+        """Nothing is fetched ahead."""
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """See the seam."""
         target = self._target(queue, len(entries))

@@ -92,7 +92,10 @@ class Pollers:
                 self._be_patient()
 
     async def stop(self) -> None:
-        """Ask no more. Receives under way end, and what they bring is taken; then this returns."""
+        """Ask no more. Receives under way end, and what they bring is taken; then this returns.
+
+        What the broker has fetched ahead goes back.
+        """
         self._stopping.set()
         while self._waiters:
             self._wake()
@@ -102,6 +105,7 @@ class Pollers:
                 receive.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self._broker.rest(self._queue)
 
     def _widen(self) -> None:
         while len(self._tasks) < self._width.pollers and not self._stopping.is_set():

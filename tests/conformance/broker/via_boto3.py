@@ -100,6 +100,9 @@ class BrokerViaBoto3:
             raise BrokerRefused(f"{queue}: {exc}") from None
         return [_delivery(queue, one) for one in answer.get("Messages", [])]
 
+    async def rest(self, queue: QueueName) -> None:
+        """Nothing is fetched ahead."""
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         wire: list[dict[str, Any]] = []
         faults: dict[str, EntryFault] = {}

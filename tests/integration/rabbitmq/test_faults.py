@@ -16,7 +16,7 @@ from tests import rabbitmq as rabbit
 
 @pytest.fixture(scope="module")
 def rabbitmq():
-    with rabbit.running("consumer_timeout = 6000") as server:
+    with rabbit.running() as server:
         yield server
 
 
@@ -112,7 +112,15 @@ async def test_memory_alarm_stops_sends_with_its_reason_and_lets_settlements_pas
     assert await insist(lambda: broker.send(queues.rejects, [Outgoing(b"4", {})])) == [None]
 
 
-async def test_consumer_timeout_is_told_with_what_to_raise_and_the_message_comes_back(broker, queues):
+@pytest.fixture
+def impatient(rabbitmq):
+    """For one test only: elsewhere a loaded machine would take as long. Channels ask for it when they are opened."""
+    rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 6000).")
+    yield
+    rabbitmq.ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
+
+
+async def test_consumer_timeout_is_told_with_what_to_raise_and_the_message_comes_back(impatient, broker, queues):
     await broker.send(queues.requests, [Outgoing(b"slow", {})])
     await receive(broker, queues.requests)
 
@@ -154,6 +162,31 @@ async def test_messages_fetched_ahead_are_back_when_the_receive_was_cancelled_or
         found += await receive(broker, queues.requests, 100)
 
     assert one.body in [each.body for each in found]
+
+
+async def test_messages_fetched_ahead_are_back_at_once_when_a_worker_without_room_rests(broker, make, queues):
+    other = make()
+    await other.declare(queues, create=False)
+    await broker.send(queues.requests, [Outgoing(str(n).encode(), {}) for n in range(30)])
+    (mine,) = await receive(broker, queues.requests, 1)
+
+    await broker.rest(queues.requests)
+    found = await receive(other, queues.requests, 100, wait_s=0.0)
+    while len(found) < 29 and (some := await receive(other, queues.requests, 100, wait_s=0.0)):
+        found += some
+
+    assert len({mine.body, *(one.body for one in found)}) == 30
+    assert await broker.ack(queues.requests, [mine.receipt]) == [None]
+
+
+async def test_rest_takes_nothing_from_a_receive_that_waits(broker, queues):
+    waiting = asyncio.create_task(receive(broker, queues.requests, 1, wait_s=20.0))
+    await asyncio.sleep(0.2)
+
+    await broker.rest(queues.requests)
+    await broker.send(queues.requests, [Outgoing(b"1", {})])
+
+    assert [one.body for one in await waiting] == [b"1"]
 
 
 async def test_walk_sees_more_messages_than_a_window_holds(broker, queues):

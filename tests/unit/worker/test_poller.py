@@ -28,6 +28,10 @@ class Queue:
         self.asked_at = []
         self.now = 0
         self.most = 0
+        self.rested = []
+
+    async def rest(self, queue):
+        self.rested.append((queue, self.now))
 
     async def receive(self, queue, max_count, *, wait_s, lease_s):
         self.asked.append(max_count)
@@ -248,6 +252,18 @@ async def test_pollers_stop_at_once_when_a_receive_can_be_cancelled(make):
     await pollers.stop()
 
     assert asyncio.get_running_loop().time() == began
+
+
+async def test_pollers_give_back_what_was_fetched_ahead_when_they_stop_without_room_for_more(make, consumer):
+    queue = Queue(cancels_receive=True)
+    queue.answers = [deliveries(10)]
+    pollers = make(queue, capacity=10)
+    await asyncio.sleep(1)
+
+    await pollers.stop()
+
+    assert len(consumer.taken) == 10
+    assert queue.rested == [(QUEUE, 0)]
 
 
 async def test_pollers_stop_in_the_middle_of_an_outage(make):

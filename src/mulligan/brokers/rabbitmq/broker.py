@@ -132,6 +132,11 @@ class RabbitBroker:
         generation, taken = await self._fetcher(queue).receive(max_count, wait_s)
         return [self._delivery(queue, generation, one) for one in taken]
 
+    async def rest(self, queue: QueueName) -> None:
+        """See the seam."""
+        if queue in self._fetchers:
+            await self._fetchers[queue].rest()
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """Persistent, confirmed, and refused when no queue takes it."""
         topology = self._ready(len(entries))

@@ -74,6 +74,12 @@ class Fetcher:
             self._asking -= 1
             self._idle_from_now()
 
+    async def rest(self) -> None:
+        """Give back what was fetched ahead, unless somebody asks for it."""
+        window = self._window
+        if window is not None and window.closed is None and not self._asking:
+            await self._let_rest(window, lambda _: True)
+
     def ack(self, receipts: Sequence[str]) -> list[EntryFault | None]:
         """Acknowledge. LEASE_LOST for what is another channel's, or was given back."""
         window, numbers = self._ours(receipts)

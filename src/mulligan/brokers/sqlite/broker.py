@@ -120,6 +120,9 @@ class SqliteBroker:
         due_at = await self._database.read(partial(store.next_due, number))
         return math.inf if due_at is None else due_at
 
+    async def rest(self, queue: QueueName) -> None:
+        """Nothing is fetched ahead."""
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """See the seam."""
         number = await self._number(queue, len(entries))

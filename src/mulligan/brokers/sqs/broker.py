@@ -190,6 +190,9 @@ class SqsBroker:
             ended.set_result(None)
         return [delivery(item, queue, received_at) for item in messages]
 
+    async def rest(self, queue: QueueName) -> None:
+        """Nothing is fetched ahead."""
+
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """In batches of at most 10 and 1 MiB. What SQS would refuse is refused here, with what to do about it."""
         client, at = await self._ready(queue, len(entries))

@@ -141,7 +141,8 @@ class Settings(BaseModel):
     ledger_url: str = Field(
         "sqlite:///var/ledger.db",
         min_length=1,
-        description="Where the progress of messages is recorded. none: a crash may repeat tasks that were done.",
+        description="Where progress is recorded: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or none "
+        "(tasks may run twice).",
     )
     ledger_keep_days: Seconds = Field(
         15.0, gt=0, le=3650, description="Days for which the ledger remembers messages; longer than any copy can wait."

@@ -12,7 +12,7 @@ from mulligan.brokers.base import Broker, Emit, Queues
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Fault
 from mulligan.core.error import BrokerError, LedgerError, LedgerUnavailable
-from mulligan.core.event import BrokerDown, BrokerUp
+from mulligan.core.event import BrokerDown, BrokerUp, LedgerDown, LedgerUp
 from mulligan.core.message import QueueName
 from mulligan.ledger.base import Ledger
 from mulligan.worker.table import Holding, LeaseTable, Standing
@@ -39,6 +39,7 @@ class Keeper:
         self._lease_s = lease_s
         self._until: dict[Key, float] = {}
         self._down_since: float | None = None
+        self._ledger_down_since: float | None = None
 
     @property
     def interval_s(self) -> float:
@@ -97,11 +98,25 @@ class Keeper:
             return len(holdings)  # claims and leases end by themselves
         for queue, some in _by_queue(holdings, self._queues).items():
             for batch in _chunks(some, self._broker.features.max_batch):
-                try:
-                    await self._broker.release(queue, [(one.receipt, 0.0) for one in batch])
-                except BrokerError as exc:
-                    self._tell_down(exc)
+                await self._release(queue, batch)
         return len(holdings)
+
+    async def _release(self, queue: QueueName, holdings: Sequence[Holding]) -> None:
+        """Release messages; those that failed for a passing reason a few times. What is left ends with its lease."""
+        left = [one.receipt for one in holdings]
+        for attempt in range(_SWEEP_TRIES):
+            if attempt:
+                await asyncio.sleep(_SWEEP_PAUSE_S * attempt)
+            try:
+                answers = await self._broker.release(queue, [(receipt, 0.0) for receipt in left])
+            except BrokerError as exc:  # an outage may be long, and the next worker waits for this
+                self._tell_down(exc)
+                return
+            self._tell_up()
+            passing = (fault is not None and fault.fault is Fault.RETRY for fault in answers)
+            left = [receipt for receipt, is_passing in zip(left, passing, strict=True) if is_passing]
+            if not left:
+                return
 
     async def _extend(
         self, due: Sequence[tuple[int, Holding]], tables: Mapping[int, LeaseTable]
@@ -119,33 +134,51 @@ class Keeper:
                     lost.add((worker, holding.slot, holding.sequence))
         except LedgerError as exc:
             # the leases are extended all the same, or every message in flight would come back and run again
-            self._tell_down(exc)
+            self._tell_ledger_down(exc)
             missed.update((worker, holding.slot, holding.sequence) for worker, holding in due)
+        else:
+            self._tell_ledger_up()
         if self._broker.features.keeps_lease:
             await self._extend_leases(due, lost, missed)
-        if not missed and self._down_since is not None:
-            self._emit(BrokerUp("extending leases", self._clock.monotonic() - self._down_since))
-            self._down_since = None
         return lost, missed
 
     async def _extend_leases(self, due: Sequence[tuple[int, Holding]], lost: set[Key], missed: set[Key]) -> None:
+        is_down = False
         keys = {id(holding): (worker, holding.slot, holding.sequence) for worker, holding in due}
         for queue, some in _by_queue([one for _, one in due], self._queues).items():
             for batch in _chunks(some, self._broker.features.max_batch):
                 try:
                     answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for one in batch])
                 except BrokerError as exc:  # the others may have better luck, and every lease counts
+                    is_down = True
                     self._tell_down(exc)
                     missed.update(keys[id(one)] for one in batch)
                     continue
                 for one, fault in zip(batch, answers, strict=True):
                     if fault is not None:
                         (lost if fault.fault is Fault.LEASE_LOST else missed).add(keys[id(one)])
+        if not is_down:
+            self._tell_up()
 
     def _tell_down(self, exc: Exception) -> None:
         if self._down_since is None:
             self._down_since = self._clock.monotonic()
             self._emit(BrokerDown("extending leases", str(exc)))
+
+    def _tell_up(self) -> None:
+        if self._down_since is not None:
+            self._emit(BrokerUp("extending leases", self._clock.monotonic() - self._down_since))
+            self._down_since = None
+
+    def _tell_ledger_down(self, exc: LedgerError) -> None:
+        if self._ledger_down_since is None:
+            self._ledger_down_since = self._clock.monotonic()
+            self._emit(LedgerDown(str(exc)))
+
+    def _tell_ledger_up(self) -> None:
+        if self._ledger_down_since is not None:
+            self._emit(LedgerUp(self._clock.monotonic() - self._ledger_down_since))
+            self._ledger_down_since = None
 
 
 def is_overdue(holding: Holding, now: float, after_s: float) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerUnavailable, LedgerUnavailable
-from mulligan.core.event import BrokerDown, BrokerUp
+from mulligan.core.event import BrokerDown, BrokerUp, LedgerDown, LedgerUp
 from mulligan.ledger.base import Claim, Granted, Held
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.worker.keeper import Keeper, is_overdue
@@ -249,6 +249,30 @@ async def test_keeper_waits_a_little_for_the_ledger_before_it_sweeps(keeper, hol
     await keeper.sweep(table, guilty={slot})
 
     assert (await broker.depth(queues.requests)).ready == 1
+
+
+async def test_keeper_releases_again_only_what_failed_for_a_moment_when_it_sweeps(keeper, hold, broker, table, queues):
+    await hold(0)
+    await hold(1)
+    receipts = [holding.receipt for holding in table.holdings()]
+    broker.faults["release"] = [[None, EntryFault(Fault.RETRY, "throttled")]]
+
+    await keeper.sweep(table, guilty=())
+
+    calls = [args for name, args in broker.calls if name == "release"]
+    assert [[receipt for receipt, _ in entries] for _, entries in calls] == [receipts, receipts[1:]]
+    assert (await broker.depth(queues.requests)).ready == 2
+
+
+async def test_keeper_tells_an_outage_of_the_ledger_as_one(keeper, hold, ledger, table, events):
+    await hold()
+    await asyncio.sleep(31)
+    ledger.faults["extend"] = [LedgerUnavailable("the disk is full")]
+
+    await keeper.extend([(0, table)])
+    await keeper.extend([(0, table)])
+
+    assert [type(event) for event in events] == [LedgerDown, LedgerUp]
 
 
 async def test_keeper_releases_nothing_whose_claim_it_could_not_end(keeper, hold, broker, ledger, table, queues):

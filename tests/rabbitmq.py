@@ -51,12 +51,16 @@ class RabbitServer:
         self._extra: Sequence[str] = ()
         for name in ("home", "log", "mnesia"):
             (folder / name).mkdir()
-        (folder / "enabled_plugins").write_text("[].\n")
+        self.enable()
         (folder / "env.conf").write_text("")
 
     def configure(self, *lines: str) -> None:
         """Lines of rabbitmq.conf, for the next start."""
         self._extra = lines
+
+    def enable(self, *plugins: str) -> None:
+        """Plugins, for the next start."""
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""

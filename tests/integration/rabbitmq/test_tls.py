@@ -1,5 +1,6 @@
 """amqps:// with certificates of our own, on a server that wants to see one from its clients, too."""
 
+import asyncio
 import shutil
 import subprocess
 import tempfile
@@ -7,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
+from mulligan.brokers.rabbitmq.broker import RabbitBroker
+from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from tests import rabbitmq as rabbit
-
-ERRORS = (BrokerRefused, BrokerUnavailable)
 
 
 class Certificates:
@@ -23,16 +25,16 @@ class Certificates:
         self.name = name
         self._openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-            "-subj", f"/CN={name}", "-keyout", self._path("ca.key"), "-out", self.ca,
+            "-subj", f"/CN={name}", "-keyout", self.path("ca.key"), "-out", self.ca,
         )  # fmt: skip
 
     @property
     def ca(self) -> str:
-        return self._path("ca.pem")
+        return self.path("ca.pem")
 
-    def issue(self, name: str, alternative: str) -> tuple[str, str]:
-        """Certificate and key for a host (`IP:127.0.0.1`) or a client."""
-        key, request, certificate = (self._path(f"{name}.{ending}") for ending in ("key", "csr", "pem"))
+    def issue(self, name: str, alternative: str, days: int = 2) -> tuple[str, str]:
+        """Certificate and key for a host (`IP:127.0.0.1`) or a client. days: less than 0 for one that has expired."""
+        key, request, certificate = (self.path(f"{name}.{ending}") for ending in ("key", "csr", "pem"))
         extension = self.folder / f"{name}.cnf"
         extension.write_text(f"subjectAltName={alternative}\n")
         self._openssl(
@@ -40,12 +42,13 @@ class Certificates:
             "-subj", f"/CN={name}", "-keyout", key, "-out", request,
         )  # fmt: skip
         self._openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._path("ca.key"), "-CAcreateserial",
-            "-days", "2", "-extfile", str(extension), "-out", certificate,
+            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.path("ca.key"), "-CAcreateserial",
+            "-days", str(days), "-extfile", str(extension), "-out", certificate,
         )  # fmt: skip
         return certificate, key
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """Of one of the files."""
         return str(self.folder / f"{self.name}-{name}")
 
     def _openssl(self, *arguments: str) -> None:
@@ -79,7 +82,11 @@ def server(certificates) -> Iterator[rabbit.RabbitServer]:
             f"ssl_options.keyfile = {key}",
             "ssl_options.verify = verify_peer",
             "ssl_options.fail_if_no_peer_cert = true",
+            "ssl_cert_login_from = common_name",
+            "auth_mechanisms.1 = EXTERNAL",
+            "auth_mechanisms.2 = PLAIN",
         )
+        made.enable("rabbitmq_auth_mechanism_ssl")
         made.start()
         yield made
     finally:
@@ -87,14 +94,35 @@ def server(certificates) -> Iterator[rabbit.RabbitServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def url_of(server, *parameters: str, host: str = "127.0.0.1") -> str:
-    return f"amqps://guest:guest@{host}:{server.tls_port}/%2F?{'&'.join(parameters)}"
+@pytest.fixture
+def url_of(server, certificates, client):
+    """The URL with our CA and our client certificate, and what a test wants otherwise; None leaves a part out."""
+
+    def build(*, user="guest:guest@", host="127.0.0.1", **files):
+        given = {"cafile": certificates.ca, "certfile": client[0], "keyfile": client[1]} | files
+        query = "&".join(f"{name}={path}" for name, path in given.items() if path is not None)
+        return f"amqps://{user}{host}:{server.tls_port}/%2F?{query}"
+
+    return build
 
 
-async def test_messages_go_over_tls_with_a_ca_and_a_client_certificate_of_our_own(
-    make, server, certificates, client, queues
-):
-    broker = make(url_of(server, f"cafile={certificates.ca}", f"certfile={client[0]}", f"keyfile={client[1]}"))
+@pytest.fixture
+def presented(server, certificates):
+    """Has the server show another certificate to those who connect from now on."""
+    place, key_place = Path(certificates.path("server.pem")), Path(certificates.path("server.key"))
+    before = place.read_bytes(), key_place.read_bytes()
+
+    def present(certificate: bytes, key: bytes) -> None:
+        place.write_bytes(certificate)
+        key_place.write_bytes(key)
+        server.ctl("eval", "ssl:clear_pem_cache().")
+
+    yield present
+    present(*before)
+
+
+async def test_messages_go_over_tls_with_a_ca_and_a_client_certificate_of_our_own(make, url_of, queues):
+    broker = make(url_of())
 
     await broker.declare(queues, create=True)
 
@@ -103,28 +131,80 @@ async def test_messages_go_over_tls_with_a_ca_and_a_client_certificate_of_our_ow
     assert one.body == b"1"
 
 
-async def test_server_of_another_ca_is_refused(make, server, client, queues, tmp_path):
-    other = Certificates(tmp_path, "other")
-    broker = make(url_of(server, f"cafile={other.ca}", f"certfile={client[0]}", f"keyfile={client[1]}"))
+def test_messages_go_over_tls_in_the_event_loop_of_the_workers(url_of, queues):
+    async def carry() -> list[bytes]:
+        broker = RabbitBroker(url_of(), clock=SystemClock(), emit=lambda _: None)
+        await broker.declare(queues, create=True)
+        await broker.purge(queues.requests)
+        await broker.send(queues.requests, [Outgoing(b"x" * 300_000, {})])
+        found = await broker.receive(queues.requests, 1, wait_s=5.0, lease_s=30.0)
+        await broker.ack(queues.requests, [one.receipt for one in found])
+        await broker.close()
+        return [one.body for one in found]
 
-    with pytest.raises(ERRORS, match="its certificate is not trusted"):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(carry())
+
+    assert found == [b"x" * 300_000]
+
+
+async def test_client_certificate_says_who_we_are_where_the_url_has_no_user(make, server, url_of, queues):
+    broker = make(url_of(user=""))
+    with pytest.raises(BrokerRefused, match="certificate's name is no user"):
+        await broker.declare(queues, create=True)
+    server.ctl("add_user", "client", "a password that nobody is told")
+    with pytest.raises(BrokerRefused, match="access to vhost"):  # so it is the user of the certificate's name
+        await broker.declare(queues, create=True)
+    server.ctl("set_permissions", "client", ".*", ".*", ".*")
+
+    await broker.declare(queues, create=True)
+
+    assert "client" in server.ctl("list_connections", "user")
+
+
+async def test_server_of_another_ca_is_refused(make, url_of, queues, tmp_path):
+    broker = make(url_of(cafile=Certificates(tmp_path, "other").ca))
+
+    with pytest.raises(BrokerUnavailable, match=r"its certificate is not trusted .*cafile"):
         await broker.declare(queues, create=True)
 
 
-async def test_server_under_a_name_that_its_certificate_has_not_is_refused(make, server, certificates, client, queues):
-    broker = make(
-        url_of(server, f"cafile={certificates.ca}", f"certfile={client[0]}", f"keyfile={client[1]}", host="localhost")
-    )
+async def test_server_under_a_name_that_its_certificate_has_not_is_refused(make, url_of, queues):
+    broker = make(url_of(host="localhost"))
 
-    with pytest.raises(ERRORS, match=r"localhost"):
+    with pytest.raises(BrokerUnavailable, match=r"localhost.* its certificate is another host's"):
         await broker.declare(queues, create=True)
 
 
-async def test_missing_client_certificate_is_told(make, server, certificates, queues):
-    broker = make(url_of(server, f"cafile={certificates.ca}"))
+async def test_server_whose_certificate_has_expired_is_refused(make, url_of, queues, certificates, presented):
+    certificate, key = certificates.issue("expired", "IP:127.0.0.1", days=-1)
+    presented(Path(certificate).read_bytes(), Path(key).read_bytes())
+    broker = make(url_of())
 
-    with pytest.raises(ERRORS) as caught:
+    with pytest.raises(BrokerUnavailable, match=r"not valid now \(certificate has expired\): renew it"):
+        await broker.declare(queues, create=True)
+
+
+async def test_missing_client_certificate_is_told_with_how_to_name_one(make, server, url_of, queues):
+    broker = make(url_of(certfile=None, keyfile=None))
+
+    with pytest.raises(BrokerUnavailable, match="certfile") as caught:
         await broker.declare(queues, create=True)
 
     assert f"127.0.0.1:{server.tls_port}" in str(caught.value)
     assert "guest:guest" not in str(caught.value)
+
+
+async def test_client_certificate_of_another_ca_is_told(make, url_of, queues, tmp_path):
+    certificate, key = Certificates(tmp_path, "other").issue("client", "DNS:client")
+    broker = make(url_of(certfile=certificate, keyfile=key))
+
+    with pytest.raises(BrokerUnavailable, match="it wants a certificate that it trusts"):
+        await broker.declare(queues, create=True)
+
+
+async def test_scheme_that_does_not_fit_the_port_is_told(make, server, certificates, queues):
+    with pytest.raises(BrokerUnavailable, match="no TLS on this port"):
+        await make(f"amqps://127.0.0.1:{server.port}/?cafile={certificates.ca}").declare(queues, create=True)
+    with pytest.raises(BrokerUnavailable, match="wants amqps://"):
+        await make(f"amqp://127.0.0.1:{server.tls_port}/").declare(queues, create=True)

@@ -18,7 +18,7 @@ _PARAMETERS = ("cafile", "certfile", "keyfile", "heartbeat")
 
 @value
 class Address:
-    """Where the server is, and who we are there. heartbeat_s: 0 for none."""
+    """Where the server is, and who we are there. heartbeat_s: 0 for none. has_user: the URL names one."""
 
     host: str
     port: int
@@ -30,6 +30,7 @@ class Address:
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
+    has_user: bool = True
 
     def __repr__(self) -> str:
         return f"Address({self.where!r}, user={self.user!r}, password=<hidden>)"
@@ -90,6 +91,7 @@ def parse(url: str) -> Address:
         given.get("cafile"),
         given.get("certfile"),
         given.get("keyfile"),
+        parts.username is not None,
     )
 
 

@@ -13,7 +13,7 @@ from pamqp import frame as pamqp_frame
 from mulligan.brokers.rabbitmq import frame
 from mulligan.brokers.rabbitmq.address import Address
 from mulligan.brokers.rabbitmq.channel import Channel
-from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost
+from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost, tls_words
 
 __all__ = ["Connection", "connect"]
 
@@ -164,7 +164,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
-        self.lose(ConnectionLost(0, f"the connection is lost ({exc or 'closed by the other side'})"))
+        if isinstance(exc, ssl.SSLError):
+            text = tls_words(exc)
+        elif not self.server:
+            text = "it closed the connection before it said anything: a port for TLS wants amqps://"
+        else:
+            text = f"the connection is lost ({exc or 'closed by the other side'})"
+        self.lose(ConnectionLost(0, text))
 
     def eof_received(self) -> None:
         """The server has closed its end; so do we."""
@@ -258,11 +264,11 @@ class Connection(asyncio.Protocol):
     def _start(self, method: commands.Connection.Start) -> None:
         self.server = dict(method.server_properties or {})
         mechanisms = (method.mechanisms or "").split()
-        user, password = self._address.user, self._address.password
-        if "EXTERNAL" in mechanisms and self._address.certfile is not None and user == "guest":
+        address = self._address
+        if "EXTERNAL" in mechanisms and address.certfile is not None and not address.has_user:
             mechanism, response = "EXTERNAL", ""
         else:
-            mechanism, response = "PLAIN", f"\0{user}\0{password}"
+            mechanism, response = "PLAIN", f"\0{address.user}\0{address.password}"
         if mechanism not in mechanisms:
             text = f"the server takes {', '.join(mechanisms)} and not {mechanism} to tell who we are"
             self.lose(ConnectionLost(403, text))
@@ -320,9 +326,8 @@ async def connect(
             await connection.opened()
     except TimeoutError:
         raise _given_up(connection, f"no answer within {CONNECT_S:g} s") from None
-    except ssl.SSLCertVerificationError as exc:
-        text = f"its certificate is not trusted ({exc.verify_message}): name its CA by ?cafile= in BROKER_URL"
-        raise _given_up(connection, text) from None
+    except ssl.SSLError as exc:
+        raise _given_up(connection, tls_words(exc)) from None
     except OSError as exc:
         raise _given_up(connection, f"no connection ({exc})") from None
     except BaseException:

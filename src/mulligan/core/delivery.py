@@ -22,6 +22,7 @@ class Delivery:
     sent_at: epoch seconds (UTC) at which this copy entered the queue.
     receive_count: receipts of this copy so far, this one included (>= 1).
     group: the message group on a FIFO queue, else None.
+    is_dated: False where neither broker nor producer tells when; sent_at is then the time of this receipt.
     """
 
     queue: QueueName
@@ -32,6 +33,7 @@ class Delivery:
     sent_at: float
     receive_count: int = 1
     group: str | None = None
+    is_dated: bool = True
 
 
 @value

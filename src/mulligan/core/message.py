@@ -34,7 +34,8 @@ class Message:
     uid: the identity of the message over all its copies (see `core.fingerprint`).
     body: as it was sent; text brokers give UTF-8.
     attributes: what the producer set, without mulligan's own.
-    sent_at: epoch seconds (UTC) at which the producer's message entered the broker.
+    sent_at: epoch seconds (UTC) at which the producer's message entered the broker; of its first receipt where nobody
+    tells (RabbitMQ, without a timestamp).
     """
 
     uid: Uid

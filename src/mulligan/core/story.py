@@ -68,8 +68,10 @@ class Story:
 def identify(delivery: Delivery, prefix: str) -> Uid:
     """The uid of a message that carries no story: from the producer's id where there is one, else from the broker's."""
     given = delivery.attributes.get(fingerprint.ID_ATTRIBUTE)
-    message_id = given if isinstance(given, str) and given else delivery.id
-    return fingerprint.uid(prefix, message_id, delivery.body, delivery.sent_at)
+    if not isinstance(given, str) or not given:
+        return fingerprint.uid(prefix, delivery.id, delivery.body, delivery.sent_at)
+    # the time of a receipt would make another message of each of them
+    return fingerprint.uid(prefix, given, delivery.body, delivery.sent_at if delivery.is_dated else 0.0)
 
 
 def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message, Story | None, str | None]:
@@ -93,7 +95,7 @@ def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message,
             if raw is None:
                 raise StoryError(f"it has no attribute {ATTRIBUTE!r}: it was not put there by mulligan")
             story = decode(raw)
-            sent_at = int(story.uid[:12], 16) / 1000
+            sent_at = int(story.uid[:12], 16) / 1000 or story.first_seen_at
             return Message(story.uid, delivery.body, attributes, sent_at), story, None
         except StoryError as exc:
             problem = str(exc)

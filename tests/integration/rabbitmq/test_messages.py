@@ -4,6 +4,7 @@ import datetime
 import decimal
 import shutil
 import subprocess
+import time
 
 import aio_pika
 import kombu
@@ -112,6 +113,23 @@ async def test_redelivered_message_with_an_id_has_the_same_uid_and_one_more_rece
     assert (first.receive_count, second.receive_count) == (1, 2)
     assert first.attributes == third.attributes
     assert first.receipt != second.receipt
+
+
+async def test_message_without_a_timestamp_has_the_time_of_its_receipt_and_keeps_it_in_its_copies(broker, queues, url):
+    began_at = time.time()
+    publish(url, b"1", pika.BasicProperties(message_id="order-8"))
+
+    first = await receive_one(broker, queues.requests)
+    message, _, _ = story.read(first, "msgparser", is_trusted=False)
+    told = story.encode(Story(message.uid, 0, 1, message.sent_at, Progress({})))
+    await broker.send(queues.rejects, [Outgoing(first.body, {**message.attributes, story.ATTRIBUTE: told})])
+    second = await receive_one(broker, queues.rejects)
+    copied, _, _ = story.read(second, "msgparser", is_trusted=True)
+
+    assert not first.is_dated
+    assert message.uid.startswith("000000000000-")
+    assert began_at - 1 < message.sent_at < began_at + 60  # and not 1970
+    assert copied.sent_at == pytest.approx(message.sent_at, abs=0.001)
 
 
 async def test_two_messages_of_one_id_are_told_apart_by_the_copies_that_are_held(broker, queues, url):

@@ -239,3 +239,17 @@ def test_packing_that_is_damaged_is_never_taken_for_none(data):
     raw = WRITTEN[:-1] + f',"body":{data}}}'
 
     assert decode(raw).wrap == Wrap("damaged", 0)
+
+
+def test_identify_gives_one_uid_to_all_receipts_of_a_message_that_nobody_dates():
+    first = replace(delivery({"mulligan-uid": "order-7"}), sent_at=100.0, is_dated=False)
+    second = replace(first, id="r2", sent_at=200.0)
+
+    assert identify(first, "p") == identify(second, "p")
+
+
+def test_identify_tells_messages_apart_that_nobody_dates_and_that_have_no_id():
+    first = replace(delivery({}), sent_at=100.0, is_dated=False)
+    second = replace(first, id="r2", sent_at=200.0)
+
+    assert identify(first, "p") != identify(second, "p")

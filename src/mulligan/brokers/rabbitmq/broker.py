@@ -251,6 +251,7 @@ class RabbitBroker:
             found.attributes,
             self._clock.now() if found.sent_at is None else found.sent_at,
             found.receive_count,
+            is_dated=found.sent_at is not None,
         )
 
     def _new_copy(self) -> str:

@@ -136,8 +136,6 @@ def read(payload: bytes, body: bytes, *, delay_prefix: str, may_unwrap: bool) ->
         sent_at = int(copy[:12], 16) / 1000
     elif 6 in properties:
         sent_at = _moment(int(properties[6]))
-    elif fingerprint.ID_ATTRIBUTE in attributes:
-        sent_at = 0.0  # must be the same at each delivery: it is a part of the uid
     return Content(attributes, body, copy, sent_at, count)
 
 

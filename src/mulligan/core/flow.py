@@ -117,8 +117,8 @@ def _marked(known: Mark, outcome: Outcome, policy: Policy, now: float, rand: flo
             return known
         case Failed(error, is_final, retry_after_s):
             return _failed(known, error, is_final, retry_after_s, policy, now, rand)
-        case TimedOut(after_s):
-            return _failed(known, f"timed out after {after_s:g} s", False, None, policy, now, rand)
+        case TimedOut(after_s, retry_after_s):
+            return _failed(known, f"timed out after {after_s:g} s", False, retry_after_s, policy, now, rand)
         case Died(how):
             return Mark(State.EXHAUSTED, known.attempts + 1, 0.0, _cut(f"kills its worker ({how})"), now)
         case _:

@@ -26,9 +26,13 @@ class Failed:
 
 @value
 class TimedOut:
-    """The task did not end within its timeout."""
+    """The task did not end within its timeout.
+
+    retry_after_s: the wait that the task's own backoff function asked for, else None: the policy's backoff.
+    """
 
     after_s: float
+    retry_after_s: float | None = None
 
 
 @value

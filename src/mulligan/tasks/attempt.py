@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-from mulligan.core.outcome import SUCCEEDED, Failed, Outcome, Skipped
+from mulligan.core.outcome import SUCCEEDED, Failed, Outcome, Skipped, TimedOut
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.signal import GiveUp, PayloadError, Retry, Skip
 from mulligan.tasks.wording import cut
 
-__all__ = ["ERROR_TEXT_MAX", "outcome_of_error", "outcome_of_result"]
+__all__ = ["ERROR_TEXT_MAX", "outcome_of_error", "outcome_of_result", "with_own_wait"]
 
 ERROR_TEXT_MAX = 2000
 """Characters of an error text: below what a mark keeps, so that the place in the user's code survives."""
@@ -57,6 +57,27 @@ def outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
             return Failed(_text(exc), is_final=True)
         case _:
             return Failed(_told(task, exc), is_final=isinstance(exc, task.give_up_on))
+
+
+def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
+    """The outcome of attempt `number`, with the wait that the task's own backoff function asks for if it has one.
+
+    A function that raises is told in the error, and the policy's backoff is used.
+    """
+    own = task.backoff_fn
+    if own is None or not isinstance(outcome, Failed | TimedOut) or outcome.retry_after_s is not None:
+        return outcome
+    if isinstance(outcome, Failed) and outcome.is_final:
+        return outcome
+    try:
+        wait_s = max(0.0, float(own(number)))
+    except Exception as exc:  # noqa: BLE001 - the user's function
+        if isinstance(outcome, TimedOut):
+            return outcome
+        return Failed(f"{outcome.error}\nbackoff() raised {type(exc).__name__}: {exc}; the default wait is used")
+    if isinstance(outcome, TimedOut):
+        return TimedOut(outcome.after_s, wait_s)
+    return Failed(outcome.error, retry_after_s=wait_s)
 
 
 def _told(task: LoadedTask, exc: BaseException) -> str:

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from mulligan.core.outcome import Failed, Outcome, TimedOut
-from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
+from mulligan.core.outcome import Outcome, TimedOut
+from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import TaskContext
 
@@ -18,19 +18,8 @@ async def attempt(task: LoadedTask, context: TaskContext) -> Outcome:
                 result = await task.invoke(context.message, context)
             else:
                 result = await asyncio.to_thread(task.invoke, context.message, context)
-        return outcome_of_result(result)
+        return with_own_wait(task, context.attempt, outcome_of_result(result))
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
         if limit.expired():
-            return TimedOut(task.policy.timeout_s)
-        return _with_own_wait(task, context, outcome_of_error(task, exc))
-
-
-def _with_own_wait(task: LoadedTask, context: TaskContext, outcome: Outcome) -> Outcome:
-    """The outcome, with the wait of the task's own `backoff` function if it has one."""
-    if task.backoff_fn is None or not isinstance(outcome, Failed) or outcome.is_final:
-        return outcome
-    return (
-        outcome
-        if outcome.retry_after_s is not None
-        else Failed(outcome.error, retry_after_s=max(0.0, task.backoff_fn(context.attempt)))
-    )
+            return with_own_wait(task, context.attempt, TimedOut(task.policy.timeout_s))
+        return with_own_wait(task, context.attempt, outcome_of_error(task, exc))

@@ -16,7 +16,7 @@ from mulligan.core.event import TaskStuck
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
+from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.worker.deadline import Deadlines, Timed
@@ -24,7 +24,7 @@ from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.thread import Threads
 
-__all__ = ["STUCK_AFTER_S", "Attempt", "Middleware", "Runner", "context_of", "with_backoff"]
+__all__ = ["STUCK_AFTER_S", "Attempt", "Middleware", "Runner", "context_of"]
 
 STUCK_AFTER_S = 10.0
 """Seconds that a task has to end after its timeout, before its worker is given up."""
@@ -231,7 +231,7 @@ class Runner:
             self._ready.remove(attempt)  # never began: the loop was held all the time
             self._end(attempt, INTERRUPTED)
             return
-        outcome = TimedOut(attempt.task.policy.timeout_s)
+        outcome = with_own_wait(attempt.task, attempt.number, TimedOut(attempt.task.policy.timeout_s))
         if attempt.driver is not None:
             self._cancel(attempt, outcome)
         else:
@@ -313,19 +313,8 @@ def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:
     A success after the timeout is one all the same: a retry would repeat its effect.
     """
     if isinstance(outcome, Failed):
-        return attempt.why or with_backoff(attempt, outcome)
+        return attempt.why or with_own_wait(attempt.task, attempt.number, outcome)
     return outcome
-
-
-def with_backoff(attempt: Attempt, outcome: Outcome) -> Outcome:
-    """The outcome, with the wait that the task's own backoff function asks for if it has one."""
-    own = attempt.task.backoff_fn
-    if own is None or not isinstance(outcome, Failed) or outcome.is_final or outcome.retry_after_s is not None:
-        return outcome
-    try:
-        return Failed(outcome.error, retry_after_s=max(0.0, float(own(attempt.number))))
-    except Exception as exc:  # noqa: BLE001 - the user's function; the policy's own backoff is used instead
-        return Failed(f"{outcome.error}\nbackoff() raised {type(exc).__name__}: {exc}; the default wait is used")
 
 
 def _story_of(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...]]:

@@ -18,13 +18,13 @@ from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, 
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.settings.model import Settings
 from mulligan.tasks import loader
-from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
+from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.telemetry.log import configure
 from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_host
 from mulligan.worker.flight import Flight
 from mulligan.worker.orphan import die_with_parent
-from mulligan.worker.runner import Attempt, context_of, with_backoff
+from mulligan.worker.runner import Attempt, context_of
 
 __all__ = ["main"]
 
@@ -65,7 +65,7 @@ async def _run(job: Job, task: LoadedTask) -> Outcome:
         outcome = outcome_of_result(await result if task.is_async else result)
     except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
         outcome = outcome_of_error(task, exc)
-    return with_backoff(attempt, outcome)
+    return with_own_wait(task, job.attempt, outcome)
 
 
 def _flight(job: Job) -> Flight:

@@ -170,6 +170,16 @@ async def test_runner_takes_the_wait_of_the_tasks_own_backoff_function(start, en
     assert ends.outcomes == [("One", Failed("returned False", retry_after_s=100.0))]
 
 
+async def test_runner_takes_the_wait_of_the_tasks_own_backoff_function_after_a_timeout(start, ends, make_task):
+    async def run(message, context):
+        await asyncio.sleep(60)
+
+    start(make_task(run, timeout_s=5.0, backoff_fn=lambda attempts: attempts * 100.0))
+    await ends.until()
+
+    assert ends.outcomes == [("One", TimedOut(5.0, 100.0))]
+
+
 async def test_runner_uses_the_default_wait_when_the_tasks_backoff_function_raises(start, ends, make_task):
     async def run(message, context):
         return False

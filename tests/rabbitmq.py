@@ -45,10 +45,11 @@ class RabbitServer:
     def __init__(self, folder: Path) -> None:
         need_rabbitmq()
         self.folder = folder
-        self.port, self.tls_port, self._dist_port, self._epmd_port = _free_ports(4)
+        self.port, self.tls_port, self.management_port, self._dist_port, self._epmd_port = _free_ports(5)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._vhosts: list[str] = []
         self._extra: Sequence[str] = ()
+        self._has_management = False
         for name in ("home", "log", "mnesia"):
             (folder / name).mkdir()
         self.enable()
@@ -60,11 +61,14 @@ class RabbitServer:
 
     def enable(self, *plugins: str) -> None:
         """Plugins, for the next start."""
+        self._has_management = "rabbitmq_management" in plugins
         (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
         lines = ["loopback_users = none", "log.console = false", "disk_free_limit.absolute = 50MB", *self._extra]
+        if self._has_management:
+            lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.management_port}"]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         with (self.folder / "out.log").open("ab") as out:
             if not self._processes:
@@ -164,13 +168,14 @@ class RabbitServer:
 
 
 @contextmanager
-def running(*lines: str) -> Iterator[RabbitServer]:
+def running(*lines: str, plugins: Sequence[str] = ()) -> Iterator[RabbitServer]:
     """A server, until the end of the block. lines: of its rabbitmq.conf."""
     need_rabbitmq()
     folder = Path(tempfile.mkdtemp(prefix="mulligan-rmq-"))
     server = RabbitServer(folder)
     try:
         server.configure(*lines)
+        server.enable(*plugins)
         server.start()
         yield server
     finally:

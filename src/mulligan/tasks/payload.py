@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mulligan.core.message import Message
+from mulligan.tasks.encoding import decoded
 from mulligan.tasks.signal import PayloadError
 from mulligan.tasks.wording import cut
 
@@ -41,11 +42,14 @@ def converter(annotation: Any) -> Callable[[Message], Any]:
 
 
 def _text(message: Message) -> str:
+    body = decoded(message)
+    if isinstance(body, str):
+        return body
     try:
-        return message.body.decode()
+        return body.decode()
     except UnicodeDecodeError as exc:
         raise PayloadError(
-            f"the body is not UTF-8 text: byte {exc.start} of {len(message.body)} can't be decoded ({exc.reason}). "
+            f"the body is not UTF-8 text: byte {exc.start} of {len(body)} can't be decoded ({exc.reason}). "
             "Take it with run(self, data: bytes)."
         ) from None
 
@@ -68,7 +72,9 @@ def _json_converter(annotation: Any) -> Callable[[Message], Any]:
     name = getattr(annotation, "__name__", None) or str(annotation)
 
     def convert(message: Message) -> Any:
-        body = message.body
+        body = decoded(message)
+        if isinstance(body, str):
+            body = body.encode("utf-8", "surrogatepass")
         if len(body) > JSON_MAX_BYTES:
             raise PayloadError(f"the body has {len(body)} bytes, JSON is read up to {JSON_MAX_BYTES}")
         if b"NaN" in body or b"Infinity" in body:

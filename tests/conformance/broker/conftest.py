@@ -123,7 +123,7 @@ class LocalemuService(SqsService):
 
 
 class RabbitService(LocalService):
-    """The adapter on a RabbitMQ server of its own, which has no clock but the real one."""
+    """The adapter on a real RabbitMQ, on a virtual host of its own. It has no clock but the real one."""
 
     is_exact = False
     is_durable = True

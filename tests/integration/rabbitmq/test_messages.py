@@ -17,6 +17,7 @@ from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Typed
 from mulligan.core.progress import Progress
 from mulligan.core.story import Story
+from tests import rabbitmq as rabbit
 
 EXCHANGE, KEY = "msgparser-requests-xchange", "msgparser-requests"
 
@@ -189,3 +190,32 @@ async def test_message_of_the_command_line_is_consumed(broker, queues, url):
 
     assert found.body == b"s1"
     assert found.attributes == {"amqp-content-type": "text/plain"}
+
+
+@pytest.fixture(scope="module")
+def managed():
+    """A server with the management plugin, to which rabbitmqadmin talks."""
+    if shutil.which("rabbitmqadmin") is None:
+        pytest.skip("no rabbitmqadmin is installed: it comes with RabbitMQ's management plugin")
+    with rabbit.running(plugins=["rabbitmq_management"]) as server:
+        yield server
+
+
+async def test_message_of_rabbitmqadmin_is_consumed_with_its_properties(managed, make, queues):
+    broker = make(managed.url("%2F"))
+    await broker.declare(queues, create=True)
+    properties = '{"content_type": "text/plain", "message_id": "m-2", "headers": {"n": 1}}'
+    subprocess.run(
+        [
+            "rabbitmqadmin", "-H", "127.0.0.1", "-P", str(managed.management_port), "publish", f"exchange={EXCHANGE}",
+            f"routing_key={KEY}", "payload=s1", f"properties={properties}",
+        ],
+        check=True,
+    )  # fmt: skip
+
+    found = await receive_one(broker, queues.requests)
+
+    assert found.body == b"s1"
+    assert found.attributes["amqp-content-type"] == "text/plain"
+    assert found.attributes["mulligan-uid"] == "m-2"
+    assert plain(found.attributes["n"]) == 1

@@ -168,6 +168,21 @@ async def test_delay_is_never_shorter_than_asked(broker, queues, delay_s, earlie
     assert found.receive_count == 1
 
 
+async def test_longest_delay_waits_on_the_highest_level_and_a_longer_one_is_refused(broker, queues, channel):
+    longest_s = broker.features.max_delay_s
+
+    sent = await broker.send(queues.rejects, [Outgoing(b"1", {}, delay_s=longest_s)])
+    too_long = await broker.send(queues.rejects, [Outgoing(b"2", {}, delay_s=longest_s + 1)])
+    waiting = channel.queue_declare("msgparser-delay-16", passive=True).method.message_count
+    depth = await broker.depth(queues.rejects)
+
+    assert longest_s >= 36 * 3600
+    assert sent == [None]
+    assert too_long[0].fault is Fault.REFUSED
+    assert waiting == 1
+    assert (depth.ready, depth.delayed) == (0, 1)
+
+
 async def test_delays_go_on_when_messages_wait_for_a_queue_that_is_gone(broker, queues, channel):
     """More than 32 such messages would block a level of the ladder for ever, without the way out to `unrouted`."""
     sent = await broker.send(queues.requests, [Outgoing(b"orphan", {}, delay_s=2.0)] * 61)

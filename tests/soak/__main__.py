@@ -81,7 +81,9 @@ def _round(root: Path, broker: SqliteBroker, chosen: Plan, systems: list[System]
         flush=True,
     )
     if outcome.violations:
-        print(f"  its folder is kept: {folder}; again: make soak ARGS='--one {chosen.seed}' BROKER=...", flush=True)
+        print(
+            f"  its folder is kept: {folder}; again: make soak ARGS='--one {chosen.seed}' and its BROKER=", flush=True
+        )
     else:
         shutil.rmtree(folder, ignore_errors=True)
     return outcome

@@ -36,6 +36,7 @@ CODE = (
 """
 )
 POISON_SHARE = 0.002
+POISON_STARTS = 3
 
 
 @value
@@ -171,9 +172,11 @@ class _Round:
         violations = {name: [str(one) for one in some] for name, some in found.violations.items()}
         begun = Counter(one.body for one in effects if (one.task, one.what) == ("Poison", "start"))
         starts = [begun[body] for body in poison]
-        if plan.is_calm and found.repeated:
-            violations["repeated without a fault"] = [str(found.repeated)]
-        if starts and not {3} <= set(starts):
+        started = Counter((one.uid, one.task, one.attempt) for one in effects if one.what == "start")
+        if plan.is_calm and (again := [str(one) for one, times in started.items() if times > 1]):
+            violations["repeated without a fault"] = again
+        # a kill from outside that cuts one of its starts short takes the place of its own death
+        if any(not 1 <= one <= POISON_STARTS for one in starts):
             violations["starts of poison"] = [str(starts)]
         status = self._app.status()
         if left := {name: one for name in ("requests", "rejects") if (one := _depth(status[name]))}:

@@ -60,6 +60,9 @@ class Steady(threading.Thread):
         code = system.wait()
         assert code == 0, f"the steady system ended with {code}:\n{system.log()[-3000:]}"
         app.drain()
+        found = killing.examine(app.effects(), self.sent, set(), app.dead(), ())
+        assert found.violations == {}, f"the steady system: {found.violations}"
+        assert found.repeated == 0, f"the steady system repeated {found.repeated} effects"
 
     def _sample(self, system: System, at: float) -> None:
         for process in system.group():

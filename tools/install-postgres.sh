@@ -6,28 +6,18 @@
 # they fail.
 set -eu
 
-say() { printf 'install-postgres: %s\n' "$*" >&2; }
+name=install-postgres
+. "$(dirname "$0")/apt.sh"
 
 has_server() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 
 leave() {
-    say "$@"
     say "Without it the tests of PostgreSQL are skipped. By hand: apt-get install postgresql"
     exit 0
 }
 
 has_server && exit 0
-command -v apt-get >/dev/null || leave "there is no apt-get here."
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-    { command -v sudo >/dev/null && sudo -n true 2>/dev/null; } || leave "you are not root, and sudo asks for a password."
-    as_root=(sudo)
-fi
-
-install() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-        -o Dpkg::Options::=--force-confold postgresql
-}
+can_install || leave
 
 # Debian's package makes and starts a cluster on port 5432 unless this file, which it keeps, forbids it
 config=/etc/postgresql-common/createcluster.conf
@@ -36,9 +26,6 @@ if [ ! -e "$config" ]; then
     echo "create_main_cluster = false" | "${as_root[@]}" tee "$config" >/dev/null
 fi
 
-say "installing postgresql with apt-get"
-# a new machine has no package lists, an old one has links to packages that are gone
-install >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -q >&2 && install >&2; } ||
-    leave "apt-get could not install postgresql; its words are above."
-has_server || leave "postgresql is installed, and there is no initdb in /usr/lib/postgresql/*/bin."
+apt_install -o Dpkg::Options::=--force-confold postgresql || leave
+has_server || { say "postgresql is installed, and there is no initdb in /usr/lib/postgresql/*/bin." && leave; }
 say "done"

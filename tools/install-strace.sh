@@ -5,12 +5,7 @@
 set -eu
 
 command -v strace >/dev/null && exit 0
-say() { printf 'install-strace: %s\n' "$*" >&2; }
-as_root=()
-[ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-install() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends strace; }
-
-say "installing strace with apt-get"
-# a new machine has no package lists, an old one has links to packages that are gone
-install >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -q >&2 && install >&2; } ||
-    say "strace could not be installed; the tests that need it are skipped. By hand: apt-get install strace"
+name=install-strace
+. "$(dirname "$0")/apt.sh"
+{ can_install && apt_install strace; } ||
+    say "The tests that need strace are skipped. By hand: apt-get install strace"

@@ -1,7 +1,6 @@
 """A run of thousands of messages under kill -9, and what must be true of it whatever the broker and its faults.
 
-The messages' names tell their fate: `ok` succeeds, `once` has one task that fails the first time, `never` has one that
-fails every time. The seed that chooses victims is printed; MULLIGAN_TEST_SEED replays it.
+The messages' names tell their fate (`fate`). The seed that chooses victims is printed; MULLIGAN_TEST_SEED replays it.
 """
 
 import os
@@ -13,44 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.acceptance import fate
+from tests.acceptance.fate import TASKS
+
 FAIL_ONCE = 0.05
 FAIL_ALWAYS = 0.02
-TASKS = ("First", "Second", "Third")
 POOL = 3
 CONCURRENCY = 10
 TAIL_BYTES = 200_000
 """Of the effect log: some thousand lines, in which all is that can be in flight now."""
-
-CODE = """
-    def fails(context, data, place):
-        kind, number = data.split("-")
-        return int(number) % 3 == place and (kind == "never" or (kind == "once" and context.attempt == 1))
-
-    class First(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.02)
-                if fails(context, data, 0):
-                    raise RuntimeError("as its name says")
-
-    class Second(Task):
-        def run(self, data, context: TaskContext):
-            with effect(data, context):
-                time.sleep(0.003)
-                if fails(context, data, 1):
-                    raise RuntimeError("as its name says")
-
-    class Third(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                if fails(context, data, 2):
-                    raise RuntimeError("as its name says")
-
-    class Alert(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.002)
-"""
 
 
 class Recorded(NamedTuple):
@@ -157,8 +127,7 @@ class Run(NamedTuple):
 
 def lay_out(app, **settings) -> None:
     """The tasks and settings of a run."""
-    app.task("all", CODE)
-    app.manifest("all First", "all Second", "all Third", "all Alert default")
+    fate.lay_out(app)
     app.settings |= {
         "POOL_SIZE": POOL,
         "LEASE_S": 5,
@@ -258,7 +227,7 @@ def check(run: Run) -> None:
     """Nothing lost, nothing run again after its record, dead letters and default tasks exact."""
     app = run.app
     effects = app.effects()
-    failing = {(body, TASKS[int(body.split("-")[1]) % 3]) for body in run.never}
+    failing = fate.failing(run.bodies)
     found = examine(effects, run.bodies, failing, app.dead(), run.killer.snapshots)
     print(f"repeated effects: {found.repeated}, {found.repeated / run.kills:.2f} a kill")
     again_s = waits(run.killer.cut_off, effects)

@@ -1,7 +1,6 @@
 """A crash at each of the named places: what was promised, counted from the effect log, the ledger and the queues.
 
-The messages' names tell their fate: `ok` succeeds, `once` has one task that fails the first time, `never` has one that
-fails every time.
+The messages' names tell their fate (`fate`).
 """
 
 import os
@@ -12,40 +11,11 @@ from pathlib import Path
 
 import pytest
 
-TASKS = ("First", "Second", "Third")
+from tests.acceptance import fate
+from tests.acceptance.fate import TASKS
+
 BODIES = [f"{kind}-{number}" for number, kind in enumerate(["ok", "once", "ok", "never"] * 6)]
 NEVER = {body for body in BODIES if body.startswith("never")}
-
-CODE = """
-    def fails(context, data, place):
-        kind, number = data.split("-")
-        return int(number) % 3 == place and (kind == "never" or (kind == "once" and context.attempt == 1))
-
-    class First(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(float(os.environ.get("SLOW_S", "0.02")))
-                if fails(context, data, 0):
-                    raise RuntimeError("as its name says")
-
-    class Second(Task):
-        def run(self, data, context: TaskContext):
-            with effect(data, context):
-                time.sleep(0.003)
-                if fails(context, data, 1):
-                    raise RuntimeError("as its name says")
-
-    class Third(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                if fails(context, data, 2):
-                    raise RuntimeError("as its name says")
-
-    class Alert(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.002)
-"""
 
 WORKER_POINTS = [
     "polling:2", "received:2", "starting:5", "running:5", "ended:9", "recorded:2", "finished:3", "acked:1", "copied:1",
@@ -55,8 +25,7 @@ WORKER_POINTS = [
 
 @pytest.fixture
 def work(app):
-    app.task("all", CODE)
-    app.manifest("all First", "all Second", "all Third", "all Alert default")
+    fate.lay_out(app)
     app.settings |= {"POOL_SIZE": 1, "LEASE_S": 2, "CONCURRENCY": 2, "TASK_BACKOFF_S": 0.2}
     app.send(BODIES)
     return app
@@ -79,7 +48,7 @@ def check(app, done=frozenset(), log_length=0) -> None:
     """Nothing is lost, alarms and dead letters are exact, nothing in `done` started after so many lines of the log."""
     effects = app.effects()
     uid_of = {one.body: one.uid for one in effects}
-    failing = {(body, TASKS[int(body.split("-")[1]) % 3]) for body in NEVER}
+    failing = fate.failing(BODIES)
     ends = Counter((one.body, one.task) for one in effects if one.what == "end")
 
     # none is lost

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.acceptance.conftest import Effect
-from tests.acceptance.killing import TASKS, Recorded, examine
+from tests.acceptance.fate import TASKS
+from tests.acceptance.killing import Recorded, examine
 
 BODIES = ["ok-0", "once-1", "never-2"]
 FAILING = {("never-2", "Third")}

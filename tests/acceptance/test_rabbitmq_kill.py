@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests import rabbitmq as rabbit
-from tests.acceptance import killing
+from tests.acceptance import fate, killing
 
 FULL = bool(os.environ.get("MULLIGAN_TEST_FULL"))
 MESSAGES = 10_000 if FULL else 2_000
@@ -45,7 +45,7 @@ class Breaker(threading.Thread):
 
     def _is_reached(self, share: float) -> bool:
         """False when the test is over before."""
-        wanted = share * MESSAGES * len(killing.TASKS) * 2 * 65
+        wanted = share * MESSAGES * len(fate.TASKS) * 2 * 65
         while not self.log.exists() or self.log.stat().st_size < wanted:
             if self.over.wait(0.05):
                 return False

@@ -23,10 +23,10 @@ class Guarded:
         self.app = app
         self.server = server
 
-    def as_role(self, role: str, *, create: bool = False) -> None:
+    def as_role(self, role: str) -> None:
         """What is started from now on signs with the role's key."""
         self.app.environment |= {"AWS_ACCESS_KEY_ID": role, "AWS_SECRET_ACCESS_KEY": role}
-        self.app.settings["CREATE_QUEUES"] = create
+        self.app.settings["CREATE_QUEUES"] = False
 
     def denied(self) -> dict[str, int]:
         """Requests that were refused for want of a right, by action."""
@@ -59,9 +59,10 @@ def guard(app, start_sqs, tmp_path):
 
 
 def make_queues(guarded) -> None:
-    """A start makes the queues; what else it wants to do the set-up's role has no right to."""
-    guarded.as_role("setup", create=True)
-    guarded.app.start("--for", "0").wait()
+    """As somebody who may make them, and nothing else; what runs later may not."""
+    guarded.as_role("setup")
+    told = guarded.app.cli("setup")
+    assert told.returncode == 0, told.stderr
 
 
 def test_every_role_does_its_work_with_the_rights_of_its_policy_and_no_others(guard, policies, until):
@@ -69,13 +70,9 @@ def test_every_role_does_its_work_with_the_rights_of_its_policy_and_no_others(gu
     app = guarded.app
     make_queues(guarded)
     checked = app.cli("check")
-    made = guarded.denied()
-    guarded.server.reset_counters()  # a start asks for more than the set-up's role may
     guarded.as_role("producer")
     for body in ("ok", "once", "never"):
         assert app.publish(body)
-    looked = guarded.denied()
-    guarded.server.reset_counters()
     guarded.as_role("worker")
     system = app.start()
     until(lambda: app.count("Only", "failed") == 3, "the tasks have failed")
@@ -87,8 +84,6 @@ def test_every_role_does_its_work_with_the_rights_of_its_policy_and_no_others(gu
     rejects = app.status()["rejects"]["ready"]
 
     assert guarded.denied() == {}
-    assert looked == {"GetQueueUrl": 6}  # whether the two queues are there that a producer need not see
-    assert made.keys() <= {"ReceiveMessage"}
     assert (checked.returncode, shown.returncode) == (0, 0), checked.stdout
     assert (replayed.returncode, replayed.stderr) == (0, "1 dead letter replayed\n")
     assert rejects == 1

@@ -130,7 +130,7 @@ class SimBroker:
         if self.process is not None and not self.features.keeps_lease:
             self.process.at_end.append(lambda: world.stored.disconnect(self))
 
-    async def declare(self, queues: Any, *, create: bool) -> Declared:
+    async def declare(self, queues: Any, *, create: bool, only: Any = None) -> Declared:
         return Declared(())
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from mulligan.core.value import value
-from tests.acceptance import killing
+from tests.acceptance import fate, killing
 from tests.acceptance.conftest import App, System, until
 from tests.soak.broker import SqliteBroker
 from tests.soak.plan import Plan
@@ -23,7 +23,7 @@ END_S = 420.0
 """A round that takes longer to become empty than this hangs."""
 
 CODE = (
-    killing.CODE.replace("asyncio.sleep(0.02)", "asyncio.sleep(0.5)")  # or all is done between two kills
+    fate.CODE.replace('"SLOW_S", "0.02"', '"SLOW_S", "0.5"')  # or all is done between two kills
     + """
     class Poison(Task):
         def accepts(self, message):
@@ -164,9 +164,7 @@ class _Round:
         plan, killer, effects = self._plan, self._killer, self._app.effects()
         killer.snapshot()
         poison = {body for body in self._bodies if body.startswith("crash")}
-        failing = {
-            (body, killing.TASKS[int(body.split("-")[1]) % 3]) for body in self._bodies if body.startswith("never")
-        } | {(body, "Poison") for body in poison}
+        failing = fate.failing(self._bodies) | {(body, "Poison") for body in poison}
         letters = self._app.dead()
         found = killing.examine(effects, self._bodies, failing, letters, killer.snapshots)
         violations = {name: [str(one) for one in some] for name, some in found.violations.items()}

@@ -62,10 +62,14 @@ class Features:
 
 @value
 class Declared:
-    """What `declare` found. created: queues that it made. problems: sentences about what differs from the need."""
+    """What `declare` found. created: queues that it made.
+
+    problems: sentences about what can't work so. notes: about what differs from what is best, and works.
+    """
 
     created: tuple[QueueName, ...]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Broker(Protocol):
@@ -79,10 +83,12 @@ class Broker(Protocol):
     def billed(self) -> Mapping[str, int]:
         """Requests since the start as the service bills them, by its own names of its actions; {} where it doesn't."""
 
-    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+    async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:
         """Check the queues, and create those that are missing if `create`. Must be the first call.
 
         A queue that is missing and not to be created is a problem of the answer. Declaring twice changes nothing.
+        only: the one of them that the caller uses and may see; a broker that gives rights queue by queue leaves the
+        others alone if this one is there, the rest look at all.
         """
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:

@@ -112,7 +112,7 @@ class MemoryBroker:
         """See the seam."""
         return FEATURES
 
-    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+    async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:  # noqa: ARG002
         """See the seam."""
         self._check_open()
         if create:

@@ -235,6 +235,14 @@ def check() -> int:
     return work()
 
 
+@app.command(epilog=_examples("mulligan setup", "MULLIGAN_BROKER_URL=sqs://eu-west-1 mulligan setup"))
+def setup() -> None:
+    """Make the queues and the ledger that are missing, and end. Afterwards CREATE_QUEUES may be False."""
+    from mulligan.cli.setup import setup as work
+
+    work()
+
+
 @app.command(epilog=_examples("mulligan settings", "MULLIGAN_POOL_SIZE=2 mulligan settings --json"))
 def settings(as_json: Annotated[bool, _AS_JSON] = False) -> None:
     """Show each setting, its value and where that came from."""

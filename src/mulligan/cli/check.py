@@ -11,6 +11,7 @@ from mulligan.cli.output import harmless, may_color, write
 from mulligan.cli.session import app_dir, settings
 from mulligan.core.delivery import Depth
 from mulligan.core.error import BrokerRefused, ConfigurationError, MulliganError
+from mulligan.core.event import BrokerNotice, Event
 from mulligan.core.message import QueueName
 from mulligan.core.secret import redacted
 from mulligan.core.value import value
@@ -153,9 +154,14 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
-    broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=lambda _: None, base_dir=app_dir())
+    def note(event: Event) -> None:
+        if isinstance(event, BrokerNotice):  # a clock that is off, keys that can't be renewed
+            told.append(_Finding("queues", Code.OK, (f"{event.where}: {event.text}",), is_note=True))
+
+    broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=note, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=False)
+        told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in declared.notes]
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > (len(missing) if chosen.create_queues else 0):

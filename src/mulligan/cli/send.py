@@ -46,15 +46,15 @@ def send(text: str, *, attributes: Sequence[str], delay_s: float, queue: str, gr
     wish = Wish(attributes_of(attributes), delay_s, group)
     if text == "-":
         fd = _stdin()
-        run(lambda session: _stream(session, fd, wish, queue), create=True, needs_all=False)
+        run(lambda session: _stream(session, fd, wish, queue), create=True, only=queue)
     elif text.startswith("@"):
         fd = _opened(text[1:])
         try:
-            run(lambda session: _stream(session, fd, wish, queue), create=True, needs_all=False)
+            run(lambda session: _stream(session, fd, wish, queue), create=True, only=queue)
         finally:
             os.close(fd)
     else:
-        run(lambda session: _single(session, os.fsencode(text), wish, queue), create=True, needs_all=False)
+        run(lambda session: _single(session, os.fsencode(text), wish, queue), create=True, only=queue)
 
 
 def attributes_of(pairs: Sequence[str]) -> dict[str, str]:

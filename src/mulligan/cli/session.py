@@ -18,7 +18,7 @@ from mulligan.settings.load import Loaded, load
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 
-__all__ = ["Session", "app_dir", "run", "session", "settings"]
+__all__ = ["Session", "app_dir", "run", "session", "settings", "told"]
 
 T = TypeVar("T")
 
@@ -52,38 +52,41 @@ def settings() -> Loaded:
     return load(app_dir(), os.environ)
 
 
-def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, needs_all: bool = True) -> T:
+def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, only: str | None = None) -> T:
     """Open the broker, do the work, close the broker; what the work gives. Ctrl-C cancels the work in order."""
 
     async def whole() -> T:
-        async with session(settings().settings, create=create, needs_all=needs_all) as opened:
+        async with session(settings().settings, create=create, only=only) as opened:
             return await work(opened)
 
     return asyncio.run(whole())
 
 
 @asynccontextmanager
-async def session(chosen: Settings, *, create: bool, needs_all: bool = True) -> AsyncIterator[Session]:
-    """An open session.
+async def session(chosen: Settings, *, create: bool, only: str | None = None) -> AsyncIterator[Session]:
+    """An open session. Raises BrokerRefused if a queue isn't there, can't be seen or can't be used.
 
-    create: make queues that are missing, if the settings allow it. needs_all: raise BrokerRefused if one of the queues
-    isn't there or can't be seen; a producer may have no right to see more than the one that it sends to.
+    create: make queues that are missing, if the settings allow it. only: "requests", "rejects" or "dead", the one queue
+    that is needed; a producer may have no right to see another. Nothing is raised then: the send tells.
     """
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
     clock = SystemClock()
-    broker = open_broker(chosen.broker_url, clock=clock, emit=_told, base_dir=app_dir())
+    broker = open_broker(chosen.broker_url, clock=clock, emit=told, base_dir=app_dir())
     try:
-        declared = await broker.declare(chosen.queues, create=create and chosen.create_queues)
-        if declared.problems and needs_all:
+        opened = Session(chosen, broker, chosen.queues, clock.now)
+        declared = await broker.declare(
+            chosen.queues, create=create and chosen.create_queues, only=None if only is None else opened.queue(only)
+        )
+        if declared.problems and only is None:
             raise BrokerRefused(" ".join(declared.problems))
-        yield Session(chosen, broker, chosen.queues, clock.now)
+        yield opened
     finally:
         await broker.close()
 
 
-def _told(event: Event) -> None:
+def told(event: Event) -> None:
     """Say what a broker tells while a command waits for it."""
     if event.level in ("warning", "error"):
         from mulligan.telemetry.sentence import sentence_of

@@ -21,6 +21,7 @@ from mulligan.core.error import (
     StorageBroken,
 )
 from mulligan.core.event import (
+    BrokerNotice,
     Event,
     QueuesDeclared,
     Started,
@@ -188,6 +189,8 @@ class Supervisor:
             self.stop("the queues can't be used", ConfigurationError(declared.problems))
         else:
             self._emit(QueuesDeclared(queues.all, declared.created))
+            for note in declared.notes:
+                self._emit(BrokerNotice("queues", note))
 
     def _begin(self) -> None:
         self._can_go = True

@@ -58,8 +58,27 @@ async def test_declare_reads_the_size_limit_of_the_smallest_queue(server, broker
 
     assert broker.features.max_message_bytes == 2048
     assert declared.created == (queues.requests, queues.rejects)
-    assert any("takes messages of 2048 bytes" in problem for problem in declared.problems)
-    assert any("keeps messages for 4 days" in problem for problem in declared.problems)
+    assert declared.problems == ()
+    assert any("takes messages of 2048 bytes" in note for note in declared.notes)
+    assert any("keeps messages for 4 days" in note for note in declared.notes)
+
+
+async def test_declare_of_one_queue_leaves_the_others_alone(server, broker, broker_of, queues):
+    server.counters.reset()
+    producer = broker_of(server)
+
+    declared = await producer.declare(queues, create=True, only=queues.requests)
+
+    told = server.counters.told()["requests"]
+    assert (declared.created, declared.problems, declared.notes) == ((), (), ())
+    assert told == {"GetQueueUrl": {"ok": 1}, "GetQueueAttributes": {"ok": 1}}
+    assert producer.features.max_message_bytes == 1_048_576
+
+
+async def test_declare_of_one_queue_makes_all_when_it_is_missing(server, broker_of, queues):
+    declared = await broker_of(server).declare(queues, create=True, only=queues.requests)
+
+    assert declared.created == queues.all
 
 
 async def test_declare_refuses_kinds_that_are_mixed(server, broker_of):
@@ -135,8 +154,9 @@ async def test_every_role_can_do_its_work_with_its_policy_alone(guarded, broker_
     )
 
     declared = await setup.declare(queues, create=True)
-    for one in (worker, producer, desk):
+    for one in (worker, desk):
         assert (await one.declare(queues, create=False)).problems == ()
+    assert (await producer.declare(queues, create=False, only=queues.requests)).problems == ()
     assert await producer.send(queues.requests, [Outgoing(b"1", {})]) == [None]
     (request,) = await worker.receive(queues.requests, 10, wait_s=1, lease_s=30)
     assert await worker.extend(queues.requests, [(request.receipt, 60)]) == [None]

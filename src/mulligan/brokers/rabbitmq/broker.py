@@ -83,7 +83,7 @@ class RabbitBroker:
 
     # -- queues
 
-    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+    async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:  # noqa: ARG002
         """Find exchanges and queues, make those that are missing if `create`, and say what differs."""
         self._check_open()
         self._topology = Topology(queues)

@@ -56,7 +56,7 @@ class SqliteBroker:
         """See the seam."""
         return FEATURES
 
-    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+    async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:  # noqa: ARG002
         """See the seam. Also raises ConfigurationError or StorageBroken when the file can't be used."""
         await self._database.open()
         anchor = partial(store.anchor, _boot_id(), self._clock.now(), self._clock.monotonic())

@@ -19,15 +19,7 @@ from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts
 from mulligan.brokers.sqs.codec import Received, SendEntry
 from mulligan.brokers.sqs.credentials import KeyRing, Source, find_keys
-from mulligan.brokers.sqs.entry import (
-    ATTRIBUTES_MAX,
-    DELAY_MAX_S,
-    TYPE_BYTES,
-    Refused,
-    delivery,
-    send_entry,
-    whole,
-)
+from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, Refused, delivery, send_entry, whole
 from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
 from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
 from mulligan.brokers.sqs.http import Response
@@ -115,14 +107,21 @@ class SqsBroker:
 
     # -- queues
 
-    async def declare(self, queues: Queues, *, create: bool) -> Declared:
+    async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:
         """Find the queues, make those that are missing if `create`, and say what differs from what is needed."""
         if told := setup.name_problems(queues):
             raise ConfigurationError(told)
+        if only is not None:
+            declared = await self._declare(queues, [only], create=False)
+            if not (create and declared.problems):
+                return declared
+        return await self._declare(queues, setup.order(queues), create=create)
+
+    async def _declare(self, queues: Queues, names: Sequence[QueueName], *, create: bool) -> Declared:
         created: list[QueueName] = []
         missing: dict[QueueName, str] = {}
         found: dict[QueueName, Mapping[str, str]] = {}
-        for name in setup.order(queues):
+        for name in names:
             try:
                 url = await self._url_of(name)
                 if url is None and create:
@@ -136,11 +135,11 @@ class SqsBroker:
             except ServiceRefused as exc:
                 if create:
                     raise
-                missing[name] = str(exc)  # a producer may see no more than the queue that it sends to
+                missing[name] = str(exc)
         problems = [missing[name] for name in queues.all if name in missing] + setup.problems(queues, found)
         if found:
             self._fit_features(found)
-        return Declared(tuple(reversed(created)), tuple(problems))
+        return Declared(tuple(reversed(created)), tuple(problems), tuple(setup.notes(queues, found)))
 
     async def depth(self, queue: QueueName) -> Depth:
         """An estimate. The age of the oldest message is known to CloudWatch only."""

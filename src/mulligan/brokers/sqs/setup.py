@@ -10,7 +10,17 @@ from typing import Any
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 
-__all__ = ["MAX_RECEIVES", "RETENTION_S", "creation", "is_fifo", "name_problems", "order", "problems", "size_limit"]
+__all__ = [
+    "MAX_RECEIVES",
+    "RETENTION_S",
+    "creation",
+    "is_fifo",
+    "name_problems",
+    "notes",
+    "order",
+    "problems",
+    "size_limit",
+]
 
 RETENTION_S = 1_209_600
 """14 days, the longest that SQS keeps a message; on rejects and dead it counts from the first enqueue."""
@@ -76,20 +86,33 @@ def creation(queues: Queues, name: QueueName, dead_arn: str | None) -> dict[str,
 
 
 def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
-    """Sentences about existing queues that differ from what is needed. found: attributes by queue, as given."""
+    """Sentences about existing queues with which messages would lose their story. found: attributes by queue."""
     told = []
-    dead_arn = found.get(queues.dead, {}).get("QueueArn")
+    for name in (queues.requests, queues.rejects):
+        _, count = _redrive(found.get(name, {}))
+        if 0 < count < MAX_RECEIVES_LOW:
+            told.append(
+                f"Queue {name}: its maxReceiveCount is {count}, and retries, releases and early wake-ups count as "
+                f"receives: messages would be moved away, without their story, before their tasks are through. "
+                f"Set {MAX_RECEIVES}."
+            )
+    return told
+
+
+def notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
+    """Sentences about existing queues that work, and differ from what is best. found: attributes by queue."""
+    told = []
     for name in queues.all:
         if name not in found:
             continue
         attributes = found[name]
         if name != queues.requests:
-            told += _retention_problems(name, attributes)
+            told += _retention_notes(name, attributes)
         if name != queues.dead:
-            told += _redrive_problems(name, attributes, dead_arn)
+            told += _redrive_notes(name, attributes, found.get(queues.dead, {}).get("QueueArn"))
         if attributes.get("SqsManagedSseEnabled") != "true" and not attributes.get("KmsMasterKeyId"):
             told.append(f"Queue {name}: messages are not encrypted at rest. Set its SqsManagedSseEnabled to true.")
-    return told + _size_problems(queues, found)
+    return told + _size_notes(queues, found)
 
 
 def size_limit(attributes: Mapping[str, str]) -> int:
@@ -98,7 +121,7 @@ def size_limit(attributes: Mapping[str, str]) -> int:
     return int(given) if given.isdecimal() else SIZE_DEFAULT_BYTES
 
 
-def _retention_problems(name: QueueName, attributes: Mapping[str, str]) -> list[str]:
+def _retention_notes(name: QueueName, attributes: Mapping[str, str]) -> list[str]:
     given = attributes.get("MessageRetentionPeriod", "")
     if not given.isdecimal() or int(given) >= RETENTION_S:
         return []
@@ -108,33 +131,31 @@ def _retention_problems(name: QueueName, attributes: Mapping[str, str]) -> list[
     ]
 
 
-def _redrive_problems(name: QueueName, attributes: Mapping[str, str], dead_arn: str | None) -> list[str]:
+def _redrive(attributes: Mapping[str, str]) -> tuple[str | None, int]:
+    """Target and count of a queue's RedrivePolicy; None and 0 where it has none."""
     try:
         policy = json.loads(attributes.get("RedrivePolicy") or "{}")
-        target, count = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
+        return policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
     except (ValueError, TypeError, AttributeError):
-        target, count = None, 0
+        return None, 0
+
+
+def _redrive_notes(name: QueueName, attributes: Mapping[str, str], dead_arn: str | None) -> list[str]:
+    target, _ = _redrive(attributes)
     if target is None:
         return [
             f"Queue {name}: it has no redrive to the dead queue, so a message that no worker survives comes back for "
             f"ever. Set its RedrivePolicy to maxReceiveCount {MAX_RECEIVES} and the dead queue's ARN."
         ]
-    told = []
-    if dead_arn is not None and target != dead_arn:
-        told.append(
-            f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody would look "
-            f"for its messages. Correct its RedrivePolicy."
-        )
-    if 0 < count < MAX_RECEIVES_LOW:
-        told.append(
-            f"Queue {name}: its maxReceiveCount is {count}, and retries, releases and early wake-ups count as "
-            f"receives: messages would be moved away, without their story, before their tasks are through. "
-            f"Set {MAX_RECEIVES}."
-        )
-    return told
+    if dead_arn is None or target == dead_arn:
+        return []
+    return [
+        f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody would look "
+        f"for its messages. Correct its RedrivePolicy."
+    ]
 
 
-def _size_problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
+def _size_notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
     if queues.requests not in found:
         return []
     needed = size_limit(found[queues.requests])

@@ -28,7 +28,7 @@ def good(name):
 def told(queue, **changes):
     found = {name: good(name) for name in QUEUES.all}
     found[queue] = {name: text for name, text in (found[queue] | changes).items() if text is not None}
-    return setup.problems(QUEUES, found)
+    return setup.notes(QUEUES, found)
 
 
 def test_creation_of_a_reject_queue_has_all_that_is_needed():
@@ -60,8 +60,10 @@ def test_order_makes_the_dead_queue_first_because_the_others_name_it():
     assert setup.order(QUEUES) == ("app-dead-q", "app-rejects-q", "app-requests-q")
 
 
-def test_problems_are_none_when_all_is_as_it_is_created():
-    assert setup.problems(QUEUES, {name: good(name) for name in QUEUES.all}) == []
+def test_nothing_is_said_when_all_is_as_it_is_created():
+    found = {name: good(name) for name in QUEUES.all}
+
+    assert setup.problems(QUEUES, found) == setup.notes(QUEUES, found) == []
 
 
 @pytest.mark.parametrize(
@@ -72,32 +74,39 @@ def test_problems_are_none_when_all_is_as_it_is_created():
         (QUEUES.requests, {"RedrivePolicy": None}, "no redrive"),
         (QUEUES.requests, {"RedrivePolicy": "not json"}, "no redrive"),
         (QUEUES.rejects, {"RedrivePolicy": '{"deadLetterTargetArn":"arn:x","maxReceiveCount":1000}'}, "goes to arn:x"),
-        (
-            QUEUES.requests,
-            {"RedrivePolicy": json.dumps({"deadLetterTargetArn": DEAD_ARN, "maxReceiveCount": 1})},
-            "maxReceiveCount is 1",
-        ),
         (QUEUES.requests, {"SqsManagedSseEnabled": "false"}, "not encrypted"),
         (QUEUES.dead, {"MaximumMessageSize": "262144"}, "takes messages of 262144 bytes"),
     ],
 )
-def test_problems_name_the_queue_and_what_differs(queue, changes, words):
-    (problem,) = told(queue, **changes)
+def test_notes_name_the_queue_and_what_differs(queue, changes, words):
+    (note,) = told(queue, **changes)
 
-    assert problem.startswith(f"Queue {queue}: ")
-    assert words in problem
+    assert note.startswith(f"Queue {queue}: ")
+    assert words in note
 
 
-def test_problems_are_none_when_the_requests_queue_keeps_messages_for_less_time():
+@pytest.mark.parametrize(("count", "told"), [(1, True), (49, True), (50, False), (1000, False)])
+def test_problems_are_redrives_that_would_move_messages_without_their_story(count, told):
+    found = {name: good(name) for name in QUEUES.all}
+    found[QUEUES.requests]["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": DEAD_ARN, "maxReceiveCount": count})
+
+    problems = setup.problems(QUEUES, found)
+
+    assert [problem.partition(",")[0] for problem in problems] == [
+        f"Queue app-requests-q: its maxReceiveCount is {count}"
+    ] * told
+
+
+def test_notes_are_none_when_the_requests_queue_keeps_messages_for_less_time():
     assert told(QUEUES.requests, MessageRetentionPeriod="345600") == []
 
 
-def test_problems_take_a_key_of_kms_for_encryption():
+def test_notes_take_a_key_of_kms_for_encryption():
     assert told(QUEUES.dead, SqsManagedSseEnabled="false", KmsMasterKeyId="alias/mine") == []
 
 
-def test_problems_say_nothing_of_queues_that_are_not_there():
-    assert setup.problems(QUEUES, {}) == []
+def test_nothing_is_said_of_queues_that_are_not_there():
+    assert setup.problems(QUEUES, {}) == setup.notes(QUEUES, {}) == []
 
 
 @pytest.mark.parametrize("name", ["a b", "a" * 81, "ünï", ".fifo", "a.b"])

@@ -1,0 +1,53 @@
+"""The three tasks and the alert of the runs with crashes: a message's name tells its fate.
+
+`ok-N` succeeds, `once-N` has one task that fails the first time, `never-N` has one that fails every time; N says which.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["CODE", "TASKS", "failing", "lay_out"]
+
+TASKS = ("First", "Second", "Third")
+
+CODE = """
+    def fails(context, data, place):
+        kind, number = data.split("-")
+        return int(number) % 3 == place and (kind == "never" or (kind == "once" and context.attempt == 1))
+
+    class First(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(float(os.environ.get("SLOW_S", "0.02")))
+                if fails(context, data, 0):
+                    raise RuntimeError("as its name says")
+
+    class Second(Task):
+        def run(self, data, context: TaskContext):
+            with effect(data, context):
+                time.sleep(0.003)
+                if fails(context, data, 1):
+                    raise RuntimeError("as its name says")
+
+    class Third(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                if fails(context, data, 2):
+                    raise RuntimeError("as its name says")
+
+    class Alert(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(0.002)
+"""
+
+
+def lay_out(app: Any) -> None:
+    """Give an application these tasks."""
+    app.task("all", CODE)
+    app.manifest(*(f"all {name}" for name in TASKS), "all Alert default")
+
+
+def failing(bodies: Iterable[str]) -> set[tuple[str, str]]:
+    """(body, task) of the tasks that fail for good."""
+    return {(body, TASKS[int(body.split("-")[1]) % 3]) for body in bodies if body.startswith("never")}

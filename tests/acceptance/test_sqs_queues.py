@@ -1,0 +1,113 @@
+"""Queues on SQS that are not as a start would make them, or change while the system works."""
+
+import re
+
+import pytest
+
+CODE = """
+    class Only(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                if data == "slow":
+                    await asyncio.sleep(1.5)
+                if data == "never":
+                    raise GiveUp("as its name says")
+"""
+
+
+@pytest.fixture
+def job(app, sqs):
+    """One worker, pointed at the server; nothing is started yet."""
+    sqs.point(app)
+    app.task("work", CODE)
+    app.manifest("work Only")
+    app.settings |= {"POOL_SIZE": 1, "LOG_LEVEL": "INFO", "SHUTDOWN_S": 2}
+    return app
+
+
+@pytest.fixture
+def client(sqs):
+    made = sqs.client()
+    yield made
+    made.close()
+
+
+def test_start_on_queues_that_others_made_tells_what_differs_and_works(job, client):
+    for kind in ("requests", "rejects", "dead"):
+        client.create_queue(QueueName=f"msgparser-{kind}-q", Attributes={"SqsManagedSseEnabled": "false"})
+    checked = job.cli("check", CREATE_QUEUES=False)
+    job.publish("never")
+
+    system = job.start(CREATE_QUEUES=False)
+    job.until_effect("Only", "failed")
+
+    for told in (system.log(), checked.stdout):
+        assert "Queue msgparser-rejects-q: it keeps messages for 4 days" in told
+        assert "Queue msgparser-requests-q: it has no redrive to the dead queue" in told
+        assert "Queue msgparser-dead-q: messages are not encrypted at rest" in told
+    assert checked.returncode == 0
+    assert "problem" not in checked.stdout
+
+
+def test_start_is_refused_when_the_redrive_would_bury_messages_before_their_tasks_are_through(job, client):
+    dead = client.create_queue(QueueName="msgparser-dead-q")["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 3}}'
+    client.create_queue(QueueName="msgparser-requests-q", Attributes={"RedrivePolicy": policy})
+
+    system = job.start()
+
+    assert system.wait() == 2
+    assert "its maxReceiveCount is 3" in system.log()
+    assert "Set 1000." in system.log()
+
+
+def test_start_names_each_queue_that_is_missing_and_makes_none_when_it_may_not(job, client):
+    client.create_queue(QueueName="msgparser-requests-q")
+
+    system = job.start(CREATE_QUEUES=False)
+
+    assert system.wait() == 2
+    for kind in ("rejects", "dead"):
+        assert f"Queue msgparser-{kind}-q: it isn't there. Create it, or set CREATE_QUEUES=true." in system.log()
+    assert len(client.list_queues()["QueueUrls"]) == 1
+
+
+def test_check_tells_of_a_clock_that_is_off(job, sqs):
+    job.cli("setup")
+    sqs.play(1, {"action": "*", "fault": {"kind": "skew", "by_s": 1800}})
+
+    checked = job.cli("check")
+
+    assert checked.returncode == 0
+    assert re.search(r"this machine's clock is off by -(1799|180[01]) s", checked.stdout)
+
+
+def test_queue_that_is_deleted_is_told_loudly_and_not_made_anew_while_the_other_works_on(job, sqs, client, until):
+    job.settings |= {"NO_OF_REQUESTS_CONSUMERS": 1, "NO_OF_REJECTS_CONSUMERS": 1}
+    system = job.start().until_up()
+    urls = {name: client.get_queue_url(QueueName=f"msgparser-{name}-q")["QueueUrl"] for name in ("requests", "rejects")}
+
+    client.delete_queue(QueueUrl=urls["rejects"])
+    until(lambda: "msgparser-rejects-q" in system.log() and "NonExistentQueue" in system.log(), "the log tells of it")
+    job.publish("ok")
+    job.until_effect("Only", "end", "ok")
+
+    assert system.popen.poll() is None
+    assert not any(url.endswith("rejects-q") for url in client.list_queues()["QueueUrls"])
+
+
+def test_messages_that_are_purged_while_they_are_worked_on_do_no_harm(job, client, until):
+    system = job.start().until_up()
+    url = client.get_queue_url(QueueName="msgparser-requests-q")["QueueUrl"]
+    job.publish("slow")
+    job.until_effect("Only", "start", "slow")
+
+    client.purge_queue(QueueUrl=url)
+    job.until_effect("Only", "end", "slow")
+    job.publish("after")
+    job.until_effect("Only", "end", "after")
+
+    system.terminate()
+    assert system.wait() == 0
+    assert "Traceback" not in system.log()

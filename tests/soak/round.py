@@ -128,8 +128,18 @@ class _Round:
                 return False
             self._send(1)
 
+    def _is_busy(self) -> bool:
+        """Wait until a task is in flight; False when nothing is left to do. Depths of queues may be estimates."""
+        deadline = time.monotonic() + END_S
+        while not self._killer.busy(self._system):
+            if not self._has_work():
+                return False
+            assert time.monotonic() < deadline, f"nothing is done for {END_S:g} s:\n{self._system.log()[-3000:]}"
+            time.sleep(0.2)
+        return True
+
     def _kill_worker(self) -> None:
-        if not self._has_work():
+        if not self._is_busy():
             return  # a kill counts only with a task in flight
         before = set(self._system.workers())
         self._killer.kill_worker(self._system)

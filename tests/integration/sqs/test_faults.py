@@ -137,6 +137,8 @@ async def test_requests_under_10_percent_throttling_are_at_most_1_3_times_as_man
         (FailEntries(1.0), Fault.RETRY),
         (FailEntries(1.0, "InvalidMessageContents", "no", is_sender_fault=True), Fault.REFUSED),
         (FailEntries(1.0, "ReceiptHandleIsInvalid", "no", is_sender_fault=True), Fault.LEASE_LOST),
+        (FailEntries(1.0, "MessageNotInflight", "no", is_sender_fault=True), Fault.LEASE_LOST),
+        (FailEntries(1.0, "KmsThrottled", "no", is_sender_fault=True), Fault.RETRY),
         (FailEntries(1.0, "RequestThrottled", "no", is_sender_fault=True), Fault.RETRY),
     ],
     ids=lambda item: item.code if isinstance(item, FailEntries) else item.name,

@@ -151,6 +151,37 @@ def test_what_is_no_request_is_refused_and_the_connection_ends(wire, data, statu
     assert wire.answer()[0] == status
 
 
+def test_client_that_sends_a_body_that_is_too_large_before_it_reads_gets_the_answer(wire):
+    wire.send(request("SendMessage", b"x" * 9_000_000))
+
+    status, headers, body = wire.answer()
+
+    assert (status, headers["connection"], body) == (413, "close", b"The body is larger than 8388608 bytes.\n")
+    assert wire.rest() == b""
+
+
+def test_client_that_sends_on_after_a_refusal_is_ended(start, connect, monkeypatch):
+    monkeypatch.setattr("mulligan.servers.sqs.http._LINGER_MAX_BYTES", 1_000_000)
+    wire = connect(start(verifies=False))
+    wire.send(b"nonsense\r\n\r\n")
+    assert wire.answer()[0] == 400
+
+    with pytest.raises(ConnectionError):
+        wire.send(b"x" * 50_000_000)
+
+
+@pytest.mark.parametrize("header", [b"Authorization: \xff\xfe", b"Host: \xff", b"X-Amz-Target: AmazonSQS.\xff"])
+def test_header_of_any_bytes_is_answered(start, connect, header):
+    for verifies in (True, False):
+        wire = connect(start(verifies=verifies))
+
+        wire.send(request("CreateQueue", {"QueueName": "q"}, more=header + b"\r\n"))
+
+        status, _, body = wire.answer()
+        assert status in (200, 400, 403, 404)
+        assert json.loads(body)
+
+
 def test_body_that_grows_beyond_its_bound_is_refused(wire):
     head = request("ListQueues", b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
 

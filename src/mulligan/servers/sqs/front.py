@@ -103,7 +103,7 @@ class Front:
             now=self._clock.now(),
             account=self._account,
             region=identity.region,
-            base_url=f"http://{request.headers.get('host', '')}",
+            base_url=f"http://{request.headers.get('host', '').encode('ascii', 'replace').decode()}",
             sender=identity.key.id,
             twist=self._twist(struck) if struck else NO_TWIST,
         )
@@ -228,7 +228,8 @@ class Front:
         if request.headers.get("x-amzn-query-mode", "").lower() == "true":
             kind = "Sender" if error.is_sender_fault else "Receiver"
             headers += f"x-amzn-query-error: {error.code};{kind}\r\n".encode()
-        body = _encode({"__type": error.type, "message": error.message})
+        text = error.message.encode("utf-8", "backslashreplace").decode()  # headers may hold any byte, and errors quote
+        body = _encode({"__type": error.type, "message": text})
         return HttpResponse(response_bytes(error.status, headers, body))
 
     def _broken(self, exc: Exception, action: str, request: HttpRequest, now: float) -> HttpResponse:

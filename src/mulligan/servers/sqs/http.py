@@ -26,6 +26,8 @@ _HEADERS_MAX = 100
 _BODY_MAX = 8 * 1024 * 1024  # 1 MiB of message, each character escaped as \u00XX, and its frame
 _AHEAD_MAX = 32
 _AHEAD_MAX_BYTES = 1024 * 1024
+_LINGER_S = 5.0
+_LINGER_MAX_BYTES = 64 * 1024 * 1024
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
@@ -123,6 +125,7 @@ class _Connection(asyncio.Protocol):
         "_headers",
         "_is_full",
         "_is_paused",
+        "_lingering_bytes",
         "_owner",
         "_parser",
         "_target",
@@ -142,6 +145,7 @@ class _Connection(asyncio.Protocol):
         self._is_paused = False  # we don't read
         self._is_full = False  # the client doesn't read
         self._wants_end = False
+        self._lingering_bytes: int | None = None  # thrown away since the refusal that was the last answer
         self._clear()
 
     def _clear(self) -> None:
@@ -165,6 +169,11 @@ class _Connection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering_bytes is not None:
+            self._lingering_bytes += len(data)
+            if self._lingering_bytes > _LINGER_MAX_BYTES and self._transport is not None:
+                self._transport.abort()
+            return
         try:
             self._parser.feed_data(data)
         except _RefusedError as refused:
@@ -290,17 +299,26 @@ class _Connection(asyncio.Protocol):
         if self._task is None and not self._ahead:
             headers = b"Content-Type: text/plain\r\nConnection: close\r\n"
             transport.write(response_bytes(status, headers, text.encode() + b"\n"))
-            transport.close()
+            self._linger(transport)
         elif not self._is_paused:
             self._is_paused = True
             transport.pause_reading()
+
+    def _linger(self, transport: asyncio.Transport) -> None:
+        """Read on for a while and throw it away: a close with something unread takes the answer from a client that
+        sends its whole request before it reads."""
+        self._lingering_bytes = 0
+        self._deadline = self._owner.loop.time() + _LINGER_S
+        transport.write_eof()
 
     def check_time(self, now: float) -> None:
         """End the connection if its client takes too long to send, or has nothing to say."""
         transport = self._transport
         if transport is None or self._task is not None or now < self._deadline:
             return
-        if self._is_full:
+        if self._lingering_bytes is not None:
+            transport.close()
+        elif self._is_full:
             transport.abort()  # its client has stopped reading
         elif self._target or self._header_bytes:
             self._refuse(408, f"The request was not complete after {self._owner.request_s:g} s.")

@@ -130,6 +130,20 @@ async def test_consumer_timeout_is_told_with_what_to_raise_and_the_message_comes
     assert [one.body for one in await insist(lambda: receive(broker, queues.requests))] == [b"slow"]
 
 
+async def test_connection_lives_when_the_server_falls_silent_after_the_last_message(make, queues, url):
+    """It looks every half of the heartbeat whether it has sent something, so it may say nothing for all of it."""
+    broker = make(f"{url}?heartbeat=12")
+    await broker.declare(queues, create=True)
+    await broker.send(queues.requests, [Outgoing(b"1", {})])
+    connection = await broker.publishing()
+
+    await asyncio.sleep(6.5)  # just after the server has looked, if it were told 12 s
+    await broker.send(queues.requests, [Outgoing(b"2", {})])
+    await asyncio.sleep(10)
+
+    assert connection.lost is None
+
+
 async def test_messages_fetched_ahead_go_to_others_when_nobody_asks_for_them(broker, make, queues, monkeypatch):
     monkeypatch.setattr(fetcher, "IDLE_S", 0.5)
     other = make()

@@ -10,7 +10,7 @@ from mulligan.storage.url import redacted
 __all__ = ["HEARTBEAT_S", "Address", "parse", "tls"]
 
 HEARTBEAT_S = 40
-"""Offered to the server. A task may hold the interpreter for so long; a dead server is noticed in 5/8 of it."""
+"""A dead server is noticed in 5/8 of it; a task may hold the interpreter for 7/8 of it."""
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 _PARAMETERS = ("cafile", "certfile", "keyfile", "heartbeat")

@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._beat: asyncio.TimerHandle | None = None
         self._beat_due = 0.0
-        self._heard_at = self._sent_at = self._loop.time()
+        self._heard_at = self._loop.time()
         self._heartbeat_s = 0.0
         self._channel_max = 2047
         self._is_reading = True
@@ -89,7 +89,6 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send frames; they are lost if the connection is."""
         if self.lost is None and self._transport is not None:
-            self._sent_at = self._loop.time()
             self._transport.write(data)
 
     async def writable(self) -> None:
@@ -282,7 +281,8 @@ class Connection(asyncio.Protocol):
         self.frame_max_bytes = min(offered, FRAME_MAX_BYTES)
         heartbeat = self._address.heartbeat_s
         self._heartbeat_s = heartbeat
-        self._reply(commands.Connection.TuneOk(self._channel_max, self.frame_max_bytes, heartbeat))
+        # it may be silent for all that it is told, and gives us up only after twice that
+        self._reply(commands.Connection.TuneOk(self._channel_max, self.frame_max_bytes, heartbeat // 2))
         self._reply(commands.Connection.Open(self._address.vhost))
 
     def _reply(self, method: Any) -> None:
@@ -296,12 +296,10 @@ class Connection(asyncio.Protocol):
     def _on_beat(self) -> None:
         now = self._loop.time()
         silent_s = now - self._heard_at
-        if now - self._sent_at >= self._heartbeat_s / 4:
-            self.write(frame.HEARTBEAT_FRAME)
+        self.write(frame.HEARTBEAT_FRAME)  # whatever else was sent: a task may stop our loop the moment after
         if now - self._beat_due > _STALL_S:
             self._heard_at = max(self._heard_at, now - self._heartbeat_s / 2)
         elif self._is_reading and silent_s > self._heartbeat_s * 5 / 8:
-            # the server says something every half of the heartbeat
             self.lose(ConnectionLost(0, f"nothing heard for {silent_s:.0f} s: the connection is dead"))
             return
         self._next_beat()

@@ -58,9 +58,10 @@ def test_second_ctrl_c_ends_at_once_and_loses_nothing(work, until):
     assert system.group() == []
     assert "Traceback" not in system.log()
     work.environment["SLOW_S"] = "0"
-    work.drain()
+    again = work.drain()
     assert (work.count("Quick", "end"), work.count("Slow", "end")) == (1, 1)
     assert work.dead() == []
+    assert "run alone" not in again.log(), "no task is to blame for that end"
 
 
 def test_worker_that_is_told_to_stop_is_replaced_and_nothing_is_lost(work, until):

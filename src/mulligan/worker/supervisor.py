@@ -406,6 +406,7 @@ class Supervisor:
     def _kill(self) -> None:
         for seat in self._seats:
             if seat.process is not None and seat.process.returncode is None:
+                seat.guilty = seat.guilty or set()  # it is our doing, and no task's
                 seat.process.kill()
 
     async def _until_ended(self, tending: list["asyncio.Task[None]"]) -> None:

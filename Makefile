@@ -9,7 +9,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench soak lock format setup clean
+.PHONY: help run test check simulate bench soak lock format setup clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,10 @@ format: ## format the code, mend what ruff can mend
 	@tools/setup.sh test
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+simulate: ## run simulated histories (SEEDS=1000), or tell the story of one (SEED=17)
+	@tools/setup.sh test
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(ARGS)
 
 bench: ## run the benchmarks: a table, and JSON in bench/results (ARGS="core sqs.drain": some of them)
 	@tools/setup.sh test

@@ -269,7 +269,15 @@ class Watch:
         is_open = self.world.has_changed and key in self.unrouted
         if bool(self.dead[key]) != (is_exhausted or is_unrouted) and not is_open:
             self.wrong(f"{uid} has {self.dead[key]} dead letters")
+        self._raised(uid, number, progress)
         self._as_planned(uid, generation, number, progress)
+
+    def _raised(self, uid: str, number: int, progress: Progress) -> None:
+        plan = self.world.plan
+        for spec in plan.specs if progress.is_buried and not self.world.has_changed else ():
+            is_asked = spec.is_default and plan.takes(number, spec) and not plan.raises(number, spec)
+            if is_asked and spec.name not in progress.alerts:
+                self.wrong(f"{uid} is buried, and default task {spec.name} was never raised")
 
     def _as_planned(self, uid: str, generation: int, number: int, progress: Progress) -> None:
         key = (uid, generation)

@@ -88,7 +88,8 @@ def _page(runs: Sequence[dict[str, Any]]) -> str:
                 "The last full run of `make soak` on each broker. What it does, and how to repeat a round, is in",
                 "[reliability.md](reliability.md#soak).",
                 "",
-                *_table(head, [[name, *(_shown(run[name]) for run in runs)] for name in names]),
+                *_table(head, [[name, *(_shown(run[name]) for run in runs)] for name in names if name != "seed"]),
+                *(f"The first seed on {run['broker']}: {run['seed']}.\n" for run in runs),
                 *_table(
                     ["growth of a system that nobody disturbs", *head[1:]],
                     [[name, *(row.get(run["broker"], "") for run in runs)] for name, row in growth.items()],

@@ -1,0 +1,34 @@
+"""A harness that can't fail proves nothing: each safety line is taken away, and something has to notice."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.mutation import Change, Mutation, MutationError, apply, load, noticed, table
+from tests.simulation.history import run
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "simulation.md"
+MUTATIONS = load()
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[one.name for one in MUTATIONS])
+def test_safety_that_is_taken_away_is_noticed(mutation, tmp_path):
+    found = noticed(mutation, tmp_path)
+
+    assert found is not None, f"nothing notices when this is taken away: {mutation.safety}"
+    print(f"{mutation.name}: noticed by {found.by}: {found.how}")
+    if found.seed is not None:
+        assert run(found.seed).violations == (), f"seed {found.seed} finds a fault without the mutation, too"
+
+
+def test_mutation_that_does_not_apply_any_more_is_told_by_its_name(tmp_path):
+    (tmp_path / "mulligan").mkdir()
+    (tmp_path / "mulligan" / "a.py").write_text("x = 1\n")
+    mutation = Mutation("gone", "x is 2", (0,), (), (Change("a.py", "x = 2", "x = 3"),))
+
+    with pytest.raises(MutationError, match="mutation gone does not apply any more"):
+        apply(mutation, tmp_path)
+
+
+def test_page_lists_every_mutation_and_what_notices_it():
+    assert table(MUTATIONS) in DOCS.read_text("utf-8"), "put there what `python -m tests.mutation --table` prints"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-__all__ = ["missing", "missing_extra", "url_problems", "variable"]
+__all__ = ["missing", "missing_extra", "token_problems", "url_problems", "variable"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -19,6 +19,19 @@ def variable(name: str, default: str = "") -> str:
 def missing(**values: str) -> list[str]:
     """A sentence for each name whose value is empty."""
     return [f"the environment variable {name} is not set: export {name}=..." for name, one in values.items() if not one]
+
+
+def token_problems(**values: str) -> list[str]:
+    """A sentence for each name whose value no header of a request can hold. The value itself is never told."""
+    told = []
+    for name, one in values.items():
+        at = next((at for at, char in enumerate(one) if not "\x20" < char < "\x7f"), None)
+        if at is not None:
+            told.append(
+                f"{name} holds the character U+{ord(one[at]):04X} in place {at + 1}, expected letters, digits and "
+                "signs without blanks. Copy it again."
+            )
+    return told
 
 
 def missing_extra() -> list[str]:

@@ -62,10 +62,13 @@ async def call(
 ) -> Reply:
     """Send one request; its reply, whatever the status. data: sent as JSON. Redirects are not followed.
 
-    Raises NotSent when the service can't have got it, Ambiguous when it may have.
+    Raises NotSent when the service can't have got it, Ambiguous when it may have, Refused for impossible headers.
     """
     import httpx
 
+    for name, one in headers.items():
+        if not (one.isascii() and one.isprintable()):  # the client's own text would show the token
+            raise Refused(f"the request can't be sent: its header {name!r} holds a character that none may have")
     client = _client()
     timed_out = Ambiguous(f"no reply within {DEADLINE_S:g} s")
     try:

@@ -13,7 +13,7 @@ from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations import http
 from mulligan.integrations.content import json_of, text_of, title_of
-from mulligan.integrations.environment import missing, missing_extra, url_problems, variable
+from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
 from mulligan.integrations.fault import Fault, Refused
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, Gate, once
 from mulligan.tasks.base import Task
@@ -92,6 +92,8 @@ class JiraIssueCreatorTask(Task):
         if account.api == "2" and account.url:  # Data Center takes a token alone
             del needed["JIRA_USERNAME"]
         problems = missing_extra() + missing(**needed)
+        if not account.user:  # with a user the two are encoded, and may hold anything
+            problems += token_problems(JIRA_PASSWORD=account.token)
         if account.url:
             problems += url_problems("JIRA_SERVER_URL", account.url)
         if account.api not in ("2", "3"):

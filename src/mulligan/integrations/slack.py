@@ -7,7 +7,7 @@ from typing import Any
 from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations.content import cut, text_of
-from mulligan.integrations.environment import missing, missing_extra, url_problems, variable
+from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, Gate, once
 from mulligan.integrations.slack_client import DEFAULT_URL, TEXT_MAX, SlackChannel, escaped
 from mulligan.tasks.base import Task
@@ -49,6 +49,7 @@ class SlackMessageSenderTask(Task):
         return [
             *missing_extra(),
             *missing(SLACK_API_TOKEN=self._token, SLACK_CHANNEL=self._name),
+            *token_problems(SLACK_API_TOKEN=self._token),
             *url_problems("SLACK_SERVER_URL", self._url),
         ]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mulligan.core.message import Message
 from mulligan.integrations.alert import Alert, alert_of, lines_of, log, title_of
-from mulligan.integrations.environment import missing, missing_extra, url_problems, variable
+from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
 from mulligan.integrations.fault import Refused
 from mulligan.integrations.fold import Fold, Speak, together
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S
@@ -62,6 +62,7 @@ class SlackAlertTask(Task):
         return [
             *missing_extra(),
             *missing(SLACK_CHANNEL=self._name),
+            *token_problems(SLACK_API_TOKEN=self._token),
             *url_problems("SLACK_SERVER_URL", self._url),
         ]
 

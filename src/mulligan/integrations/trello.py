@@ -9,7 +9,7 @@ from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations import http
 from mulligan.integrations.content import cut, text_of, title_of
-from mulligan.integrations.environment import missing, missing_extra, url_problems, variable
+from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
 from mulligan.integrations.fault import Fault, Refused
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, Gate, once
 from mulligan.tasks.base import Task
@@ -59,7 +59,12 @@ class TrelloCardCreatorTask(Task):
             "TRELLO_BOARD_ID": self._board,
             "TRELLO_LIST_NAME": self._list_name,
         }
-        return [*missing_extra(), *missing(**needed), *url_problems("TRELLO_SERVER_URL", self._url)]
+        return [
+            *missing_extra(),
+            *missing(**needed),
+            *token_problems(TRELLO_KEY=self._key, TRELLO_AUTH_TOKEN=self._token),
+            *url_problems("TRELLO_SERVER_URL", self._url),
+        ]
 
     async def probe(self) -> Sequence[str]:
         """Key, token, board, list; see `Task.probe`."""

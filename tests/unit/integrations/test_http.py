@@ -24,6 +24,14 @@ async def test_call_is_not_sent_when_nobody_listens():
             await http.call("POST", url, headers={})
 
 
+@pytest.mark.parametrize("token", ["xo\nxb-secret", "x\u00f6xb-secret"])
+async def test_token_that_no_header_can_hold_is_refused_and_not_shown(token):
+    with pytest.raises(Refused, match="its header 'authorization' holds a character") as told:
+        await http.call("POST", "http://127.0.0.1:9/", headers={"authorization": f"Bearer {token}"})
+
+    assert "secret" not in told.value.reason
+
+
 async def test_call_is_ambiguous_when_the_service_is_silent(monkeypatch):
     monkeypatch.setattr(http, "DEADLINE_S", 0.2)
     held = []

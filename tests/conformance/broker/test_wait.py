@@ -131,7 +131,7 @@ async def test_receive_can_be_cancelled_and_repeated(broker, queues):
 
     await broker.send(queues.requests, [Outgoing(b"still there", {})])
 
-    assert [d.body for d in await broker.receive(queues.requests, 1, wait_s=1.0, lease_s=30.0)] == [b"still there"]
+    assert [d.body for d in await broker.receive(queues.requests, 1, wait_s=10.0, lease_s=30.0)] == [b"still there"]
 
 
 async def test_close_is_harmless_when_it_is_repeated(broker, queues):

@@ -83,8 +83,10 @@ def _set_up(connection: sqlite3.Connection, path: Path, wanted: Layout, patientl
 
 def _version(connection: sqlite3.Connection, path: Path, wanted: Layout) -> int:
     """The version of the layout in the file, 0 when it is empty. Raises ConfigurationError for another's file."""
-    application_id, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+    # the mark last: another process may be making the database, and whoever sees its tables must see the mark, too
     count = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    version = _pragma(connection, "user_version")
+    application_id = _pragma(connection, "application_id")
     if application_id != wanted.application_id and (application_id or version or count):
         raise _problem(
             f"{path} is not a {wanted.what} but a database of another purpose (application id {application_id:#x},"

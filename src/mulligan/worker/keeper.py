@@ -12,9 +12,9 @@ from mulligan.brokers.base import Broker, Emit, Queues
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Fault
 from mulligan.core.error import BrokerError, LedgerError, LedgerUnavailable
-from mulligan.core.event import BrokerDown, BrokerUp, LedgerDown, LedgerUp
 from mulligan.core.message import QueueName
 from mulligan.ledger.base import Ledger
+from mulligan.worker.outage import of_broker, of_ledger
 from mulligan.worker.table import Holding, LeaseTable, Standing
 
 __all__ = ["Keeper", "is_overdue"]
@@ -38,8 +38,8 @@ class Keeper:
         self._emit = emit
         self._lease_s = lease_s
         self._until: dict[Key, float] = {}
-        self._down_since: float | None = None
-        self._ledger_down_since: float | None = None
+        self._broker_outage = of_broker(clock, emit, "extending leases")
+        self._ledger_outage = of_ledger(clock, emit)
 
     @property
     def interval_s(self) -> float:
@@ -110,9 +110,9 @@ class Keeper:
             try:
                 answers = await self._broker.release(queue, [(receipt, 0.0) for receipt in left])
             except BrokerError as exc:  # an outage may be long, and the next worker waits for this
-                self._tell_down(exc)
+                self._broker_outage.goes_on(exc)
                 return
-            self._tell_up()
+            self._broker_outage.is_over()
             passing = (fault is not None and fault.fault is Fault.RETRY for fault in answers)
             left = [receipt for receipt, is_passing in zip(left, passing, strict=True) if is_passing]
             if not left:
@@ -134,10 +134,10 @@ class Keeper:
                     lost.add((worker, holding.slot, holding.sequence))
         except LedgerError as exc:
             # the leases are extended all the same, or every message in flight would come back and run again
-            self._tell_ledger_down(exc)
+            self._ledger_outage.goes_on(exc)
             missed.update((worker, holding.slot, holding.sequence) for worker, holding in due)
         else:
-            self._tell_ledger_up()
+            self._ledger_outage.is_over()
         if self._broker.features.keeps_lease:
             await self._extend_leases(due, lost, missed)
         return lost, missed
@@ -151,34 +151,14 @@ class Keeper:
                     answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for one in batch])
                 except BrokerError as exc:  # the others may have better luck, and every lease counts
                     is_down = True
-                    self._tell_down(exc)
+                    self._broker_outage.goes_on(exc)
                     missed.update(keys[id(one)] for one in batch)
                     continue
                 for one, fault in zip(batch, answers, strict=True):
                     if fault is not None:
                         (lost if fault.fault is Fault.LEASE_LOST else missed).add(keys[id(one)])
         if not is_down:
-            self._tell_up()
-
-    def _tell_down(self, exc: Exception) -> None:
-        if self._down_since is None:
-            self._down_since = self._clock.monotonic()
-            self._emit(BrokerDown("extending leases", str(exc)))
-
-    def _tell_up(self) -> None:
-        if self._down_since is not None:
-            self._emit(BrokerUp("extending leases", self._clock.monotonic() - self._down_since))
-            self._down_since = None
-
-    def _tell_ledger_down(self, exc: LedgerError) -> None:
-        if self._ledger_down_since is None:
-            self._ledger_down_since = self._clock.monotonic()
-            self._emit(LedgerDown(str(exc)))
-
-    def _tell_ledger_up(self) -> None:
-        if self._ledger_down_since is not None:
-            self._emit(LedgerUp(self._clock.monotonic() - self._ledger_down_since))
-            self._ledger_down_since = None
+            self._broker_outage.is_over()
 
 
 def is_overdue(holding: Holding, now: float, after_s: float) -> bool:

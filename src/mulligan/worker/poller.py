@@ -8,11 +8,12 @@ from mulligan.brokers.base import Broker, Emit
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from mulligan.core.event import BrokerDown, BrokerRefuses, BrokerUp
+from mulligan.core.event import BrokerRefuses
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
 from mulligan.worker.demand import Width, adapt, wanted
 from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.outage import of_broker
 
 __all__ = ["Pace", "Pollers"]
 
@@ -75,7 +76,7 @@ class Pollers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._receives: set[asyncio.Task[list[Delivery]]] = set()
         self._stopping = asyncio.Event()
-        self._down_since: float | None = None
+        self._outage = of_broker(clock, emit, f"receiving from {queue}")
 
     def start(self) -> None:
         """Begin to ask."""
@@ -132,7 +133,7 @@ class Pollers:
             except BrokerUnavailable as exc:
                 self._asked -= count
                 failures += 1
-                await self._pause(self._outage(exc, failures))
+                await self._pause(self._pause_after(exc, failures))
                 continue
             except BrokerRefused as exc:
                 self._asked -= count
@@ -141,7 +142,7 @@ class Pollers:
                 await self._pause(_REFUSED_RETRY_S)
                 continue
             failures = 0
-            self._tell_up()
+            self._outage.is_over()
             # from here on they count as in flight
             self._asked -= count
             if deliveries:
@@ -223,15 +224,8 @@ class Pollers:
         except TimeoutError:
             return
 
-    def _outage(self, exc: BrokerUnavailable, failures: int) -> float:
+    def _pause_after(self, exc: BrokerUnavailable, failures: int) -> float:
         """Tell of an outage once; how long to wait before the next try (full jitter below a doubling bound)."""
-        if self._down_since is None:
-            self._down_since = self._clock.monotonic()
-            self._emit(BrokerDown(f"receiving from {self._queue}", str(exc)))
+        self._outage.goes_on(exc)
         bound_s: float = min(_RETRY_MAX_S, 0.25 * 2.0 ** min(failures, 16))
         return bound_s / 4 + bound_s * 3 / 4 * self._clock.random()
-
-    def _tell_up(self) -> None:
-        if self._down_since is not None:
-            self._emit(BrokerUp(f"receiving from {self._queue}", self._clock.monotonic() - self._down_since))
-            self._down_since = None

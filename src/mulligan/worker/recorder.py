@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core.error import LedgerError, LedgerUnavailable
-from mulligan.core.event import LedgerDown, LedgerUp, SettlementFailed
+from mulligan.core.event import SettlementFailed
 from mulligan.ledger.base import Answer, Claim, Held, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
+from mulligan.worker.outage import of_ledger
 
 __all__ = ["CLAIM_SPENT", "Recorder"]
 
@@ -47,7 +48,7 @@ class Recorder:
         self._kept = kept
         self._lost = lost
         self._left = left
-        self._down_since: float | None = None
+        self._outage = of_ledger(clock, emit)
         self._saves: Batcher[Flight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
         self._returns: Batcher[Flight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
         self._is_giving_up = False
@@ -81,7 +82,7 @@ class Recorder:
                 continue
             except LedgerError as exc:
                 return await self._claim_apart(flights, lease_s, exc)
-            self._tell_up()
+            self._outage.is_over()
             if self._is_giving_up or self._clock.monotonic() - asked_at <= CLAIM_SPENT * lease_s:
                 return answers
         return None
@@ -109,7 +110,7 @@ class Recorder:
                 if not await self._wait(attempt, exc):
                     return None
                 continue
-            self._tell_up()
+            self._outage.is_over()
             return answers
         return None
 
@@ -125,7 +126,7 @@ class Recorder:
                 if not await self._wait(attempt, exc):
                     return False
                 continue
-            self._tell_up()
+            self._outage.is_over()
             return True
         return False
 
@@ -171,18 +172,8 @@ class Recorder:
         self._kept(kept)
 
     async def _wait(self, attempt: int, exc: LedgerUnavailable) -> bool:
-        self._tell_down(exc)
+        self._outage.goes_on(exc)
         if self._is_giving_up:
             return False
         await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
         return True
-
-    def _tell_down(self, exc: LedgerUnavailable) -> None:
-        if self._down_since is None:
-            self._down_since = self._clock.monotonic()
-            self._emit(LedgerDown(str(exc)))
-
-    def _tell_up(self) -> None:
-        if self._down_since is not None:
-            self._emit(LedgerUp(self._clock.monotonic() - self._down_since))
-            self._down_since = None

@@ -20,7 +20,7 @@ from mulligan.clock import SystemClock
 from mulligan.core import fingerprint
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ParcelError
-from mulligan.core.event import BrokerDown, BrokerUp, MessageRejected, SettlementFailed
+from mulligan.core.event import MessageRejected, SettlementFailed
 from mulligan.core.flow import settled
 from mulligan.core.message import QueueName
 from mulligan.core.parcel import DEAD, REJECTS, Shelf
@@ -29,6 +29,7 @@ from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
+from mulligan.worker.outage import of_broker
 from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
 from mulligan.worker.table import Counter, LeaseTable
@@ -78,7 +79,7 @@ class Settler:
         self._buried = buried
         self._over = over
         self._is_giving_up = False
-        self._down_since: float | None = None
+        self._outage = of_broker(clock, emit, f"settling {queue}")
         features = broker.features
         self._unit_s = features.time_unit_s
         self._max_delay_s = features.max_delay_s
@@ -251,13 +252,13 @@ class Settler:
             try:
                 answers = await call([entries[index] for index in left])
             except BrokerUnavailable as exc:
-                self._tell_down(exc)
+                self._outage.goes_on(exc)
                 answers = [EntryFault(Fault.RETRY, str(exc))] * len(left)
                 tries = tries if self._is_giving_up else -1
             except BrokerRefused as exc:
                 answers = [EntryFault(Fault.REFUSED, str(exc))] * len(left)
             else:
-                self._tell_up()
+                self._outage.is_over()
             tries += 1
             results.update(zip(left, answers, strict=True))
             is_last = tries >= _TRIES or self._is_giving_up
@@ -268,16 +269,6 @@ class Settler:
 
     def _tell(self, flight: Flight, settlement: str, fault: EntryFault, action: str) -> None:
         self._emit(SettlementFailed(flight.message.uid, settlement, fault.reason, action))
-
-    def _tell_down(self, exc: BrokerUnavailable) -> None:
-        if self._down_since is None:
-            self._down_since = self._clock.monotonic()
-            self._emit(BrokerDown(f"settling {self._queue}", str(exc)))
-
-    def _tell_up(self) -> None:
-        if self._down_since is not None:
-            self._emit(BrokerUp(f"settling {self._queue}", self._clock.monotonic() - self._down_since))
-            self._down_since = None
 
 
 def rounded_up(delay_s: float, unit_s: float, longest_s: float) -> float:

@@ -24,4 +24,4 @@ compile "$@" pyproject.toml --all-extras requirements/build.in --group test --gr
     --output-file requirements/test.txt
 compile pyproject.toml --all-extras requirements/build.in --constraint requirements/test.txt --output-file requirements/run.txt
 compile "$@" requirements/localemu.in --excludes requirements/localemu-without.txt --output-file requirements/localemu.txt
-bench/sqs/lock.sh "$@"
+for name in sqs rabbitmq; do bench/lock.sh "$name" "$@"; done

@@ -52,11 +52,12 @@ def next_step(route: Route, carried: Progress, progress: Progress, now: float, *
     wake_at: float | None = None
     has_exhausted = False
     for task, mark in marks.items():
-        if mark.state is State.PENDING:
-            if mark.due_at <= now and mark.attempts == before.get(task, FRESH).attempts:
+        state = mark.state
+        if state is State.PENDING:
+            if mark.due_at <= now and (marks is before or mark.attempts == before.get(task, FRESH).attempts):
                 due.append(task)
             wake_at = mark.due_at if wake_at is None else min(wake_at, mark.due_at)
-        elif mark.state is State.EXHAUSTED:
+        elif state is State.EXHAUSTED:
             has_exhausted = True
 
     if due and can_run:

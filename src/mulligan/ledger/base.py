@@ -15,7 +15,7 @@ from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.value import value
 
-__all__ = ["OUTDATED", "Answer", "Claim", "Granted", "Held", "Key", "Ledger", "Outdated", "Record"]
+__all__ = ["GRANTED", "OUTDATED", "Answer", "Claim", "Granted", "Held", "Key", "Ledger", "Outdated", "Record"]
 
 Key = tuple[Uid, int]
 """uid and generation."""
@@ -56,6 +56,8 @@ class Outdated:
     """A copy with a higher hop exists, confirmed: this one can be removed unrun."""
 
 
+GRANTED = Granted(None)
+"""Of a key that nothing is known of."""
 OUTDATED = Outdated()
 Answer = Granted | Held | Outdated
 

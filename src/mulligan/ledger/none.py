@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from mulligan.core.message import Uid
-from mulligan.ledger.base import Answer, Claim, Granted, Record
+from mulligan.ledger.base import GRANTED, Answer, Claim, Record
 
 __all__ = ["NoLedger"]
-
-_GRANTED = Granted(None)
 
 
 class NoLedger:
@@ -23,7 +21,7 @@ class NoLedger:
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:  # noqa: ARG002 - the seam's signature
         """Granted, all of them."""
-        return [_GRANTED] * len(claims)
+        return [GRANTED] * len(claims)
 
     async def save(self, records: Sequence[Record]) -> list[bool]:
         """True for all: nothing stands against going on."""

@@ -11,7 +11,10 @@ from mulligan.core.value import value
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.signal import Skip
 
-__all__ = ["Catalogue", "LoadedTask"]
+__all__ = ["Catalogue", "Crew", "LoadedTask"]
+
+
+_CREWS_MAX = 1000
 
 
 @value
@@ -54,10 +57,18 @@ class LoadedTask:
         return self.call(message, context)
 
 
+@value
+class Crew:
+    """Tasks that run on a message side by side. longest_s: the longest of their timeouts."""
+
+    tasks: tuple[LoadedTask, ...]
+    longest_s: float
+
+
 class Catalogue:
     """All tasks of an application, by name, in manifest order."""
 
-    __slots__ = ("_alerts", "_drops_unrouted", "_works", "names", "picks", "tasks", "whole_route")
+    __slots__ = ("_alerts", "_crews", "_drops_unrouted", "_works", "names", "picks", "tasks", "whole_route")
 
     def __init__(self, tasks: Mapping[TaskName, LoadedTask], *, drops_unrouted: bool = False) -> None:
         self.tasks = tasks
@@ -67,6 +78,7 @@ class Catalogue:
         self._drops_unrouted = drops_unrouted
         self.whole_route = self._route(self._works, self._alerts)
         """Every task."""
+        self._crews: dict[tuple[TaskName, ...], Crew] = {}
         self.picks = any(task.accepts is not None for task in tasks.values())
         """Whether a task picks its messages. Most applications have none: then one route serves them all."""
 
@@ -78,6 +90,16 @@ class Catalogue:
             [task for task in self._works if _takes(task, message)],
             [task for task in self._alerts if _takes(task, message)],
         )
+
+    def crew(self, names: tuple[TaskName, ...]) -> Crew:
+        """The tasks of these names. The same few are asked for all the time."""
+        found = self._crews.get(names)
+        if found is None:
+            tasks = tuple(self.tasks[name] for name in names)
+            found = Crew(tasks, max(task.policy.timeout_s for task in tasks))
+            if len(self._crews) < _CREWS_MAX:
+                self._crews[names] = found
+        return found
 
     def _route(
         self, works: "list[LoadedTask] | tuple[LoadedTask, ...]", alerts: "list[LoadedTask] | tuple[LoadedTask, ...]"

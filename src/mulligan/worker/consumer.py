@@ -164,7 +164,7 @@ class Consumer:
     def lose(self, slot: int, sequence: int) -> None:
         """The lease of a slot is somebody else's: cancel what can be cancelled, settle nothing."""
         flight = self._flights.get(slot)
-        if flight is not None and flight.sequence == sequence and not flight.is_lost:
+        if flight is not None and self._table.sequence(slot) == sequence and not flight.is_lost:
             self.drop(flight, "its lease could not be extended")
 
     def drop(self, flight: Flight, reason: str) -> None:
@@ -183,7 +183,9 @@ class Consumer:
 
     def holds(self, flight: Flight) -> bool:
         """Whether the claim of a flight is surely ours still. It isn't when we and the supervisor stood still."""
-        now = self._clock.monotonic()
+        return self._holds_at(flight, self._clock.monotonic())
+
+    def _holds_at(self, flight: Flight, now: float) -> bool:
         return now < flight.claimed_until or (flight.slot >= 0 and now < self._table.kept_until(flight.slot))
 
     def _forsake(self, flight: Flight) -> None:
@@ -206,11 +208,9 @@ class Consumer:
             self._emit(StoryMissing(message.uid, delivery.queue, problem))
         if told is not None and told.wrap is not None:
             wrapped.append((flight, told))
-        slot = self._table.put(
+        slot = flight.slot = self._table.put(
             self._stage.index, delivery.receipt, message.uid, flight.generation, flight.token, lease_until
         )
-        flight.slot = slot
-        flight.sequence = self._table.sequence(slot)
         self._flights[slot] = flight
         return flight
 
@@ -225,10 +225,10 @@ class Consumer:
     def _admit(self, flight: Flight, answer: Answer) -> bool:
         """Take the ledger's answer to the claim; False: this copy is not to be run."""
         match answer:
-            case Granted(known) if flight.problem is not None:
-                self._leave(flight, known, flight.problem)
-                return False
             case Granted(known):
+                if flight.problem is not None:
+                    self._leave(flight, known, flight.problem)
+                    return False
                 self._briefing.brief(flight, known)
                 return True
             case Held(until):
@@ -274,22 +274,22 @@ class Consumer:
                 assert_never(step)
 
     def _run(self, flight: Flight, names: tuple[TaskName, ...]) -> None:
-        if not self.holds(flight):  # somebody else may have run them
+        now = self._clock.monotonic()
+        if not self._holds_at(flight, now):  # somebody else may have run them
             self.drop(flight, "its claim had run out before its tasks could start")
             return
-        tasks = [self._catalogue.tasks[name] for name in names]
+        crew = self._catalogue.crew(names)
         if flight.progress.deaths:
             self._emit(SuspectIsolated(flight.message.uid, flight.progress.deaths))
             self._table.set_standing(flight.slot, Standing.ISOLATED)
             flight.running += 1  # the isolation as a whole
-            self._solo.put(flight, tasks)
+            self._solo.put(flight, crew.tasks)
             return
         # the slot says so first: whatever a task does to the process, its message is known as a suspect
-        longest_s = max(task.policy.timeout_s for task in tasks)
-        self._table.set_standing(flight.slot, Standing.RUNNING, self._clock.monotonic() + longest_s)
+        self._table.set_standing(flight.slot, Standing.RUNNING, now + crew.longest_s)
         if ARMED is not None:
             ARMED.reach(Point.ALERTING if flight.progress.is_buried else Point.STARTING)
-        self._runner.start(flight, tasks)
+        self._runner.start(flight, crew.tasks)
 
     def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
         """Take the ends of attempts, many at a time."""

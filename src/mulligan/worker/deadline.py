@@ -27,9 +27,9 @@ class Deadlines:
         self._lines: dict[float, deque[Timed]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
 
-    def add(self, item: Timed, timeout_s: float) -> None:
-        """Watch an item for timeout_s seconds from now; sets its deadline."""
-        item.deadline = self._loop.time() + timeout_s
+    def add(self, item: Timed, timeout_s: float, now: float) -> None:
+        """Watch an item for timeout_s seconds from now (loop time); sets its deadline."""
+        item.deadline = now + timeout_s
         line = self._lines.get(timeout_s)
         if line is None:
             line = self._lines[timeout_s] = deque()

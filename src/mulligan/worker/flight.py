@@ -1,15 +1,16 @@
 """One delivery on its way through a worker: the one mutable object there, poked by the worker's modules only."""
 
-from collections.abc import Mapping
-
 from mulligan.core.delivery import Delivery
-from mulligan.core.message import Message, TaskName, Uid
+from mulligan.core.message import Message, Uid
 from mulligan.core.progress import Progress
 from mulligan.core.route import Route
 from mulligan.core.story import Story
 from mulligan.ledger.base import Answer
 
 __all__ = ["Flight"]
+
+_NOTHING = Progress({})
+_NO_ROUTE = Route(())
 
 
 class Flight:
@@ -27,33 +28,21 @@ class Flight:
     slot: in the lease table; -1 before and after.
     """
 
-    __slots__ = (
-        "answer",
-        "carried",
-        "claimed_until",
-        "delivery",
-        "ends_claim",
-        "first_seen_at",
-        "generation",
-        "has_landed",
-        "has_moved",
-        "hop",
-        "is_lost",
-        "is_saving",
-        "is_settling",
-        "message",
-        "problem",
-        "progress",
-        "received_at",
-        "route",
-        "running",
-        "saved",
-        "sequence",
-        "slot",
-        "spends_stored",
-        "stored",
-        "token",
-    )
+    # what most flights never change is the class's: a hundred thousand of them a second are made
+    answer: Answer | None = None
+    claimed_until = 0.0
+    ends_claim = False
+    has_landed = False
+    has_moved = False
+    is_lost = False
+    is_saving = False
+    is_settling = False
+    problem: str | None = None
+    route = _NO_ROUTE
+    running = 0
+    slot = -1
+    spends_stored = False
+    stored: str | None = None
 
     def __init__(self, delivery: Delivery, message: Message, story: Story | None, token: str, now: float) -> None:
         self.delivery = delivery
@@ -66,21 +55,6 @@ class Flight:
         self.carried: Progress = story.progress if story else _NOTHING
         self.progress = self.carried
         self.saved = self.carried
-        self.route = _NO_ROUTE
-        self.ends_claim = False
-        self.answer: Answer | None = None
-        self.claimed_until = 0.0
-        self.running = 0
-        self.is_lost = False
-        self.is_saving = False
-        self.is_settling = False
-        self.has_moved = False
-        self.has_landed = False
-        self.problem: str | None = None
-        self.stored: str | None = None
-        self.spends_stored = False
-        self.slot = -1
-        self.sequence = 0
 
     @property
     def key(self) -> tuple[Uid, int, str]:
@@ -90,8 +64,3 @@ class Flight:
     def story(self, progress: Progress, hop: int) -> Story:
         """The story that a copy of the message carries."""
         return Story(self.message.uid, self.generation, hop, self.first_seen_at, progress)
-
-
-_NO_MARKS: Mapping[TaskName, object] = {}
-_NOTHING = Progress({})
-_NO_ROUTE = Route(())

@@ -71,6 +71,7 @@ class Pollers:
         self._asked = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._woken = 0
+        self._is_looking = False
         self._patience: asyncio.TimerHandle | None = None
         self._is_patience_over = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,14 +84,20 @@ class Pollers:
         self._widen()
 
     def freed(self) -> None:
-        """There is room for one more."""
-        if self._waiters:
-            # who was woken and has not asked yet will take a batch
-            free = self._free() - self._woken * self._batch
-            if free >= self._batch:
-                self._wake()
-            elif free > 0:
-                self._be_patient()
+        """There is room for one more; looked at once for all of this turn of the loop."""
+        if self._waiters and not self._is_looking:
+            self._is_looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._is_looking = False
+        # who was woken and has not asked yet will take a batch
+        free = self._free() - self._woken * self._batch
+        while self._waiters and free >= self._batch:
+            self._wake()
+            free -= self._batch
+        if self._waiters and free > 0:
+            self._be_patient()
 
     async def stop(self) -> None:
         """Ask no more. Receives under way end, and what they bring is taken; then this returns.

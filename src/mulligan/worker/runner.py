@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskStuck
 from mulligan.core.message import TaskName
-from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
+from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Failed, Outcome, TimedOut
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
@@ -90,11 +90,11 @@ class Runner:
         """Start these tasks on a message, side by side."""
         now = self._loop.time()
         marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
+        flight.running += len(tasks)
         for task in tasks:
             attempt = Attempt(flight, task, marks[task.name].attempts + 1, now)
-            flight.running += 1
             self._running[attempt] = None
-            self._deadlines.add(attempt, task.policy.timeout_s)
+            self._deadlines.add(attempt, task.policy.timeout_s, now)
             if task.is_async or self._middleware:
                 self._ready.append(attempt)
             else:
@@ -236,7 +236,7 @@ class Runner:
             self._cancel(attempt, outcome)
         else:
             attempt.why = outcome
-        self._overdue.add(attempt, STUCK_AFTER_S)
+        self._overdue.add(attempt, STUCK_AFTER_S, self._loop.time())
 
     def _overran(self, item: Timed) -> None:
         assert isinstance(item, Attempt)
@@ -312,7 +312,7 @@ def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:
 
     A success after the timeout is one all the same: a retry would repeat its effect.
     """
-    if isinstance(outcome, Failed):
+    if outcome is not SUCCEEDED and isinstance(outcome, Failed):
         return attempt.why or with_own_wait(attempt.task, attempt.number, outcome)
     return outcome
 

@@ -246,11 +246,11 @@ class Settler:
         or `give_up` was called. Every answer is read entry by entry.
         """
         results: dict[int, EntryFault | None] = {}
-        left = list(range(len(entries)))
+        left: Sequence[int] = range(len(entries))
         tries = 0
         while left:
             try:
-                answers = await call([entries[index] for index in left])
+                answers = await call(entries if len(left) == len(entries) else [entries[index] for index in left])
             except BrokerUnavailable as exc:
                 self._outage.goes_on(exc)
                 answers = [EntryFault(Fault.RETRY, str(exc))] * len(left)
@@ -259,6 +259,8 @@ class Settler:
                 answers = [EntryFault(Fault.REFUSED, str(exc))] * len(left)
             else:
                 self._outage.is_over()
+                if len(answers) == len(entries) and not any(answers):
+                    return [(entry, None) for entry in entries]
             tries += 1
             results.update(zip(left, answers, strict=True))
             is_last = tries >= _TRIES or self._is_giving_up

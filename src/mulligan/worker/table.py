@@ -75,16 +75,16 @@ class Holding:
 # header: slots in use (4 bytes, 4 of padding), the loop's last tick (8), the counters (8 each)
 _HEADER_BYTES = 256
 _SLOT_BYTES = 2048
-_FIXED = struct.Struct("<IBBHIddHHH")  # sequence, standing, queue, pad, generation, lease_until, deadline, 3 lengths
-_SEQUENCE = struct.Struct("<I")
-_DEADLINE = struct.Struct("<d")
+_FIXED = struct.Struct("=IBBHIIddHHH")  # sequence, standing, queue, pad, generation, pad, lease_until, deadline, lengths
 _STANDING_AT = 4
-_DEADLINE_AT = 20
-_KEPT = struct.Struct("<Id")  # sequence, until; the supervisor's
+_DEADLINE_AT = 24
+_KEPT = struct.Struct("=Id")  # sequence, until; the supervisor's
 _KEPT_AT = _SLOT_BYTES - 16
 _TEXT_BYTES = _KEPT_AT - _FIXED.size
 _TICK_AT = 8
 _COUNTERS_AT = 16
+# plain numbers: an enum's member is looked up and converted each time
+_FREE, _HELD = int(Standing.FREE), int(Standing.HELD)
 
 
 class LeaseTable:
@@ -100,7 +100,10 @@ class LeaseTable:
         self._free = list(range(slots - 1, -1, -1))
         self._sequences = [0] * slots
         self._used = 0
-        self.counters = memoryview(self._memory)[_COUNTERS_AT : _COUNTERS_AT + 8 * COUNTERS].cast("Q")
+        view = memoryview(self._memory)
+        self._words = view.cast("I")
+        self._times = view.cast("d")
+        self.counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * COUNTERS].cast("Q")
         """The counters, by `Counter`; written by the worker."""
 
     @classmethod
@@ -123,52 +126,52 @@ class LeaseTable:
         """Take a slot for a message; the slot's number. Raises IndexError when none is free, ValueError for a receipt
         that does not fit (SQS receipts have up to 1,024 characters).
         """
-        texts = (uid.encode(), token.encode(), receipt.encode())
-        text = b"".join(texts)
+        text = f"{uid}{token}{receipt}".encode()
         if len(text) > _TEXT_BYTES:
             raise ValueError(f"a receipt of {len(receipt)} characters does not fit the lease table")
         slot = self._free.pop()
         at = _HEADER_BYTES + slot * _SLOT_BYTES
-        sequence = self._sequences[slot] + 2
+        sequence = self._sequences[slot] + 2 & 0xFFFFFFFF
         self._sequences[slot] = sequence
         memory = self._memory
-        _SEQUENCE.pack_into(memory, at, sequence - 1 & 0xFFFFFFFF)
-        memory[at + _FIXED.size : at + _FIXED.size + len(text)] = text
+        # odd from the first byte on that differs; uid and token are ASCII, a receipt is what the broker gave
         _FIXED.pack_into(
-            memory, at, sequence - 1 & 0xFFFFFFFF, Standing.HELD, queue, 0, generation, lease_until, 0.0,
-            len(texts[0]), len(texts[1]), len(texts[2]),
+            memory, at, sequence - 1 & 0xFFFFFFFF, _HELD, queue, 0, generation, 0, lease_until, 0.0,
+            len(uid), len(token), len(text) - len(uid) - len(token),
         )  # fmt: skip
-        _SEQUENCE.pack_into(memory, at, sequence & 0xFFFFFFFF)
+        start = at + _FIXED.size
+        memory[start : start + len(text)] = text
+        self._words[at >> 2] = sequence
         self._used += 1
-        _SEQUENCE.pack_into(memory, 0, self._used)
+        self._words[0] = self._used
         return slot
 
     def set_standing(self, slot: int, standing: Standing, deadline: float = 0.0) -> None:
         """Say what is being done with the message of a slot, and until when it has to be over (monotonic seconds)."""
         at = _HEADER_BYTES + slot * _SLOT_BYTES
-        _DEADLINE.pack_into(self._memory, at + _DEADLINE_AT, deadline)
+        self._times[at + _DEADLINE_AT >> 3] = deadline
         self._memory[at + _STANDING_AT] = standing
 
     def remove(self, slot: int) -> None:
         """Free a slot."""
-        self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _STANDING_AT] = Standing.FREE
+        self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _STANDING_AT] = _FREE
         self._free.append(slot)
         self._used -= 1
-        _SEQUENCE.pack_into(self._memory, 0, self._used)
+        self._words[0] = self._used
 
     def tick(self, now: float) -> None:
         """Say that the worker's event loop turns (monotonic seconds)."""
-        _DEADLINE.pack_into(self._memory, _TICK_AT, now)
+        self._times[_TICK_AT >> 3] = now
 
     @property
     def used(self) -> int:
         """Slots in use, as the worker last said."""
-        return int(_SEQUENCE.unpack_from(self._memory, 0)[0])
+        return self._words[0]
 
     @property
     def ticked_at(self) -> float:
         """When the worker's event loop last turned (monotonic seconds); 0.0 before the first time."""
-        return float(_DEADLINE.unpack_from(self._memory, _TICK_AT)[0])
+        return self._times[_TICK_AT >> 3]
 
     def count(self, counter: Counter) -> int:
         """What the worker counted."""
@@ -179,7 +182,7 @@ class LeaseTable:
         if not self.used:
             return
         for slot in range(self.slots):
-            if self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _STANDING_AT] != Standing.FREE:
+            if self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _STANDING_AT] != _FREE:
                 holding = self._read(slot)
                 if holding is not None:
                     yield holding
@@ -187,8 +190,7 @@ class LeaseTable:
     def is_held(self, holding: Holding) -> bool:
         """Whether the slot is still in the use that `holding` was read from."""
         at = _HEADER_BYTES + holding.slot * _SLOT_BYTES
-        sequence = _SEQUENCE.unpack_from(self._memory, at)[0]
-        return bool(sequence == holding.sequence and self._memory[at + _STANDING_AT] != Standing.FREE)
+        return self._words[at >> 2] == holding.sequence and self._memory[at + _STANDING_AT] != _FREE
 
     def keep(self, holding: Holding, until: float) -> None:
         """Say that the claim of this use of the slot was extended (monotonic seconds). For the supervisor."""
@@ -203,21 +205,22 @@ class LeaseTable:
 
     def sequence(self, slot: int) -> int:
         """The sequence number of a slot's present use. For the worker, to tell one use from the next."""
-        return self._sequences[slot] & 0xFFFFFFFF
+        return self._sequences[slot]
 
     def close(self) -> None:
         """Let go of the memory and the descriptor. Twice is once."""
         if self._memory.closed:
             return
-        self.counters.release()
+        for view in (self.counters, self._words, self._times):
+            view.release()
         self._memory.close()
         os.close(self.descriptor)
 
     def _read(self, slot: int) -> Holding | None:
         at = _HEADER_BYTES + slot * _SLOT_BYTES
         raw = self._memory[at : at + _SLOT_BYTES]
-        sequence, standing, queue, _, generation, lease_until, deadline, *lengths = _FIXED.unpack_from(raw)
-        is_stable = sequence == _SEQUENCE.unpack_from(self._memory, at)[0] and sequence % 2 == 0
+        sequence, standing, queue, _, generation, _, lease_until, deadline, *lengths = _FIXED.unpack_from(raw)
+        is_stable = sequence == self._words[at >> 2] and sequence % 2 == 0
         if not is_stable or standing == Standing.FREE:
             return None
         first, second, third = (_FIXED.size + sum(lengths[:count]) for count in (1, 2, 3))

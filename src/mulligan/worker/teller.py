@@ -26,6 +26,9 @@ from mulligan.worker.table import Counter, LeaseTable
 
 __all__ = ["Teller"]
 
+# plain numbers: an enum's member is looked up and converted each time
+_DONE, _SUCCEEDED = int(Counter.DONE), int(Counter.SUCCEEDED)
+
 
 class Teller:
     """One for a queue of a process. wants: whether anybody hears events of a kind; one a message is costly."""
@@ -54,7 +57,10 @@ class Teller:
 
     def outcome(self, flight: Flight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
         """An attempt ended, and is recorded in the flight's progress. started_at: loop time."""
-        self._counters[Counter.SUCCEEDED if isinstance(outcome, Succeeded | Skipped) else Counter.FAILED] += 1
+        if isinstance(outcome, Succeeded) and not self._tells_succeeded:
+            self._counters[_SUCCEEDED] += 1
+            return
+        self._counters[_SUCCEEDED if isinstance(outcome, Succeeded | Skipped) else Counter.FAILED] += 1
         uid = flight.message.uid
         mark = _mark(flight.progress, task.name)
         if isinstance(outcome, Died) and mark.state is State.PENDING:
@@ -66,7 +72,7 @@ class Teller:
         elif mark.state is State.PENDING:
             reason, wait_s = mark.reason or "", max(0.0, mark.due_at - now)
             self._emit(TaskFailed(uid, task.name, mark.attempts, task.policy.max_attempts, reason, wait_s))
-        elif self._tells_succeeded:
+        else:
             took_s = asyncio.get_running_loop().time() - started_at
             self._emit(TaskSucceeded(uid, task.name, mark.attempts, took_s))
 
@@ -81,7 +87,7 @@ class Teller:
                 exhausted = tuple(name for name, mark in progress.alerts.items() if mark.state is State.EXHAUSTED)
                 self._emit(AlertsDone(flight.message.uid, exhausted))
             return
-        self._counters[Counter.DONE] += 1
+        self._counters[_DONE] += 1
         if self._tells_done:
             took_s = max(0.0, self._clock.now() - flight.received_at)
             self._emit(MessageDone(flight.message.uid, len(progress.marks), took_s))

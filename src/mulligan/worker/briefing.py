@@ -1,12 +1,16 @@
 """What is known of a message when its claim is granted: its route, and how far it is. Next comes `core.flow`."""
 
+from collections.abc import Sequence
+
 from mulligan.clock import SystemClock
 from mulligan.core.progress import FRESH, Progress, merge
 from mulligan.core.route import Route, begin, fit
 from mulligan.core.value import value
+from mulligan.ledger.base import Granted
 from mulligan.tasks.catalogue import Catalogue
 from mulligan.worker.flight import Flight
 from mulligan.worker.table import LeaseTable, Standing
+from mulligan.worker.usual import UsualWays
 
 __all__ = ["Briefing", "Stage"]
 
@@ -37,13 +41,37 @@ class Stage:
 class Briefing:
     """Fills in a flight's route, carried, saved and progress."""
 
-    def __init__(self, stage: Stage, catalogue: Catalogue, table: LeaseTable, clock: SystemClock) -> None:
+    def __init__(
+        self, stage: Stage, catalogue: Catalogue, table: LeaseTable, clock: SystemClock, usual: UsualWays
+    ) -> None:
         self._stage = stage
         self._catalogue = catalogue
         self._table = table
         self._clock = clock
+        self._usual = usual
         self._last_route = Route(())
         self._last_begun = begin(self._last_route)
+
+    def is_new(self, flight: Flight) -> bool:
+        """Whether nothing is known of the message, so that it goes the way of all new ones."""
+        answer = flight.answer
+        return (
+            isinstance(answer, Granted)
+            and answer.progress is None
+            and flight.is_fresh
+            and not self._catalogue.picks
+            and flight.problem is None
+            and not (self._stage.suspects_repeats and flight.delivery.receive_count > 1)
+        )
+
+    def brief_new(self, flights: Sequence[Flight]) -> tuple[Route, Progress]:
+        """`brief` for those that are new: the route and the progress that they share."""
+        route = self._catalogue.whole_route
+        begun = self._begun(route)
+        for flight in flights:
+            flight.route = route
+            flight.carried = flight.saved = flight.progress = begun
+        return route, begun
 
     def brief(self, flight: Flight, known: Progress | None) -> None:
         """known: the ledger's progress, None when it knows nothing of the message.
@@ -91,4 +119,5 @@ class Briefing:
         """The progress of a new message; one value for all messages of the same route, as most are."""
         if route is not self._last_route:
             self._last_route, self._last_begun = route, begin(route)
+            self._usual.share(self._last_begun)
         return self._last_begun

@@ -25,13 +25,13 @@ from mulligan.core.event import (
 )
 from mulligan.core.flow import mark_buried, next_step, record
 from mulligan.core.message import TaskName
-from mulligan.core.outcome import Outcome
+from mulligan.core.outcome import SUCCEEDED, Outcome
 from mulligan.core.progress import Progress, merge
 from mulligan.core.route import Route
 from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
 from mulligan.core.story import Story
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
@@ -43,6 +43,7 @@ from mulligan.worker.solo import Solo
 from mulligan.worker.table import LeaseTable, Standing
 from mulligan.worker.teller import Teller
 from mulligan.worker.turn import Turns
+from mulligan.worker.usual import UsualWays
 
 __all__ = ["Consumer"]
 
@@ -81,7 +82,8 @@ class Consumer:
         self._new_token = new_token
         self._freed = freed
         self._teller = Teller(table, clock, emit, wants)
-        self._briefing = Briefing(stage, catalogue, table, clock)
+        self._usual = UsualWays()
+        self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
         self._flights: dict[int, Flight] = {}
         self._can_run = True
         self._turns: Turns[Flight] = Turns()
@@ -130,8 +132,7 @@ class Consumer:
                 self._finish(flight, Release(0.0), _HEAD_FIRST)
             elif self._turns.enter(group, flight):
                 first.append(flight)
-        for flight in first:  # after all have entered: a head that ends at once must find those behind it
-            self._begin(flight)
+        self._begin_all(first)  # after all have entered: a head that ends at once must find those behind it
         for flight in dropped:
             self._forsake(flight)
 
@@ -142,6 +143,24 @@ class Consumer:
                 self._forsake(flight)
             else:
                 self._finish(flight, Release(0.0), "the ledger can't be reached")
+
+    def _begin_all(self, flights: Sequence[Flight]) -> None:
+        """Messages that nothing is known of go the same way: it is asked for once."""
+        new: list[Flight] = []
+        for flight in flights:
+            if self._briefing.is_new(flight):
+                new.append(flight)
+            else:
+                self._begin(flight)
+        if not new:
+            return
+        route, begun = self._briefing.brief_new(new)
+        match next_step(route, begun, begun, self._clock.now(), can_run=self._can_run):
+            case Run(tasks):
+                self._run(new, tasks)
+            case _:
+                for flight in new:
+                    self._advance(flight)
 
     def _begin(self, flight: Flight) -> None:
         """It is the flight's turn, which is at once but for FIFO queues."""
@@ -259,7 +278,7 @@ class Consumer:
         step = next_step(flight.route, flight.carried, flight.progress, self._clock.now(), can_run=self._can_run)
         match step:
             case Run(tasks):
-                self._run(flight, tasks)
+                self._run((flight,), tasks)
             case Bury():
                 if ARMED is not None:
                     ARMED.reach(Point.EXHAUSTED)
@@ -273,23 +292,29 @@ class Consumer:
             case _:
                 assert_never(step)
 
-    def _run(self, flight: Flight, names: tuple[TaskName, ...]) -> None:
+    def _run(self, flights: Sequence[Flight], names: tuple[TaskName, ...]) -> None:
         now = self._clock.monotonic()
-        if not self._holds_at(flight, now):  # somebody else may have run them
-            self.drop(flight, "its claim had run out before its tasks could start")
-            return
         crew = self._catalogue.crew(names)
-        if flight.progress.deaths:
-            self._emit(SuspectIsolated(flight.message.uid, flight.progress.deaths))
-            self._table.set_standing(flight.slot, Standing.ISOLATED)
-            flight.running += 1  # the isolation as a whole
-            self._solo.put(flight, crew.tasks)
-            return
-        # the slot says so first: whatever a task does to the process, its message is known as a suspect
-        self._table.set_standing(flight.slot, Standing.RUNNING, now + crew.longest_s)
-        if ARMED is not None:
-            ARMED.reach(Point.ALERTING if flight.progress.is_buried else Point.STARTING)
-        self._runner.start(flight, crew.tasks)
+        together: list[Flight] = []
+        for flight in flights:
+            if not self._holds_at(flight, now):  # somebody else may have run them
+                self.drop(flight, "its claim had run out before its tasks could start")
+            elif flight.progress.deaths:
+                self._isolate(flight, crew)
+            else:
+                # the slot says so first: whatever a task does to the process, its message is known as a suspect
+                self._table.set_standing(flight.slot, Standing.RUNNING, now + crew.longest_s)
+                together.append(flight)
+        if together:
+            if ARMED is not None:
+                ARMED.reach(Point.ALERTING if together[0].progress.is_buried else Point.STARTING)
+            self._runner.start(together, crew.tasks)
+
+    def _isolate(self, flight: Flight, crew: Crew) -> None:
+        self._emit(SuspectIsolated(flight.message.uid, flight.progress.deaths))
+        self._table.set_standing(flight.slot, Standing.ISOLATED)
+        flight.running += 1  # the isolation as a whole
+        self._solo.put(flight, crew.tasks)
 
     def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
         """Take the ends of attempts, many at a time."""
@@ -327,18 +352,25 @@ class Consumer:
         if ARMED is not None:
             ARMED.reach(Point.ENDED)
         before = flight.progress
-        after = record(before, task.name, outcome, task.policy, now, self._clock.random())
+        usual = self._usual.after(before, task.name) if outcome is SUCCEEDED else None
+        if usual is not None:
+            after, is_finished = usual
+        else:
+            after = record(before, task.name, outcome, task.policy, now, self._clock.random())
+            is_finished = False
         if after is not before:
             flight.progress = after
             flight.has_moved = True
             self._teller.outcome(flight, task, outcome, now, started_at)
         if flight.running == 0:
-            step = next_step(flight.route, flight.carried, after, now, can_run=self._can_run)
-            flight.ends_claim = step is ACK
+            flight.ends_claim = is_finished or self._is_finished(flight, now)
         if after is not flight.saved:
             self._recorder.put(flight)
         elif flight.running == 0 and not flight.is_settling:
             self._advance(flight)
+
+    def _is_finished(self, flight: Flight, now: float) -> bool:
+        return next_step(flight.route, flight.carried, flight.progress, now, can_run=self._can_run) is ACK
 
     def kept(self, flights: Sequence[Flight]) -> None:
         """Go on with flights whose progress is now saved."""

@@ -17,6 +17,7 @@ class Flight:
     """A delivery, its claim, and how far its message is.
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
+    is_fresh: it came without a story.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
@@ -52,6 +53,7 @@ class Flight:
         self.hop = story.hop if story else 0
         self.first_seen_at = story.first_seen_at if story else now
         self.received_at = now
+        self.is_fresh = story is None
         self.carried: Progress = story.progress if story else _NOTHING
         self.progress = self.carried
         self.saved = self.carried

@@ -86,19 +86,20 @@ class Runner:
         """Attempts under way."""
         return len(self._running)
 
-    def start(self, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
-        """Start these tasks on a message, side by side."""
+    def start(self, flights: Sequence[Flight], tasks: Sequence[LoadedTask]) -> None:
+        """Start these tasks on each of the messages, side by side."""
         now = self._loop.time()
-        marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
-        flight.running += len(tasks)
-        for task in tasks:
-            attempt = Attempt(flight, task, marks[task.name].attempts + 1, now)
-            self._running[attempt] = None
-            self._deadlines.add(attempt, task.policy.timeout_s, now)
-            if task.is_async or self._middleware:
-                self._ready.append(attempt)
-            else:
-                self._threads.put(attempt)
+        for flight in flights:
+            marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
+            flight.running += len(tasks)
+            for task in tasks:
+                attempt = Attempt(flight, task, marks[task.name].attempts + 1, now)
+                self._running[attempt] = None
+                self._deadlines.add(attempt, task.policy.timeout_s, now)
+                if task.is_async or self._middleware:
+                    self._ready.append(attempt)
+                else:
+                    self._threads.put(attempt)
         if self._ready:
             self._ask_for_driver()
 

@@ -75,7 +75,8 @@ class Holding:
 # header: slots in use (4 bytes, 4 of padding), the loop's last tick (8), the counters (8 each)
 _HEADER_BYTES = 256
 _SLOT_BYTES = 2048
-_FIXED = struct.Struct("=IBBHIIddHHH")  # sequence, standing, queue, pad, generation, pad, lease_until, deadline, lengths
+# sequence, standing, queue, padding, generation, padding, lease_until, deadline, lengths of uid, token and receipt
+_FIXED = struct.Struct("=IBBHIIddHHH")
 _STANDING_AT = 4
 _DEADLINE_AT = 24
 _KEPT = struct.Struct("=Id")  # sequence, until; the supervisor's

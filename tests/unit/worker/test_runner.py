@@ -73,7 +73,7 @@ async def runner(make_runner):
 def start(runner, make_flight):
     def start(*tasks):
         flight = make_flight(*(task.name for task in tasks))
-        runner.start(flight, tasks)
+        runner.start([flight], tasks)
         return flight
 
     return start
@@ -245,7 +245,7 @@ async def test_runner_counts_attempts_from_the_marks(runner, ends, make_task, ma
     flight = make_flight("One")
     flight.progress = Progress({TaskName("One"): Mark(State.PENDING, 1)})
 
-    runner.start(flight, [make_task(run)])
+    runner.start([flight], [make_task(run)])
     await ends.until()
 
     assert seen == [(2, True)]
@@ -264,7 +264,7 @@ async def test_runner_tells_a_default_task_what_failed_and_what_was_done(runner,
         is_buried=True,
     )
 
-    runner.start(flight, [make_task(run, "Alert", is_default=True)])
+    runner.start([flight], [make_task(run, "Alert", is_default=True)])
     await ends.until()
 
     assert seen == [([("Jira", "no", 2)], ("Mail",))]
@@ -543,7 +543,7 @@ async def test_runner_wraps_each_attempt_in_its_middleware_outermost_first(make_
     async def run(message, context):
         told.append("run")
 
-    make_runner(naming("outer"), naming("inner")).start(make_flight("One"), [make_task(run)])
+    make_runner(naming("outer"), naming("inner")).start([make_flight("One")], [make_task(run)])
     await ends.until()
 
     assert told == ["outer before One", "inner before One", "run", "inner after", "outer after"]
@@ -554,7 +554,7 @@ async def test_runner_fails_the_attempt_when_its_middleware_raises(make_runner, 
     async def middleware(call_next, context):
         raise LookupError("no trace")
 
-    make_runner(middleware).start(make_flight("One"), [make_task(lambda message, context: None)])
+    make_runner(middleware).start([make_flight("One")], [make_task(lambda message, context: None)])
 
     assert (await failed_text(ends)).startswith("LookupError: no trace")
 
@@ -568,7 +568,7 @@ async def test_runner_shows_a_sync_task_the_context_variables_of_its_middleware(
         NAME.set("a trace")
         return await call_next()
 
-    make_runner(middleware).start(make_flight("One"), [make_task(lambda message, context: seen.append(NAME.get()))])
+    make_runner(middleware).start([make_flight("One")], [make_task(lambda message, context: seen.append(NAME.get()))])
     await ends.until_threads_end()
 
     assert seen == ["a trace"]
@@ -584,7 +584,7 @@ async def test_runner_makes_a_failure_of_whatever_a_wrapped_sync_task_raises(
     def run(message, context):
         raise raised
 
-    make_runner(middleware).start(make_flight("One"), [make_task(run)])
+    make_runner(middleware).start([make_flight("One")], [make_task(run)])
     with asyncio.get_running_loop().standing_still():
         text = await failed_text(ends)
 
@@ -604,7 +604,7 @@ async def test_runner_waits_for_the_thread_of_a_wrapped_sync_task_that_timed_out
         return False
 
     runner = make_runner(middleware)
-    runner.start(make_flight("One"), [make_task(run, timeout_s=5.0)])
+    runner.start([make_flight("One")], [make_task(run, timeout_s=5.0)])
     await asyncio.sleep(6)
     assert ends.outcomes == []
 

@@ -53,14 +53,16 @@ class Briefing:
         self._last_begun = begin(self._last_route)
 
     def is_new(self, flight: Flight) -> bool:
-        """Whether nothing is known of the message, so that it goes the way of all new ones."""
+        """Whether nothing is known of the message, so that it goes the way of all new ones.
+
+        A copy whose body can't be had is none: it came with a story.
+        """
         answer = flight.answer
         return (
             isinstance(answer, Granted)
             and answer.progress is None
             and flight.is_fresh
             and not self._catalogue.picks
-            and flight.problem is None
             and not (self._stage.suspects_repeats and flight.delivery.receive_count > 1)
         )
 

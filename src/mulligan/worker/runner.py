@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskStuck
 from mulligan.core.message import TaskName
-from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Failed, Outcome, TimedOut
+from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
@@ -313,7 +313,7 @@ def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:
 
     A success after the timeout is one all the same: a retry would repeat its effect.
     """
-    if outcome is not SUCCEEDED and isinstance(outcome, Failed):
+    if isinstance(outcome, Failed):
         return attempt.why or with_own_wait(attempt.task, attempt.number, outcome)
     return outcome
 

@@ -9,10 +9,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check simulate bench soak lock format setup clean
+.PHONY: help run test check simulate bench bench-python soak lock format setup clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 	@tools/setup.sh run
@@ -46,6 +46,9 @@ simulate: ## run simulated histories (SEEDS=1000), or tell the story of one (SEE
 bench: ## run the benchmarks: a table, and JSON in bench/results (ARGS="core sqs.drain": some of them)
 	@tools/setup.sh test
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-python: ## build the optimised CPython that the benchmarks run on where there is none (10 to 20 minutes)
+	@bench/python.sh
 
 soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq MINUTES=30 SEED=k
 	@tools/setup.sh test

@@ -61,7 +61,7 @@ def make() -> Environment:
 
 
 def newest_python() -> Path:
-    """The newest interpreter that is 3.11 or later: on PATH, or one of pyenv's."""
+    """The newest interpreter that is 3.11 or later: of bench/python.sh, on PATH, or one of pyenv's."""
     found: dict[tuple[int, ...], Path] = {}
     for candidate in _candidates():
         code = "import sys, venv, ensurepip; print(*sys.version_info[:3])"
@@ -77,6 +77,8 @@ def newest_python() -> Path:
 
 
 def _candidates() -> Iterator[Path]:
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    yield from sorted((cache / "mulligan").glob("python-3.*/bin/python3.1?"))  # made by bench/python.sh
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for minor in range(20, 10, -1):
         name = f"python3.{minor}"

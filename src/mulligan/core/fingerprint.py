@@ -25,7 +25,8 @@ def uid(prefix: str, message_id: str, body: bytes, sent_at: float) -> Uid:
     message_id: the producer's id where there is one, else the broker's.
     sent_at: epoch seconds.
     """
-    time_hex = message_id[:12] if has_time(message_id) else _time_hex(sent_at)
+    is_timed = message_id[12:13] == "-" and has_time(message_id)  # most are a broker's own, and are not
+    time_hex = message_id[:12] if is_timed else _time_hex(sent_at)
     about = f"{len(prefix)}:{prefix}{len(message_id)}:{message_id}".encode("utf-8", "surrogatepass")
     return Uid(f"{time_hex}-{hashlib.blake2b(about + body, digest_size=10).hexdigest()}")
 
@@ -40,8 +41,6 @@ def new_id(now: float, rand_hex: str) -> str:
 
 def has_time(message_id: str) -> bool:
     """Whether the id is one of `new_id`'s, so that its uid is known before a broker has taken the message."""
-    if message_id[12:13] != "-":  # most are a broker's
-        return False
     timed = _TIMED_ID.fullmatch(message_id)
     return timed is not None and _TIMED_FROM_MS <= int(timed.group(1), 16) < _TIMED_TO_MS
 

@@ -57,7 +57,6 @@ _NO_BODY_MAX_S = 3600.0
 class Consumer:
     """All consumers of one queue in one process, as one.
 
-    freed: called when a message stops being in flight or gives its slot back, so that another may be asked for.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Consumer:
         *,
         packer: Packer,
         new_token: Callable[[], str],
-        freed: Callable[[], None],
     ) -> None:
         self._stage = stage
         self._catalogue = catalogue
@@ -80,7 +78,6 @@ class Consumer:
         self._emit = emit
         self._packer = packer
         self._new_token = new_token
-        self._freed = freed
         self._teller = Teller(table, clock, emit, wants)
         self._usual = UsualWays()
         self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
@@ -92,8 +89,14 @@ class Consumer:
         self.in_flight = 0
         """Messages received whose processing has not ended."""
 
-    def wire(self, runner: Runner, recorder: Recorder, settler: Settler, solo: Solo) -> None:
-        """Connect the parts that act for this consumer and call it back. Once, before `take`."""
+    def wire(
+        self, runner: Runner, recorder: Recorder, settler: Settler, solo: Solo, freed: Callable[[], None]
+    ) -> None:
+        """Connect the parts that act for this consumer and call it back. Once, before `take`.
+
+        freed: called when a message stops being in flight or gives its slot back, so that another may be asked for.
+        """
+        self._freed = freed
         self._runner = runner
         self._recorder = recorder
         self._settler = settler

@@ -76,7 +76,6 @@ class Line:
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
             packer=shop.packer, new_token=shop.new_token,
-            freed=lambda: self.pollers.freed(),  # noqa: PLW0108 - the pollers are made below
         )  # fmt: skip
         self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds)
         self.recorder = Recorder(
@@ -93,7 +92,7 @@ class Line:
             take=self.consumer.take, in_flight=lambda: self.consumer.in_flight,
             free_slots=lambda: slots - self.consumer.held, failed=shop.failed,
         )  # fmt: skip
-        self.consumer.wire(self.runner, self.recorder, self.settler, self.solo)
+        self.consumer.wire(self.runner, self.recorder, self.settler, self.solo, self.pollers.freed)
 
     @property
     def is_idle(self) -> bool:

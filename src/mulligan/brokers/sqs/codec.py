@@ -161,6 +161,9 @@ def receive_request(url: str, max_count: int, wait_s: int, lease_s: int, attempt
     return encode(data)
 
 
+_IDS = [str(place) for place in range(10)]  # of a batch's entries; SQS takes ten
+
+
 def delete_request(url: str, handles: Sequence[str]) -> bytes:
     """Body of a DeleteMessageBatch; ids are the places in `handles`."""
     return encode(_Batch(url, [_Receipt(str(at), handle) for at, handle in enumerate(handles)]))
@@ -213,8 +216,10 @@ def read_batch(body: bytes, count: int) -> tuple[list[Answered | Failure | None]
         answer = _batch_answer.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Garbled(_shown(body, exc)) from None
+    successful, failed = answer.successful or [], answer.failed or []
+    if not failed and [item.id for item in successful] == _IDS[:count]:
+        return [*successful], 0  # the usual answer
     results: list[Answered | Failure | None] = [None] * count
-    successful, failed = answer.successful or (), answer.failed or ()
     if not successful and not failed:
         raise Garbled(_shown(body, "it names no entry"))
     bad_count = count

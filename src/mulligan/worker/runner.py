@@ -100,8 +100,9 @@ class Runner:
                     self._ready.append(attempt)
                 else:
                     self._threads.put(attempt)
-        if self._ready:
-            self._ask_for_driver()
+        if self._ready and not self._is_kicked:
+            self._is_kicked = True
+            self._add_driver()
 
     def interrupt(self, of: Callable[[Flight], bool] = lambda _: True) -> None:
         """End what can be ended: attempts not begun, and async ones (by cancellation), as Interrupted."""
@@ -137,13 +138,18 @@ class Runner:
             self._loop.call_soon(self._kick)
 
     def _kick(self) -> None:
-        self._is_kicked = False
         if self._ready:
-            driver = self._loop.create_task(self._drive())
-            self._drivers.add(driver)
-            driver.add_done_callback(self._drivers.discard)
+            self._add_driver()
+        else:
+            self._is_kicked = False
+
+    def _add_driver(self) -> None:
+        driver = self._loop.create_task(self._drive())
+        self._drivers.add(driver)
+        driver.add_done_callback(self._drivers.discard)
 
     async def _drive(self) -> None:
+        self._is_kicked = False
         me = asyncio.current_task()
         assert me is not None
         clean = contextvars.copy_context()
@@ -162,7 +168,9 @@ class Runner:
 
     def _may_begin(self, attempt: Attempt) -> bool:
         # held up by a task that does not wait, or by a machine that stood still: another worker may have run it by now
-        return self._loop.time() - attempt.started_at < _LATE_S or self._holds(attempt.flight)
+        now = self._loop.time()
+        is_late = now - attempt.started_at >= _LATE_S
+        return now < attempt.deadline and (not is_late or self._holds(attempt.flight))
 
     async def _run_async(self, attempt: Attempt) -> Outcome:
         task = attempt.task

@@ -52,6 +52,8 @@ bench-python: ## build the optimised CPython that the benchmarks run on where th
 
 soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq MINUTES=30 SEED=k
 	@tools/setup.sh test
+	@$(if $(filter sqs rabbitmq,$(BROKER)),tools/install-postgres.sh)
+	@$(if $(filter rabbitmq,$(BROKER)),tools/install-rabbitmq.sh)
 	@$(BIN)/python -m tests.soak --broker $(or $(BROKER),sqlite) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: ## write the lock files again (ARGS=--upgrade: with the newest versions)

@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,10 +32,14 @@ class Recorded(NamedTuple):
 
 
 class Killer:
-    """Kills workers and supervisors of one application, each time when a share of the work is done."""
+    """Kills workers and supervisors of one application, each time when a share of the work is done.
 
-    def __init__(self, app, until, rand: random.Random, messages: int) -> None:
+    finished: (uid, task) of every completion that the ledger has recorded; the ledger's file is asked without it.
+    """
+
+    def __init__(self, app, until, rand: random.Random, messages: int, finished=None) -> None:
         self.app = app
+        self.finished = finished or app.finished
         self.until = until
         self.rand = rand
         self.messages = messages
@@ -60,14 +65,14 @@ class Killer:
         It is stopped before it is looked at: a kill that hits no task would only prolong the wait for the next restart.
         """
         while True:
-            busy = self.until(lambda: self.busy(system), "a worker has a task in flight")
-            pid = self.rand.choice(busy)
-            os.kill(pid, signal.SIGSTOP)
-            self.until(lambda stopped=pid: is_stopped(stopped), "the victim stands still")
-            open_starts = in_flight(self.app.effects(tail_bytes=TAIL_BYTES), pid)
-            if open_starts:
-                break
-            os.kill(pid, signal.SIGCONT)
+            pid = self.rand.choice(self.until(lambda: self.busy(system), "a worker has a task in flight"))
+            with suppress(ProcessLookupError, FileNotFoundError):  # it was just ending by itself
+                os.kill(pid, signal.SIGSTOP)
+                self.until(lambda stopped=pid: is_stopped(stopped), "the victim stands still")
+                open_starts = in_flight(self.app.effects(tail_bytes=TAIL_BYTES), pid)
+                if open_starts:
+                    break
+                os.kill(pid, signal.SIGCONT)
         os.kill(pid, signal.SIGKILL)
         killed_at = time.monotonic()
         self.until(lambda: pid not in system.workers(), "the victim is gone")
@@ -81,7 +86,7 @@ class Killer:
         return [pid for pid in system.workers() if in_flight(effects, pid)]
 
     def snapshot(self) -> None:
-        done = self.app.finished()
+        done = self.finished()
         self.snapshots.append(Recorded(done, self.app.count()))
 
 

@@ -7,19 +7,25 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.acceptance.conftest import App, System
 from tests.soak.broker import SqliteBroker, running
+from tests.soak.ledger import FileLedger
+from tests.soak.ledger import running as running_ledgers
 from tests.soak.page import summary, write_page
-from tests.soak.plan import BROKER_FAULTS, Plan, plan
+from tests.soak.plan import BROKER_FAULTS, LEDGERS, Plan, plan
 from tests.soak.round import Outcome, carry_out
-from tests.soak.steady import Steady, slopes
+from tests.soak.steady import Steady, growing, slopes
 
 MESSAGES = 4_000
 KILLS = 40
+HANGS = 3
+"""Rounds that hang: after so many no more are begun."""
+IN_TIME = "when its time was over"
 
 
 def main() -> int:
@@ -35,48 +41,63 @@ def main() -> int:
     with ExitStack() as stack:
         stack.callback(lambda: [one.end() for one in systems])
         broker = stack.enter_context(running(given.broker))
-        steady = None
-        if given.one is None:
-            calm = stack.enter_context(running(given.broker))
-            app = App(root / "steady", systems).lay_out()
-            calm.point(app)
-            steady = Steady(app)
-            steady.start()
-        while True:
-            number = seed + len(rounds) if given.one is None else given.one
-            rounds.append(_round(root, broker, plan(number, given.broker, given.messages, given.kills), systems))
-            if given.one is not None or time.monotonic() - began_at >= 60 * given.minutes:
-                break
-        if steady is not None:
-            steady.end()
-    growth = slopes(steady.samples) if steady is not None else []
-    figures = summary(
-        given.broker, began.strftime("%Y-%m-%d %H:%M UTC"), seed, time.monotonic() - began_at, rounds, growth
-    )
-    for name, item in figures.items():
-        print(f"{name}: {item}")
-    if given.keep:
-        write_page(figures)
-    if figures["violations"]:
+        ledgers = stack.enter_context(running_ledgers(set(LEDGERS[given.broker])))
+        steady = None if given.one is not None else _begin_steady(stack, given.broker, App(root / "steady", systems))
+        ended = _carry_out(given, seed, rounds, lambda chosen: _round(root, broker, ledgers, chosen, systems))
+        wrong = steady.end() if steady is not None else []
+        growth = slopes(steady.samples) if steady is not None else []
+        figures = summary(
+            given.broker, began.strftime("%Y-%m-%d %H:%M UTC"), seed, time.monotonic() - began_at, ended, rounds,
+            growth, [*wrong, *growing(growth)],
+        )  # fmt: skip
+        for name, item in figures.items():
+            print(f"{name}: {item}", flush=True)
+        if given.keep:
+            write_page(figures)
+    if figures["violations"] or ended != IN_TIME:
         return 1
     shutil.rmtree(root, ignore_errors=True)
     return 0
 
 
-def _round(root: Path, broker: SqliteBroker, chosen: Plan, systems: list[System]) -> Outcome:
+def _begin_steady(stack: ExitStack, broker: str, app: App) -> Steady:
+    stack.enter_context(running(broker)).point(app.lay_out())
+    steady = Steady(app)
+    steady.start()
+    return steady
+
+
+def _carry_out(
+    given: argparse.Namespace, seed: int, rounds: list[Outcome], carry_out_one: Callable[[Plan], Outcome]
+) -> str:
+    """Rounds, until the time is over; how it ended. What there is by then is kept, however it ends."""
+    until = time.monotonic() + 60 * given.minutes
+    try:
+        while True:
+            number = seed + len(rounds) if given.one is None else given.one
+            rounds.append(carry_out_one(plan(number, given.broker, given.messages, given.kills)))
+            if given.one is not None or time.monotonic() >= until:
+                return IN_TIME
+            if sum("did not end" in one.violations for one in rounds) == HANGS:
+                return f"after {HANGS} rounds that hung"
+    except (KeyboardInterrupt, SystemExit):
+        return "it was told to, in the middle of a round"
+
+
+def _round(
+    root: Path, broker: SqliteBroker, ledgers: Mapping[str, FileLedger], chosen: Plan, systems: list[System]
+) -> Outcome:
     folder = root / f"round-{chosen.seed}"
     app = App(folder, systems).lay_out()
     try:
-        outcome = carry_out(app, broker, chosen)
-    except BaseException:
-        print(f"round {chosen.seed} ({', '.join(chosen.faults)}) did not end as it must; see {folder}", flush=True)
-        raise
+        outcome = carry_out(app, broker, ledgers[chosen.ledger], chosen)
     finally:
-        while systems and systems[-1].stderr.parent == folder:
-            systems.pop().end()
+        for one in [one for one in systems if one.stderr.parent == folder]:
+            one.end()
+            systems.remove(one)
     print(
         f"round {outcome.seed}: {outcome.took_s:.0f} s, {outcome.kills} kills, {outcome.repeated} repeated, "
-        f"faults: {', '.join(outcome.faults) or 'none'}"
+        f"ledger: {outcome.ledger}, faults: {', '.join(outcome.faults) or 'none'}"
         + (f"; WRONG: {outcome.violations}" if outcome.violations else ""),
         flush=True,
     )

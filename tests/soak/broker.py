@@ -4,13 +4,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from tests import rabbitmq
 from tests.acceptance.conftest import App
 from tests.acceptance.sqs import SqsProgram, start_server
+from tests.soak.service import Service
 
 BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 SQS_FAULTS: dict[str, list[dict[str, Any]]] = {
@@ -36,11 +38,14 @@ OUTAGE_S = 20.0
 ALARM_S = 3.0
 
 
-class SqliteBroker:
+class SqliteBroker(Service):
     """The embedded queue: a file in the application's folder. What it suffers, its processes suffer."""
 
     def point(self, app: App) -> None:
-        pass
+        """Let the application use it, with queues of its own."""
+
+    def leave(self, app: App) -> None:
+        """The application's queues are not needed any more."""
 
     def begin(self, seed: int, faults: Sequence[str]) -> None:
         """Do wrong from now on."""
@@ -48,14 +53,12 @@ class SqliteBroker:
     def behave(self) -> None:
         """Do no wrong any more."""
 
-    def strike(self, fault: str) -> None:
-        raise AssertionError(f"the embedded queue has no fault {fault!r}")
-
 
 class SqsBroker(SqliteBroker):
     """The project's SQS server, in a process of its own."""
 
     def __init__(self, server: SqsProgram) -> None:
+        super().__init__()
         self._server = server
         self._names = count(1)
 
@@ -71,7 +74,7 @@ class SqsBroker(SqliteBroker):
     def behave(self) -> None:
         self._server.behave()
 
-    def strike(self, fault: str) -> None:
+    def _do(self, fault: str) -> None:
         """outage: it takes connections and says nothing, as a black hole does."""
         assert fault == "outage"
         os.kill(self._server.popen.pid, signal.SIGSTOP)
@@ -83,12 +86,18 @@ class RabbitBroker(SqliteBroker):
     """A RabbitMQ server of our own."""
 
     def __init__(self, server: rabbitmq.RabbitServer) -> None:
+        super().__init__()
         self._server = server
+        self._vhosts: dict[Path, str] = {}
 
     def point(self, app: App) -> None:
-        app.settings["BROKER_URL"] = self._server.url(self._server.new_vhost())
+        vhost = self._vhosts[app.folder] = self._server.new_vhost()
+        app.settings["BROKER_URL"] = self._server.url(vhost)
 
-    def strike(self, fault: str) -> None:
+    def leave(self, app: App) -> None:
+        self._server.ctl("delete_vhost", self._vhosts.pop(app.folder))
+
+    def _do(self, fault: str) -> None:
         match fault:
             case "close":
                 self._server.ctl("close_all_connections", "a fault of the soak")
@@ -101,23 +110,24 @@ class RabbitBroker(SqliteBroker):
                 time.sleep(ALARM_S)
                 self._server.ctl("set_vm_memory_high_watermark", "0.4")
             case _:
-                raise AssertionError(fault)
+                super()._do(fault)
 
 
 @contextmanager
-def running(broker: str) -> Iterator[SqliteBroker]:
+def running(name: str) -> Iterator[SqliteBroker]:
     """A broker of this name, ended with the block."""
-    match broker:
-        case "sqlite":
-            yield SqliteBroker()
-        case "sqs":
-            server = start_server()
-            try:
-                yield SqsBroker(server)
-            finally:
-                server.end()
-        case "rabbitmq":
-            with rabbitmq.running() as rabbit:
-                yield RabbitBroker(rabbit)
-        case _:
-            raise SystemExit(f"BROKER={broker}: there is sqlite, sqs and rabbitmq.")
+    with ExitStack() as stack:
+        broker: SqliteBroker
+        match name:
+            case "sqlite":
+                broker = SqliteBroker()
+            case "sqs":
+                server = start_server()
+                stack.callback(server.end)
+                broker = SqsBroker(server)
+            case "rabbitmq":
+                broker = RabbitBroker(stack.enter_context(rabbitmq.running()))
+            case _:
+                raise SystemExit(f"BROKER={name}: there is sqlite, sqs and rabbitmq.")
+        stack.callback(broker.close)
+        yield broker

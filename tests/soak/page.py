@@ -14,9 +14,16 @@ PAGES = Path(__file__).resolve().parents[2] / "docs" / "soak"
 
 
 def summary(
-    broker: str, began: str, seed: int, took_s: float, rounds: Sequence[Outcome], growth: Sequence[Slope]
+    broker: str,
+    began: str,
+    seed: int,
+    took_s: float,
+    ended: str,
+    rounds: Sequence[Outcome],
+    growth: Sequence[Slope],
+    steady: Sequence[str],
 ) -> dict[str, Any]:
-    """The figures of a run, as they are kept."""
+    """The figures of a run, as they are kept. ended: how; steady: what was wrong with the undisturbed system."""
     kills = sum(one.kills for one in rounds)
     again_s = sorted(item for one in rounds for item in one.again_s)
     up_s = sorted(item for one in rounds for item in one.up_s)
@@ -26,8 +33,11 @@ def summary(
         "began": began,
         "seed": seed,
         "minutes": round(took_s / 60, 1),
+        "ended": ended,
         "rounds": len(rounds),
         "calm rounds": len(calm),
+        "rounds with the ledger in PostgreSQL": sum(one.ledger == "postgres" for one in rounds),
+        "rounds that hung": _count(rounds, "did not end"),
         "messages": sum(one.messages for one in rounds),
         "task runs": 3 * sum(one.messages for one in rounds),
         "kills of workers": kills,
@@ -48,7 +58,8 @@ def summary(
         "cut-off attempts begin again after, s (median, p99)": _spread(again_s),
         "a killed worker is replaced after, s (median, p99)": _spread(up_s),
         "faults": sorted({fault for one in rounds for fault in one.faults}),
-        "violations": {str(one.seed): one.violations for one in rounds if one.violations},
+        "violations": {str(one.seed): one.violations for one in rounds if one.violations}
+        | ({"undisturbed": {"undisturbed": list(steady)}} if steady else {}),
         "growth": [[one.process, one.figure, one.mean, one.per_hour] for one in growth],
     }
 
@@ -72,7 +83,8 @@ def write_page(figures: dict[str, Any]) -> None:
 
 
 def _page(runs: Sequence[dict[str, Any]]) -> str:
-    names = [name for name in runs[0] if name not in ("broker", "violations", "growth")]
+    newest = max(runs, key=lambda run: str(run["began"]))
+    names = [name for name in newest if name not in ("broker", "violations", "growth")]
     growth: dict[str, dict[str, str]] = {}
     for run in runs:
         for process, figure, mean, per_hour in run["growth"]:
@@ -88,7 +100,9 @@ def _page(runs: Sequence[dict[str, Any]]) -> str:
                 "The last full run of `make soak` on each broker. What it does, and how to repeat a round, is in",
                 "[reliability.md](reliability.md#soak).",
                 "",
-                *_table(head, [[name, *(_shown(run[name]) for run in runs)] for name in names if name != "seed"]),
+                *_table(
+                    head, [[name, *(_shown(run.get(name, "")) for run in runs)] for name in names if name != "seed"]
+                ),
                 *(f"The first seed on {run['broker']}: {run['seed']}.\n" for run in runs),
                 *_table(
                     ["growth of a system that nobody disturbs", *head[1:]],

@@ -10,18 +10,25 @@ CALM_SHARE = 0.25
 CALM_IS_SHORTER = 4
 """Nothing in them takes long."""
 
-PROCESS_FAULTS = ("stop worker", "stop supervisor", "kill supervisor", "restart", "crash")
+PROCESS_FAULTS = ("stop worker", "stop supervisor", "kill supervisor", "restart", "crash", "stuck")
 BROKER_FAULTS = {
     "sqlite": (),
     "sqs": ("throttle", "cut", "twins", "partly", "outage"),
     "rabbitmq": ("close", "kill server", "alarm"),
 }
+LEDGERS = {"sqlite": ("file",), "sqs": ("file", "postgres"), "rabbitmq": ("file", "postgres")}
+LEDGER_FAULTS = {
+    "file": (),
+    "postgres": ("ledger crash", "ledger restart", "ledger frozen", "ledger sessions", "ledger read-only"),
+}
+IN_MESSAGES = {"crash", "stuck"}
+"""Faults that messages bring along."""
 ALWAYS_ON = {"throttle", "cut", "twins", "partly"}
 """Faults of a service that last the whole round."""
 
 
 class Deed(NamedTuple):
-    """Something that is done when a share of the round's work is done."""
+    """Something that is begun when a share of the round's work is done."""
 
     share: float
     what: str
@@ -29,10 +36,11 @@ class Deed(NamedTuple):
 
 @value
 class Plan:
-    """A round. faults: what may go wrong in it; empty: a calm one."""
+    """A round. faults: what may go wrong in it; empty: a calm one. ledger: one of LEDGERS."""
 
     seed: int
     messages: int
+    ledger: str
     faults: tuple[str, ...]
     deeds: tuple[Deed, ...]
 
@@ -44,13 +52,14 @@ class Plan:
 def plan(seed: int, broker: str, messages: int, kills: int) -> Plan:
     """The plan of a seed. kills: of workers, with a task in flight, in a round that is not calm."""
     rand = random.Random(f"soak/{broker}/{seed}")
+    ledger = rand.choice(LEDGERS[broker])
     chunks = [Deed(share / 10, "send") for share in range(1, 8)]
     if rand.random() < CALM_SHARE:
-        return Plan(seed, messages // CALM_IS_SHORTER, (), tuple(chunks))
-    names = PROCESS_FAULTS + BROKER_FAULTS[broker]
+        return Plan(seed, messages // CALM_IS_SHORTER, ledger, (), tuple(chunks))
+    names = PROCESS_FAULTS + BROKER_FAULTS[broker] + LEDGER_FAULTS[ledger]
     faults = sorted(rand.sample(names, rand.randint(1, len(names))))
     deeds = [Deed(0.9 * (number + 1) / (kills + 1), "kill worker") for number in range(kills)]
     for fault in faults:
-        if fault not in ALWAYS_ON and fault != "crash":
+        if fault not in ALWAYS_ON | IN_MESSAGES:
             deeds += [Deed(rand.uniform(0.05, 0.85), fault) for _ in range(rand.randint(1, 2))]
-    return Plan(seed, messages, ("kill worker", *faults), tuple(sorted([*chunks, *deeds])))
+    return Plan(seed, messages, ledger, ("kill worker", *faults), tuple(sorted([*chunks, *deeds])))

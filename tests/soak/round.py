@@ -5,14 +5,18 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
+
+import pytest
 
 from mulligan.core.value import value
 from tests.acceptance import fate, killing
 from tests.acceptance.conftest import App, System, until
+from tests.soak import poison
 from tests.soak.broker import SqliteBroker
+from tests.soak.ledger import FileLedger
 from tests.soak.plan import Plan
 
 __all__ = ["Outcome", "carry_out"]
@@ -22,20 +26,10 @@ ENOUGH = 50
 END_S = 420.0
 """A round that takes longer to become empty than this hangs."""
 
-CODE = (
-    fate.CODE.replace('"SLOW_S", "0.02"', '"SLOW_S", "0.5"')  # or all is done between two kills
-    + """
-    class Poison(Task):
-        def accepts(self, message):
-            return message.body.startswith(b"crash")
-
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.01)
-                [lambda: os._exit(0), lambda: ctypes.string_at(0), os.abort][int(data.split("-")[1]) % 3]()
-"""
-)
+CODE = fate.CODE.replace('"SLOW_S", "0.02"', '"SLOW_S", "0.5"') + poison.CODE  # or all is done between two kills
 POISON_SHARE = 0.002
+STUCK = 4
+"""Messages, one of each way to be stuck: each costs a worker or a slot some ten seconds, twice."""
 
 
 @value
@@ -62,33 +56,50 @@ class Outcome:
     violations: dict[str, list[str]]
 
 
-def carry_out(app: App, broker: SqliteBroker, plan: Plan) -> Outcome:
-    """Carry a plan out in a laid-out folder. Raises AssertionError with the end of the log when the system hangs."""
-    return _Round(app, broker, plan).run()
+def carry_out(app: App, broker: SqliteBroker, ledger: FileLedger, plan: Plan) -> Outcome:
+    """Carry a plan out in a laid-out folder. When the system hangs, that is a violation with the end of the log."""
+    return _Round(app, broker, ledger, plan).run()
 
 
 class _Round:
-    def __init__(self, app: App, broker: SqliteBroker, plan: Plan) -> None:
+    def __init__(self, app: App, broker: SqliteBroker, ledger: FileLedger, plan: Plan) -> None:
         self._app = app
         self._broker = broker
+        self._ledger = ledger
         self._plan = plan
         self._rand = random.Random(plan.seed)
         self._bodies = _bodies(plan, self._rand)
         self._sent = 0
-        self._killer = killing.Killer(app, until, self._rand, plan.messages)
+        self._killer = killing.Killer(app, until, self._rand, plan.messages, lambda: ledger.finished(app))
         self._supervisor_kills = 0
         self._up_s: list[float] = []
+        self._hands = ThreadPoolExecutor(2)
+        self._stops: list[Future[None]] = []
         self._system: System
 
     def run(self) -> Outcome:
+        app, began_at = self._app, time.monotonic()
+        try:
+            self._work()
+            return self._outcome(time.monotonic() - began_at, self._examined())
+        except (Exception, pytest.fail.Exception) as exc:  # the figures of all other rounds are kept
+            return self._outcome(time.monotonic() - began_at, _Examined({"did not end": [str(exc)]}, 0, 0, [], []))
+        finally:
+            self._hands.shutdown()
+            with suppress(Exception):  # it has been told, or the next round will tell
+                self._wait_for_services()
+                self._broker.behave()
+                self._broker.leave(app)
+
+    def _work(self) -> None:
         app, plan = self._app, self._plan
         killing.lay_out(app, LEASE_S=LEASE_S)
         app.task("all", CODE)
-        app.manifest("all First", "all Second", "all Third", "all Poison", "all Alert default")
+        app.manifest("all First", "all Second", "all Third", *poison.ENTRIES, "all Alert default")
         self._broker.point(app)
-        began_at = time.monotonic()
+        self._ledger.point(app)
         self._send(3)
-        self._system = app.start().until_up()
+        self._start()
         self._broker.begin(plan.seed, plan.faults)
         for share, what in plan.deeds:
             self._killer.wait_for_share(share, self._system)
@@ -96,21 +107,42 @@ class _Round:
         self._send(10)
         self._end()
         self._broker.behave()
-        return self._outcome(time.monotonic() - began_at)
 
     def _do(self, what: str) -> None:
-        deeds: dict[str, Callable[[], None]] = {
-            "send": lambda: self._send(1),
-            "kill worker": self._kill_worker,
-            "kill supervisor": self._kill_supervisor,
-            "stop worker": self._stop_worker,
-            "stop supervisor": lambda: _stand_still(self._system.pid),
-            "restart": self._restart,
-        }
-        deeds.get(what, lambda: self._broker.strike(what))()
+        """Those that take long go on beside what follows."""
+        match what:
+            case "send":
+                self._send(1)
+            case "kill worker":
+                self._kill_worker()
+            case "kill supervisor":
+                self._kill_supervisor()
+            case "restart":
+                self._restart()
+            case "stop worker":
+                self._stop(self._rand.choice(until(self._system.workers, "there is a worker")))
+            case "stop supervisor":
+                self._stop(self._system.pid)
+            case _ if what.startswith("ledger"):
+                self._ledger.strike(what)
+            case _:
+                self._broker.strike(what)
+
+    def _stop(self, pid: int) -> None:
+        self._stops.append(self._hands.submit(_stand_still, pid))
+
+    def _start(self) -> None:
+        """A start needs what it leans on."""
+        self._wait_for_services()
+        self._system = self._app.start().until_up()
+
+    def _wait_for_services(self) -> None:
+        self._broker.wait()
+        self._ledger.wait()
 
     def _send(self, tenths: int) -> None:
         """A producer that is told of its failures sends through a service that does right."""
+        self._broker.wait()
         self._broker.behave()
         until_now, self._sent = self._sent, min(len(self._bodies), self._sent + tenths * len(self._bodies) // 10)
         if until_now < self._sent:
@@ -120,6 +152,7 @@ class _Round:
     def _has_work(self) -> bool:
         """Whether so much is left to do that a task will be in flight when a worker is killed; more is sent if not."""
         while True:
+            self._wait_for_services()
             status = self._app.status()
             if sum(_depth(status[name]) for name in ("requests", "rejects")) >= ENOUGH:
                 return True
@@ -142,43 +175,46 @@ class _Round:
             return  # a kill counts only with a task in flight
         before = set(self._system.workers())
         self._killer.kill_worker(self._system)
-        killed_at = time.monotonic()
+        killed_at, was_free = time.monotonic(), self._is_free()
         until(lambda: set(self._system.workers()) - before, "another worker takes the place of the killed one")
-        self._up_s.append(time.monotonic() - killed_at)
+        if was_free and self._is_free():
+            self._up_s.append(time.monotonic() - killed_at)
+
+    def _is_free(self) -> bool:
+        return all(stop.done() for stop in self._stops)
 
     def _kill_supervisor(self) -> None:
         self._system.kill()
         self._supervisor_kills += 1
         self._killer.snapshot()
-        self._system = self._app.start().until_up()
-
-    def _stop_worker(self) -> None:
-        _stand_still(self._rand.choice(until(self._system.workers, "there is a worker")))
+        self._start()
 
     def _restart(self) -> None:
         self._system.terminate()
         code = self._system.wait()
         assert code == 0, f"it was told to end, and ended with {code}:\n{self._system.log()[-3000:]}"
         self._killer.snapshot()
-        self._system = self._app.start().until_up()
+        self._start()
 
     def _end(self) -> None:
         """Let the rest of the work be done under the faults that last; then end, and see whether all is empty."""
+        for stop in self._stops:
+            stop.result()
+        self._wait_for_services()
         self._system.terminate()
         code = self._system.wait()
         assert code == 0, f"it was told to end, and ended with {code}:\n{self._system.log()[-3000:]}"
         self._app.drain(END_S)
 
-    def _outcome(self, took_s: float) -> Outcome:
+    def _examined(self) -> "_Examined":
         plan, killer, effects = self._plan, self._killer, self._app.effects()
         killer.snapshot()
-        poison = {body for body in self._bodies if body.startswith("crash")}
-        failing = fate.failing(self._bodies) | {(body, "Poison") for body in poison}
         letters = self._app.dead()
+        failing = fate.failing(self._bodies) | poison.failing(self._bodies)
         found = killing.examine(effects, self._bodies, failing, letters, killer.snapshots)
         violations = {name: [str(one) for one in some] for name, some in found.violations.items()}
-        begun = Counter(one.body for one in effects if (one.task, one.what) == ("Poison", "start"))
-        starts = [begun[body] for body in poison]
+        begun = Counter(one.body for one in effects if (one.task, one.what) == ("Crash", "start"))
+        starts = [begun[body] for body in self._bodies if body.startswith("crash")]
         started = Counter((one.uid, one.task, one.attempt) for one in effects if one.what == "start")
         if plan.is_calm and (again := [str(one) for one, times in started.items() if times > 1]):
             violations["repeated without a fault"] = again
@@ -188,11 +224,27 @@ class _Round:
         status = self._app.status()
         if left := {name: one for name in ("requests", "rejects") if (one := _depth(status[name]))}:
             violations["left on queues"] = [str(left)]
+        return _Examined(
+            violations, found.repeated, len(letters), killing.waits(killer.cut_off, effects), sorted(starts)
+        )
+
+    def _outcome(self, took_s: float, examined: "_Examined") -> Outcome:
+        plan, in_flight = self._plan, self._killer.in_flight
         return Outcome(
-            plan.seed, plan.faults, plan.messages, round(took_s, 1), len(killer.in_flight), self._supervisor_kills,
-            sum(killer.in_flight), found.repeated, len(letters), killing.waits(killer.cut_off, effects),
-            sorted(self._up_s), sorted(starts), violations,
+            plan.seed, plan.ledger, plan.faults, plan.messages, round(took_s, 1), len(in_flight),
+            self._supervisor_kills, sum(in_flight), examined.repeated, examined.dead, examined.again_s,
+            sorted(self._up_s), examined.poison_starts, examined.violations,
         )  # fmt: skip
+
+
+class _Examined(NamedTuple):
+    """What the end of a round says; see Outcome."""
+
+    violations: dict[str, list[str]]
+    repeated: int
+    dead: int
+    again_s: list[float]
+    poison_starts: list[int]
 
 
 def _bodies(plan: Plan, rand: random.Random) -> list[str]:
@@ -201,6 +253,8 @@ def _bodies(plan: Plan, rand: random.Random) -> list[str]:
     kinds = ["once"] * once + ["never"] * never + ["crash"] * crash
     kinds += ["ok"] * (plan.messages - len(kinds))
     rand.shuffle(kinds)
+    if "stuck" in plan.faults:  # among the first, or all else is done and waits for them
+        kinds[1 : 1 + STUCK] = ["stuck"] * STUCK
     return [f"{kind}-{number}" for number, kind in enumerate(kinds)]
 
 
@@ -208,9 +262,10 @@ def _stand_still(pid: int) -> None:
     """For two leases, as a machine does that swaps, or that is moved."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(2 * LEASE_S)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+        try:
+            time.sleep(2 * LEASE_S)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def _depth(queue: dict[str, Any]) -> int:

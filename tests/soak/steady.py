@@ -11,12 +11,16 @@ from mulligan.core.value import value
 from tests.acceptance import killing
 from tests.acceptance.conftest import App, System
 
-__all__ = ["Slope", "Steady", "slopes"]
+__all__ = ["Slope", "Steady", "growing", "slopes"]
 
 EVERY_S = 10.0
 SETTLES_S = 120.0
 """The first seconds are not counted: imports, caches and pools are filled then."""
 BATCH = 200
+JUDGED_S = 900.0
+"""A shorter time says nothing: an arena that the allocator takes once is a slope in it."""
+GROWTH = {"memory (KiB)": 1024.0, "descriptors": 1.0, "threads": 1.0}
+"""An hour, at the most. A message is tried 72,000 times in it, so 15 bytes of each that stay are seen."""
 
 
 @value
@@ -27,6 +31,7 @@ class Slope:
     figure: str
     mean: float
     per_hour: float
+    over_s: float = 0.0
 
 
 class Steady(threading.Thread):
@@ -71,12 +76,11 @@ class Steady(threading.Thread):
                 with suppress(OSError):
                     self.samples.append((at, kind, _figures(Path("/proc") / str(process.pid))))
 
-    def end(self) -> None:
-        """Let it end in order, and wait for that."""
+    def end(self) -> list[str]:
+        """Let it end in order, and wait for that. What was wrong."""
         self._over.set()
         self.join()
-        if self.error is not None:
-            raise self.error
+        return [] if self.error is None else [str(self.error)]
 
 
 def _figures(process: Path) -> dict[str, float]:
@@ -96,9 +100,24 @@ def slopes(samples: list[tuple[float, str, dict[str, float]]], settles_s: float 
             for name, item in figures.items():
                 series[kind, name].append((at, item))
     return [
-        Slope(kind, name, round(fmean(item for _, item in points), 1), round(3600 * _slope(points), 2))
+        Slope(
+            kind,
+            name,
+            round(fmean(item for _, item in points), 1),
+            round(3600 * _slope(points), 2),
+            points[-1][0] - points[0][0],
+        )
         for (kind, name), points in sorted(series.items())
         if len(points) > 2
+    ]
+
+
+def growing(found: list[Slope]) -> list[str]:
+    """What grows faster than it may, of what was looked at for long enough."""
+    return [
+        f"{one.process}: {one.figure} grew by {one.per_hour:g} an hour, at most {GROWTH[one.figure]:g} is allowed"
+        for one in found
+        if one.over_s >= JUDGED_S and one.per_hour > GROWTH[one.figure]
     ]
 
 

@@ -154,9 +154,9 @@ def _kill_solo(world: World, child: object) -> None:
     for _, uid, generation, _ in running:
         if (uid, generation) in world.solo_hit:
             return
-    for _, uid, generation, _ in running:
+    for _, uid, generation, task in running:
         world.solo_hit.add((uid, generation))
-        world.watch.disturbed.add((uid, generation))
+        world.watch.disturbed.add((uid, generation, task))
     if running:
         child.kill()  # type: ignore[attr-defined]
 

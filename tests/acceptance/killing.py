@@ -35,10 +35,12 @@ class Killer:
     """Kills workers and supervisors of one application, each time when a share of the work is done.
 
     finished: (uid, task) of every completion that the ledger has recorded; the ledger's file is asked without it.
+    choose: one of some pids; any of them without it.
     """
 
-    def __init__(self, app, until, rand: random.Random, messages: int, finished=None) -> None:
+    def __init__(self, app, until, rand: random.Random, messages: int, finished=None, choose=None) -> None:
         self.app = app
+        self.choose = choose or rand.choice
         self.finished = finished or app.finished
         self.until = until
         self.rand = rand
@@ -65,7 +67,7 @@ class Killer:
         It is stopped before it is looked at: a kill that hits no task would only prolong the wait for the next restart.
         """
         while True:
-            pid = self.rand.choice(self.until(lambda: self.busy(system), "a worker has a task in flight"))
+            pid = self.choose(self.until(lambda: self.busy(system), "a worker has a task in flight"))
             with suppress(ProcessLookupError, FileNotFoundError):  # it was just ending by itself
                 os.kill(pid, signal.SIGSTOP)
                 self.until(lambda stopped=pid: is_stopped(stopped), "the victim stands still")

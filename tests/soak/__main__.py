@@ -21,8 +21,8 @@ from tests.soak.plan import BROKER_FAULTS, LEDGERS, Plan, plan
 from tests.soak.round import Outcome, carry_out
 from tests.soak.steady import Steady, growing, slopes
 
-MESSAGES = 4_000
-KILLS = 40
+MESSAGES = 3_500
+KILLS = 60
 HANGS = 3
 """Rounds that hang: after so many no more are begun."""
 IN_TIME = "when its time was over"
@@ -39,7 +39,7 @@ def main() -> int:
     rounds: list[Outcome] = []
     systems: list[System] = []
     with ExitStack() as stack:
-        stack.callback(lambda: [one.end() for one in systems])
+        stack.callback(lambda: _end_all(systems))
         broker = stack.enter_context(running(given.broker))
         ledgers = stack.enter_context(running_ledgers(set(LEDGERS[given.broker])))
         steady = None if given.one is not None else _begin_steady(stack, given.broker, App(root / "steady", systems))
@@ -92,9 +92,7 @@ def _round(
     try:
         outcome = carry_out(app, broker, ledgers[chosen.ledger], chosen)
     finally:
-        for one in [one for one in systems if one.stderr.parent == folder]:
-            one.end()
-            systems.remove(one)
+        _end_all(systems, folder)
     print(
         f"round {outcome.seed}: {outcome.took_s:.0f} s, {outcome.kills} kills, {outcome.repeated} repeated, "
         f"ledger: {outcome.ledger}, faults: {', '.join(outcome.faults) or 'none'}"
@@ -108,6 +106,13 @@ def _round(
     else:
         shutil.rmtree(folder, ignore_errors=True)
     return outcome
+
+
+def _end_all(systems: list[System], folder: Path | None = None) -> None:
+    """End what was started, in one folder or in all."""
+    for one in [one for one in systems if folder in (None, one.stderr.parent)]:
+        one.end()
+        systems.remove(one)
 
 
 def _arguments() -> argparse.Namespace:

@@ -3,10 +3,13 @@
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -28,6 +31,7 @@ END_S = 420.0
 
 CODE = fate.CODE.replace('"SLOW_S", "0.02"', '"SLOW_S", "0.5"') + poison.CODE  # or all is done between two kills
 POISON_SHARE = 0.002
+DIES_YOUNG = 0.25
 STUCK = 4
 """Messages, one of each way to be stuck: each costs a worker or a slot some ten seconds, twice."""
 
@@ -37,11 +41,12 @@ class Outcome:
     """What a round was and came to. violations: by kind; empty when the promise was kept.
 
     kills: of workers, with a task in flight. in_flight: attempts that were in them. again_s: seconds until each of
-    those began again, sorted. up_s: seconds until a killed worker was replaced, sorted. poison_starts: of each poison
-    message.
+    those began again, sorted. up_s: seconds until a killed worker was replaced by a supervisor that nobody had stopped,
+    sorted. poison_starts: of each message that ends its process.
     """
 
     seed: int
+    ledger: str
     faults: tuple[str, ...]
     messages: int
     took_s: float
@@ -70,7 +75,7 @@ class _Round:
         self._rand = random.Random(plan.seed)
         self._bodies = _bodies(plan, self._rand)
         self._sent = 0
-        self._killer = killing.Killer(app, until, self._rand, plan.messages, lambda: ledger.finished(app))
+        self._killer = killing.Killer(app, until, self._rand, plan.messages, lambda: ledger.finished(app), self._victim)
         self._supervisor_kills = 0
         self._up_s: list[float] = []
         self._hands = ThreadPoolExecutor(2)
@@ -180,6 +185,12 @@ class _Round:
         if was_free and self._is_free():
             self._up_s.append(time.monotonic() - killed_at)
 
+    def _victim(self, busy: Sequence[int]) -> int:
+        """Mostly the oldest: who dies young is replaced later and later, and all would wait for that."""
+        if self._rand.random() < DIES_YOUNG:
+            return self._rand.choice(busy)
+        return min(busy, key=_started)
+
     def _is_free(self) -> bool:
         return all(stop.done() for stop in self._stops)
 
@@ -266,6 +277,14 @@ def _stand_still(pid: int) -> None:
             time.sleep(2 * LEASE_S)
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def _started(pid: int) -> int:
+    """The order in which processes were started; one that is gone comes last."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return sys.maxsize
 
 
 def _depth(queue: dict[str, Any]) -> int:

@@ -1,7 +1,9 @@
 """`make simulate SEEDS=n [SEED=k]`: run histories, print what was wrong, or the story of one seed."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +12,7 @@ from multiprocessing import get_context
 from tests.simulation.history import Result, run
 
 _SHOWN = 40
+_TOLD_EVERY_S = 60.0
 
 
 def main() -> int:
@@ -36,8 +39,9 @@ def _one(seed: int) -> int:
 
 
 def _many(seeds: range, given: argparse.Namespace) -> int:
-    began, messages, wrong, seen = time.monotonic(), 0, 0, 0
-    try:
+    began = told_at = time.monotonic()
+    messages = wrong = seen = 0
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: what was seen until then
         for result in _results(seeds, given.processes):
             seen += 1
             messages += result.messages
@@ -49,21 +53,28 @@ def _many(seeds: range, given: argparse.Namespace) -> int:
                     _tell(result)
                 if given.until_failure:
                     break
-    finally:
-        took_s = time.monotonic() - began
+            if time.monotonic() - told_at > _TOLD_EVERY_S:
+                told_at = time.monotonic()
+                _sum_up(seen, messages, wrong, began)
+    _sum_up(seen, messages, wrong, began)
+    return 1 if wrong or seen < len(seeds) else 0
+
+
+def _sum_up(seen: int, messages: int, wrong: int, began: float) -> None:
+    took_s = time.monotonic() - began
     print(
         f"{seen} seeds, {messages} histories of messages, {wrong} seeds with violations, "
         f"{took_s:.0f} s, {seen / max(took_s, 0.001):.1f} seeds/s",
         file=sys.stderr,
+        flush=True,
     )
-    return 1 if wrong else 0
 
 
 def _results(seeds: range, processes: int):  # type: ignore[no-untyped-def]
     if processes == 1:
         yield from map(run, seeds)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(processes, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
             yield from pool.map(run, seeds, chunksize=8)
         finally:
@@ -72,8 +83,8 @@ def _results(seeds: range, processes: int):  # type: ignore[no-untyped-def]
 
 def _tell(result: Result) -> None:
     for violation in result.violations[:3]:
-        print(f"seed {result.seed}: {violation}")
-    print(f"  its story: make simulate SEED={result.seed}")
+        print(f"seed {result.seed}: {violation}", flush=True)
+    print(f"  its story: make simulate SEED={result.seed}", flush=True)
 
 
 if __name__ == "__main__":

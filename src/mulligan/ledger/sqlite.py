@@ -1,12 +1,13 @@
 """The ledger in a SQLite file: one row a message and generation, in the order of the messages' times.
 
-The usual batch of claims is of messages never seen, and the usual batch of records is of claims that still hold: each
-is one statement over a JSON array without a row to fetch. Only when fewer rows changed than were asked for is looked
-closer.
+The usual batch of claims is of messages never seen, and the usual batch of records says the same of many claims that
+still hold. Both go as one JSON object of uids and tokens, with what is the same for all beside it: `json_each` hands
+its members out as they are, where each field of a nested array costs a look through its text. Only when fewer rows
+changed than were asked for, or a batch says different things, arrays of arrays are looked at closely.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ INSERT INTO record (uid, generation, hop, token, until, progress, deaths, touche
 SELECT value->>0, value->>1, 0, value->>3, value->>4, NULL, 0, ?2 FROM json_each(?1) WHERE true
 ON CONFLICT DO NOTHING"""
 
+_INSERT_ALIKE = """
+INSERT INTO record (uid, generation, hop, token, until, progress, deaths, touched_at)
+SELECT key, ?2, 0, value, ?3, NULL, 0, ?4 FROM json_each(?1) WHERE true
+ON CONFLICT DO NOTHING"""
+
 _TAKE = """
 UPDATE record SET
     deaths = CASE WHEN record.token IS NULL OR record.token = c.token THEN deaths ELSE max(deaths, 1) END,
@@ -64,6 +70,13 @@ WHERE record.uid = c.uid AND record.generation = c.generation AND record.hop <= 
 _LOOK = """
 SELECT json_group_array(json_array(j.key, r.hop, r.token, r.until, r.progress, r.deaths))
 FROM json_each(?1) AS j CROSS JOIN record AS r ON r.uid = j.value->>0 AND r.generation = j.value->>1"""
+
+_SAVE_ALIKE = """
+UPDATE record SET
+    progress = ?3, deaths = ?4, hop = max(hop, ?5), touched_at = ?7,
+    token = CASE WHEN ?6 THEN NULL ELSE token END, until = CASE WHEN ?6 THEN NULL ELSE until END
+FROM json_each(?1) AS c
+WHERE uid = c.key AND generation = ?2 AND token = c.value"""
 
 _SAVE = """
 UPDATE record SET
@@ -97,6 +110,9 @@ DELETE FROM record WHERE (uid, generation) IN (SELECT value->>0, value->>1 FROM 
 
 FORGET_CHUNK = 1_000  # rows a transaction, so that nobody waits long for a clean-up
 
+_KINDS_MAX = 4  # kinds of records that are saved by a statement of their own; the odd ones share one
+_Statement = tuple[str, tuple[Any, ...]]
+
 _FRESH = Granted(None)
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 _decode: Callable[[str], Any] = msgspec.json.Decoder().decode
@@ -126,8 +142,15 @@ class SqliteLedger:
         """See the seam. Raises LedgerError when a row asked for is damaged: then nothing of the batch was claimed."""
         if not claims:
             return []
-        rounds = list(_rounds(claims))
-        return await self._database.run(lambda connection: self._claim(connection, claims, rounds, now))
+        alike = _alike(claims)
+        rounds = [range(len(claims))] if alike else list(_rounds(claims))
+
+        def job(connection: sqlite3.Connection) -> list[Answer]:
+            if alike and connection.execute(_INSERT_ALIKE, (*alike, now)).rowcount == len(claims):
+                return [_FRESH] * len(claims)
+            return self._claim(connection, claims, rounds, now)
+
+        return await self._database.run(job)
 
     def _claim(
         self, connection: sqlite3.Connection, claims: Sequence[Claim], rounds: Sequence[Sequence[int]], now: float
@@ -165,19 +188,19 @@ class SqliteLedger:
         """See the seam. Of two records of one claim in one batch, the later one is kept."""
         if not records:
             return []
-        rounds = list(_rounds(records))
-        data = [_text([_record_data(records[place]) for place in places]) for places in rounds]
         touched_at = self._clock.now()
+        statements = _statements(records, touched_at)
 
         def save_all(connection: sqlite3.Connection) -> list[bool]:
-            for places, text in zip(rounds, data, strict=True):
-                if connection.execute(_SAVE, (text, touched_at)).rowcount != len(places):
-                    raise _SomeRefusedError
+            count = sum(connection.execute(*statement).rowcount for statement in statements)
+            if count != len(records):  # also when a uid is there twice: then only rounds keep the order
+                raise _SomeRefusedError
             return [True] * len(records)
 
         def save_some(connection: sqlite3.Connection) -> list[bool]:
             saved = [False] * len(records)
-            for places, text in zip(rounds, data, strict=True):
+            for places in _rounds(records):
+                text = _text([_record_data(records[place]) for place in places])
                 for index in _decode(connection.execute(_HOLDERS, (text,)).fetchone()[0]):
                     saved[places[index]] = True
                 connection.execute(_SAVE, (text, touched_at))
@@ -238,6 +261,49 @@ class _SomeRefusedError(Exception):
     """Fewer records were kept than there are: the transaction is undone and looked at closely."""
 
 
+def _alike(claims: Sequence[Claim]) -> tuple[str, int, float] | None:
+    """A batch as `_INSERT_ALIKE` takes it; None when a uid is in it twice, or generations or ends differ."""
+    generation, until = claims[0].generation, claims[0].until
+    tokens = {c.uid: c.token for c in claims if c.generation == generation and c.until == until}
+    return (_text(tokens), generation, until) if len(tokens) == len(claims) else None
+
+
+def _statements(records: Sequence[Record], touched_at: float) -> list[_Statement]:
+    """What keeps all records whose claims hold, in few statements; none when a uid is there twice."""
+    rest, odd = records, list[Record]()
+    if len({record.uid for record in records}) != len(records):
+        return []
+    statements: list[_Statement] = []
+    for _ in range(_KINDS_MAX):
+        first = rest[0]
+        tokens = _tokens_like(first, rest)
+        if len(tokens) > 1 or len(records) == 1:
+            _, generation, _, text, deaths, hop, is_final = _record_data(first)
+            statements.append((_SAVE_ALIKE, (_text(tokens), generation, text, deaths, hop, is_final, touched_at)))
+        else:
+            odd.append(first)
+        if len(tokens) == len(rest):
+            rest = ()
+            break
+        rest = [record for record in rest if record.uid not in tokens]
+    if odd or rest:
+        statements.append((_SAVE, (_text([_record_data(record) for record in (*odd, *rest)]), touched_at)))
+    return statements
+
+
+def _tokens_like(first: Record, records: Sequence[Record]) -> dict[Uid, str]:
+    """Uids and tokens of the records that say the same as the first. Messages without a past share a progress."""
+    generation, progress, hop, is_final = first.generation, first.progress, first.hop, first.is_final
+    return {
+        record.uid: record.token
+        for record in records
+        if record.progress is progress
+        and record.is_final is is_final
+        and record.generation == generation
+        and record.hop == hop
+    }
+
+
 def _rounds(items: Sequence[Claim] | Sequence[Record]) -> Iterator[list[int]]:
     """Places in the batch, split so that no key is twice in one round: one statement sees each row once."""
     places = list(range(len(items)))
@@ -268,5 +334,5 @@ def _forget(bounds: tuple[Any, ...], connection: sqlite3.Connection) -> tuple[tu
     return ((rows[-1][0], rows[-1][1]) if len(rows) == FORGET_CHUNK else None), len(old)
 
 
-def _text(rows: Sequence[Any]) -> str:
+def _text(rows: Sequence[Any] | Mapping[Any, Any]) -> str:
     return _encode(rows).decode()

@@ -147,6 +147,81 @@ async def test_save_without_a_claim_is_refused(ledger):
     assert await ask(ledger, A, "first") == Granted(None)
 
 
+async def test_save_of_a_batch_that_says_different_things_keeps_each(ledger):
+    uids = [Uid(f"018bcfe56{n:03x}-0123456789abcdef0123") for n in range(8)]
+    said = [WHOLE, HALF, WHOLE, Progress(WHOLE.marks, deaths=1), HALF, WHOLE, WHOLE, Progress({JIRA: FRESH})]
+    final = [True, True, False, True, True, True, True, True]
+    await ledger.claim([claim(uid, f"t{n}") for n, uid in enumerate(uids)], NOW)
+
+    saved = await ledger.save(
+        [record(uid, f"t{n}", said[n], hop=1 if n == 5 else None, is_final=final[n]) for n, uid in enumerate(uids)]
+    )
+
+    assert saved == [True] * 8
+    answers = await ledger.claim([claim(uid, f"n{n}") for n, uid in enumerate(uids)], NOW + 1)
+    assert answers == [
+        Granted(WHOLE),
+        Granted(HALF),
+        Held(NOW + 60),
+        Granted(Progress(WHOLE.marks, deaths=1)),
+        Granted(HALF),
+        OUTDATED,
+        Granted(WHOLE),
+        Granted(Progress({JIRA: FRESH})),
+    ]
+
+
+async def test_save_of_a_batch_that_says_the_same_is_refused_where_somebody_took_over(ledger):
+    await ledger.claim([claim(A, "slow"), claim(B, "b"), claim(C, "c", until=NOW + 900)], NOW)
+    await ask(ledger, A, "heir", at=NOW + 61)
+
+    saved = await ledger.save([record(A, "slow", WHOLE), record(B, "b", WHOLE), record(C, "c", WHOLE)])
+
+    assert saved == [False, True, True]
+    await ledger.give_back([(A, 0, "heir")])
+    assert await ask(ledger, A, "next", at=NOW + 62) == Granted(Progress({}, deaths=1))
+
+
+async def test_save_of_a_batch_knows_generations_apart(ledger):
+    await ledger.claim([claim(A, "a"), claim(B, "b"), claim(C, "c", generation=1)], NOW)
+
+    saved = await ledger.save([record(A, "a", WHOLE), record(B, "b", WHOLE), record(C, "c", WHOLE, generation=1)])
+
+    assert saved == [True, True, True]
+
+
+async def test_save_of_two_records_of_one_claim_keeps_the_later_one_whatever_the_others_say(ledger):
+    await ledger.claim([claim(A, "a"), claim(B, "b"), claim(C, "c")], NOW)
+
+    saved = await ledger.save(
+        [record(B, "b", WHOLE), record(A, "a", HALF), record(C, "c", WHOLE), record(A, "a", WHOLE, is_final=True)]
+    )
+
+    assert saved == [True] * 4
+    assert await ask(ledger, A, "next") == Granted(WHOLE)
+
+
+async def test_claim_of_a_batch_with_different_generations_and_ends_grants_each_its_own(ledger):
+    claims = [claim(A, "a"), claim(B, "b", until=NOW + 90), claim(A, "a1", generation=1, until=NOW + 70), claim(C, "c")]
+
+    answers = await ledger.claim(claims, NOW)
+
+    assert answers == [Granted(None)] * 4
+    twins = [claim(A, "ta"), claim(B, "tb"), claim(A, "ta1", generation=1), claim(C, "tc")]
+    assert await ledger.claim(twins, NOW) == [Held(NOW + 60), Held(NOW + 90), Held(NOW + 70), Held(NOW + 60)]
+
+
+async def test_any_characters_of_uids_and_tokens_are_kept(ledger):
+    odd = Uid("018bcfe56801" + "".join(chr(code) for code in range(0x21, 0x7F)))
+    same_without_escapes = Uid(odd.replace("\\", ""))
+    await ledger.claim([claim(odd, "'\"\\"), claim(same_without_escapes, "ü")], NOW)
+
+    saved = await ledger.save([record(odd, "'\"\\", WHOLE), record(same_without_escapes, "ü", WHOLE)])
+
+    assert saved == [True, True]
+    assert await ask(ledger, odd, "other") == Held(NOW + 60)
+
+
 async def test_save_of_a_batch_keeps_the_good_and_refuses_the_stale(ledger):
     await ledger.claim([claim(A, "a"), claim(B, "b"), claim(C, "c")], NOW)
 

@@ -99,8 +99,10 @@ class SimSupervisor(Supervisor):
 async def _worker(world: Any, child: Process, setup: Setup, settings: Any, channel: Pipe, table: LeaseTable) -> None:
     await asyncio.sleep(0.2)
     hub = Hub([world.listener(child)])
+    catalogue = world.plan.catalogue()
+    world.watch.catalogues[child.name] = set(catalogue.tasks)
     worker = process.Worker(
-        setup, settings, channel, table, world.plan.catalogue(), hub, world.clock,  # type: ignore[arg-type]
+        setup, settings, channel, table, catalogue, hub, world.clock,  # type: ignore[arg-type]
     )  # fmt: skip
     code = await worker.serve((_passing,) if world.plan.has_middleware else ())
     child.end(code)

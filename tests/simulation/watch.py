@@ -12,6 +12,7 @@ from typing import Any
 from mulligan.core import event
 from mulligan.core.message import Message
 from mulligan.core.progress import Progress, State, is_further, is_refused, merge
+from mulligan.core.route import NOT_ANY_MORE
 from mulligan.ledger.base import Answer, Claim, Granted, Record
 from tests.simulation.loop import Process
 from tests.simulation.plan import Act, Spec, fate, number_of
@@ -40,6 +41,10 @@ class Watch:
         self.running: dict[tuple[Any, ...], None] = {}
         self.disturbed: set[tuple[str, int, str]] = set()
         self.unrouted: set[Key] = set()
+        self.catalogues: dict[str, set[str]] = {}
+        """Names of tasks, by process."""
+        self.unknown: set[tuple[str, int, str]] = set()
+        """Tasks that were exhausted by a process whose tasks.xml does not have them, before or after a change of it."""
         self.taken_over: set[Key] = set()
         self.events: Counter[str] = Counter()
 
@@ -147,11 +152,11 @@ class Watch:
         """A batch of records has reached the ledger."""
         for record, is_kept in zip(records, kept, strict=True):
             if is_kept:
-                self._saved(record)
+                self._saved(process, record)
             else:
                 self.world.loop.told(process, f"its record of {record.uid} is refused")
 
-    def _saved(self, record: Record) -> None:
+    def _saved(self, process: Process, record: Record) -> None:
         key = (record.uid, record.generation)
         if record.hop is not None and record.hop > self.copied.get(key, 0):
             self.wrong(f"hop {record.hop} of {record.uid} is recorded before there is such a copy")
@@ -168,6 +173,10 @@ class Watch:
                         self.recorded.add((record.uid, task))
                 elif name in self.recorded:
                     self.wrong(f"the recorded completion of {task} on {record.uid} is forgotten")
+                if mark.reason == NOT_ANY_MORE and mark.state is State.EXHAUSTED and (*key, task) not in self.unknown:
+                    if task in self.catalogues[process.name]:
+                        self.wrong(f"{process} does not know {task}, which is in its tasks.xml")
+                    self.unknown.add((*key, task))
                 before = old[task].attempts if task in old else 0
                 if mark.attempts > before + 1:
                     self.wrong(f"{task} was tried twice on one copy of {record.uid}")
@@ -321,6 +330,6 @@ class Watch:
             expected = fate(plan.act(number, spec, key[1]), spec)
         if expected is None:
             return {"done", "exhausted"}
-        # time that passed without its doing may have used up attempts; what left tasks.xml is exhausted
-        may_fail = (*key, spec.name) in self.disturbed or spec not in plan.specs
+        # time that passed without its doing may have used up attempts
+        may_fail = (*key, spec.name) in self.disturbed | self.unknown
         return {expected, "exhausted"} if may_fail else {expected}

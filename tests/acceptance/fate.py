@@ -1,6 +1,7 @@
 """The three tasks and the alert of the runs with crashes: a message's name tells its fate.
 
-`ok-N` succeeds, `once-N` has one task that fails the first time, `never-N` has one that fails every time; N says which.
+`ok-N` succeeds, `once-N` has one task that fails the first time, `never-N` one that fails every time, `dies-N` one that
+ends its process the first time; N says which.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,18 @@ TASKS = ("First", "Second", "Third")
 CODE = """
     def fails(context, data, place):
         kind, number = data.split("-")
-        return int(number) % 3 == place and (kind == "never" or (kind == "once" and context.attempt == 1))
+        if int(number) % 3 != place:
+            return False
+        if kind == "dies" and is_first(data):
+            os._exit(0)
+        return kind == "never" or (kind == "once" and context.attempt == 1)
+
+    def is_first(data):
+        try:
+            os.close(os.open(os.environ["EFFECT_LOG"] + "." + data, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
 
     class First(Task):
         async def run(self, data, context: TaskContext):

@@ -5,11 +5,11 @@ is in the file and was not confirmed: the moment between two steps of the order 
 """
 
 import os
-import shutil
 import signal
-import subprocess
 
 import pytest
+
+from tests.acceptance.strace import injecting, need_strace
 
 CODE = """
     class Good(Task):
@@ -31,25 +31,12 @@ CODE = """
 COMMITS = range(1, 13)
 
 
-def killing_at(count: int) -> tuple[str, ...]:
-    return (
-        "strace", "-f", "-qq", "-o", "/dev/null",
-        "-e", "trace=fdatasync,fsync", "-e", f"inject=fdatasync,fsync:signal=KILL:when={count}",
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def strace() -> None:
-    if not shutil.which("strace"):
-        missing = "strace is not installed: apt-get install strace"
-        pytest.fail(missing) if "CI" in os.environ else pytest.skip(missing)
-    told = subprocess.run([*killing_at(1), "true"], capture_output=True, text=True, check=False)
-    if told.returncode != 0:
-        pytest.skip(f"strace can't be used here: {told.stderr.strip()}")
+    need_strace()
 
 
 @pytest.mark.parametrize("count", COMMITS)
-@pytest.mark.usefixtures("strace")
 def test_nothing_is_lost_when_a_process_is_killed_at_its_commit(app, until, count):
     app.task("work", CODE)
     app.manifest("work Good", "work Bad", "work Alert default")
@@ -59,7 +46,7 @@ def test_nothing_is_lost_when_a_process_is_killed_at_its_commit(app, until, coun
     }  # fmt: skip
     app.cli("check")  # makes the databases: their own commits are not what is looked at
     uids = {"once": app.publish("once"), "never": app.publish("never")}
-    system = app.start("--drain", before=killing_at(count))
+    system = app.start("--drain", before=injecting("fdatasync,fsync", f"signal=KILL:when={count}"))
 
     until(
         lambda: system.popen.poll() is not None or "died: signal 9" in system.log(),

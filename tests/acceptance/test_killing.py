@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.conftest import Effect
+from tests.acceptance.app import Effect
 from tests.acceptance.fate import TASKS
 from tests.acceptance.killing import Recorded, examine
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.acceptance.conftest import App
+from tests.acceptance.app import App
 from tests.soak.broker import running
 from tests.soak.ledger import FileLedger
 from tests.soak.page import summary

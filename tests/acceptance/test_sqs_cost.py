@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.acceptance.figure import figure
+
 CODE = """
     class Only(Task):
         async def run(self, data, context: TaskContext):
@@ -73,6 +75,7 @@ def test_drain_costs_little_more_when_one_in_twenty_fails_once(cheap, sqs, until
     assert per_thousand <= 240
 
 
+@pytest.mark.figure
 def test_drain_costs_at_most_a_third_more_when_one_request_in_ten_is_throttled(cheap, sqs, until):
     bodies = [f"{number}-ok" for number in range(MESSAGES)]
     fill(cheap, sqs, bodies)
@@ -83,5 +86,9 @@ def test_drain_costs_at_most_a_third_more_when_one_request_in_ten_is_throttled(c
 
     throttled = work(cheap, sqs, until, MESSAGES)
 
-    print(f"{without:.1f} requests per 1,000 messages without, {throttled:.1f} with: {throttled / without:.2f}x")
+    figure(
+        "G11", "sqs",
+        f"{without:.0f} requests per 1,000 messages, {throttled:.0f} with a tenth of the requests throttled: "
+        f"{throttled / without:.2f} times as many",
+    )  # fmt: skip
     assert throttled <= 1.3 * without

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.acceptance.conftest import App, System
+from tests.acceptance.app import App, System
 from tests.soak.broker import SqliteBroker, running
 from tests.soak.ledger import FileLedger
 from tests.soak.ledger import running as running_ledgers

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import rabbitmq
-from tests.acceptance.conftest import App
+from tests.acceptance.app import App
 from tests.acceptance.sqs import SqsProgram, start_server
 from tests.soak.service import Service
 
@@ -41,6 +41,8 @@ ALARM_S = 3.0
 class SqliteBroker(Service):
     """The embedded queue: a file in the application's folder. What it suffers, its processes suffer."""
 
+    name = "sqlite"
+
     def point(self, app: App) -> None:
         """Let the application use it, with queues of its own."""
 
@@ -56,6 +58,8 @@ class SqliteBroker(Service):
 
 class SqsBroker(SqliteBroker):
     """The project's SQS server, in a process of its own."""
+
+    name = "sqs"
 
     def __init__(self, server: SqsProgram) -> None:
         super().__init__()
@@ -84,6 +88,8 @@ class SqsBroker(SqliteBroker):
 
 class RabbitBroker(SqliteBroker):
     """A RabbitMQ server of our own."""
+
+    name = "rabbitmq"
 
     def __init__(self, server: rabbitmq.RabbitServer) -> None:
         super().__init__()

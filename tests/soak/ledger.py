@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests import postgres
-from tests.acceptance.conftest import App
+from tests.acceptance.app import App
 from tests.soak.service import Service
 
 __all__ = ["FileLedger", "PostgresLedger", "running"]

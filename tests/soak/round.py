@@ -16,7 +16,7 @@ import pytest
 
 from mulligan.core.value import value
 from tests.acceptance import fate, killing
-from tests.acceptance.conftest import App, System, until
+from tests.acceptance.app import App, System, until
 from tests.soak import poison
 from tests.soak.broker import SqliteBroker
 from tests.soak.ledger import FileLedger
@@ -98,7 +98,7 @@ class _Round:
 
     def _work(self) -> None:
         app, plan = self._app, self._plan
-        killing.lay_out(app, LEASE_S=LEASE_S)
+        killing.lay_out(app, POOL_SIZE=3, CONCURRENCY=10, LEASE_S=LEASE_S)
         app.task("all", CODE)
         app.manifest("all First", "all Second", "all Third", *poison.ENTRIES, "all Alert default")
         self._broker.point(app)

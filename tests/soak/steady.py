@@ -9,7 +9,7 @@ from statistics import fmean
 
 from mulligan.core.value import value
 from tests.acceptance import killing
-from tests.acceptance.conftest import App, System
+from tests.acceptance.app import App, System
 
 __all__ = ["Slope", "Steady", "growing", "slopes"]
 
@@ -53,7 +53,7 @@ class Steady(threading.Thread):
 
     def _run(self) -> None:
         app = self._app
-        killing.lay_out(app, LEASE_S=30)
+        killing.lay_out(app, POOL_SIZE=3, CONCURRENCY=10, LEASE_S=30)
         system = app.start().until_up()
         began_at = time.monotonic()
         while not self._over.wait(EVERY_S):

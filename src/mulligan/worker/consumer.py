@@ -55,9 +55,7 @@ _NO_BODY_MAX_S = 3600.0
 
 
 class Consumer:
-    """All consumers of one queue in one process, as one.
-
-    """
+    """All consumers of one queue in one process, as one."""
 
     def __init__(
         self,
@@ -89,9 +87,7 @@ class Consumer:
         self.in_flight = 0
         """Messages received whose processing has not ended."""
 
-    def wire(
-        self, runner: Runner, recorder: Recorder, settler: Settler, solo: Solo, freed: Callable[[], None]
-    ) -> None:
+    def wire(self, runner: Runner, recorder: Recorder, settler: Settler, solo: Solo, freed: Callable[[], None]) -> None:
         """Connect the parts that act for this consumer and call it back. Once, before `take`.
 
         freed: called when a message stops being in flight or gives its slot back, so that another may be asked for.

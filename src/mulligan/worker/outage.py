@@ -22,6 +22,11 @@ class Outage:
         self._up = up
         self._since: float | None = None
 
+    @property
+    def lasts_s(self) -> float:
+        """Seconds since the first call that failed; 0.0 when none has."""
+        return 0.0 if self._since is None else self._clock.monotonic() - self._since
+
     def goes_on(self, exc: Exception) -> None:
         """A call has failed."""
         if self._since is None:

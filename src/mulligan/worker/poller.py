@@ -1,6 +1,7 @@
 """Asks a queue for messages: as many as there is room for, with as many receives at once as bring full batches."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -17,18 +18,26 @@ from mulligan.worker.outage import of_broker
 
 __all__ = ["Pace", "Pollers"]
 
+_RETRY_FIRST_S = 0.25
 _RETRY_MAX_S = 30.0
+_RETRY_SHARE = 0.2  # of what an outage has lasted: after twenty seconds of it work goes on within four
+_RETRY_SHORT_S = 2.0  # and that share does not count below this
 _REFUSED_RETRY_S = 60.0
 _FREE_PAUSE_S = 0.002  # without a price, waiting for fuller receives is worth no more than this
 
 
 @value
 class Pace:
-    """How a queue is asked. capacity: messages in flight. lease_s, latency_s: as in the settings."""
+    """How a queue is asked. capacity: messages in flight. lease_s, latency_s: as in the settings.
+
+    grace_s: what a shutdown leaves to running tasks. A receive that can't be cancelled waits no longer than that, for
+    the shutdown waits for it.
+    """
 
     capacity: int
     lease_s: float
     latency_s: float
+    grace_s: float = math.inf
 
 
 class Pollers:
@@ -66,6 +75,9 @@ class Pollers:
         self._pause_s = pace.latency_s if features.has_price else min(pace.latency_s, _FREE_PAUSE_S)
         self._width = Width()
         self._batch = min(features.max_batch, pace.capacity)
+        self._wait_s = features.long_poll_s
+        if not features.cancels_receive:  # the next one costs as much as this one: no less than a second
+            self._wait_s = min(self._wait_s, max(1.0, pace.grace_s))
         # more would only wait for room
         self._pollers_max = min(features.max_pollers, -(-pace.capacity // self._batch))
         self._asked = 0
@@ -165,7 +177,7 @@ class Pollers:
 
     async def _receive(self, count: int) -> list[Delivery]:
         features = self._broker.features
-        receiving = self._broker.receive(self._queue, count, wait_s=features.long_poll_s, lease_s=self._pace.lease_s)
+        receiving = self._broker.receive(self._queue, count, wait_s=self._wait_s, lease_s=self._pace.lease_s)
         if not features.cancels_receive and ARMED is None:
             return await receiving  # a task of its own is needed to cancel it, or to look at it on its way
         receive = asyncio.get_running_loop().create_task(receiving)
@@ -232,7 +244,8 @@ class Pollers:
             return
 
     def _pause_after(self, exc: BrokerUnavailable, failures: int) -> float:
-        """Tell of an outage once; how long to wait before the next try (full jitter below a doubling bound)."""
+        """Tell of an outage once; how long to wait before the next try (jitter below a doubling bound)."""
         self._outage.goes_on(exc)
-        bound_s: float = min(_RETRY_MAX_S, 0.25 * 2.0 ** min(failures, 16))
+        longest_s = min(_RETRY_MAX_S, max(_RETRY_SHORT_S, _RETRY_SHARE * self._outage.lasts_s))
+        bound_s: float = min(longest_s, _RETRY_FIRST_S * 2.0 ** min(failures, 16))
         return bound_s / 4 + bound_s * 3 / 4 * self._clock.random()

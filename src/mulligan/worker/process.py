@@ -189,7 +189,7 @@ class Worker:
                 Line(
                     shop,
                     index,
-                    Pace(capacity, settings.lease_s, settings.latency_s),
+                    Pace(capacity, settings.lease_s, settings.latency_s, settings.grace_s),
                     slots_for(capacity),
                     holds_groups=index == 0 and settings.holds_groups,
                 )

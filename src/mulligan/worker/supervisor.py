@@ -56,7 +56,7 @@ from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, is_overdue
 from mulligan.worker.process import slots_for
-from mulligan.worker.restart import STEADY_S, delay_s
+from mulligan.worker.restart import delay_s, vain_deaths
 from mulligan.worker.runner import STUCK_AFTER_S
 from mulligan.worker.table import Counter, LeaseTable, Standing
 from mulligan.worker.tally import Tally, Totals
@@ -226,15 +226,14 @@ class Supervisor:
 
     async def _tend(self, seat: Seat) -> None:
         """Have a worker in this seat until the end, one life after the other."""
-        quick_deaths = 0
+        deaths = 0
         while not self._stopping.is_set():
             began_at = self._clock.monotonic()
             end = await self._live(seat)
             pid = seat.process.pid if seat.process is not None else 0
+            deaths = vain_deaths(deaths, lived_s=self._clock.monotonic() - began_at, settled=_settled(seat.table))
             held = await self._sweep(seat, end)
-            is_steady = self._clock.monotonic() - began_at >= STEADY_S
-            quick_deaths = 1 if is_steady else quick_deaths + 1
-            wait_s: float | None = delay_s(quick_deaths)
+            wait_s: float | None = delay_s(deaths)
             if self._stopping.is_set():
                 wait_s = None
             match end.fate:
@@ -415,6 +414,10 @@ class Supervisor:
         if pending:
             self._kill()
             await asyncio.wait(pending, timeout=_KILL_AFTER_S)
+
+
+def _settled(table: LeaseTable | None) -> int:
+    return 0 if table is None else sum(map(table.count, (Counter.DONE, Counter.REJECTED, Counter.BURIED)))
 
 
 def _unusable(end: End) -> tuple[str, ...]:

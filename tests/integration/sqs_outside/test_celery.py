@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import localemu
-from tests.acceptance.conftest import until
+from tests.acceptance.app import until
 from tests.acceptance.sqs import start_server
 
 HERE = Path(__file__).parent

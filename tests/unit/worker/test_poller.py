@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -75,12 +76,12 @@ async def consumer():
 async def make(clock, events, failed, consumer):
     made = []
 
-    def make(queue, capacity=40, latency_s=0.5):
+    def make(queue, capacity=40, latency_s=0.5, grace_s=20.0):
         made.append(
             Pollers(
                 queue,
                 QUEUE,
-                Pace(capacity, 60.0, latency_s),
+                Pace(capacity, 60.0, latency_s, grace_s),
                 clock,
                 events.append,
                 take=consumer.take,
@@ -208,6 +209,19 @@ async def test_pollers_tell_an_outage_once_and_back_off(make, events):
     assert min(waits) > 0.1
 
 
+async def test_pollers_ask_again_soon_after_an_outage_of_twenty_seconds_and_rarely_in_one_of_hours(make):
+    queue = Queue()
+    queue.answers = [BrokerUnavailable("down")] * 400
+    make(queue)
+
+    await asyncio.sleep(7200)
+
+    at = [one - queue.asked_at[0] for one in queue.asked_at]
+    waits = [(earlier, later - earlier) for earlier, later in pairwise(at)]
+    assert max(wait for begun, wait in waits if begun <= 20) <= 4.0
+    assert 20.0 < max(wait for _, wait in waits) <= 30.0
+
+
 async def test_pollers_ask_a_queue_that_is_refused_once_a_minute(make, events):
     queue = Queue()
     queue.answers = [BrokerRefused("no such queue")] * 3
@@ -241,6 +255,26 @@ async def test_pollers_stop_lets_a_receive_end_and_takes_what_it_brings(make, co
 
     assert queue.now == 0
     assert len(queue.asked) == asked == 1
+
+
+@pytest.mark.parametrize(("grace_s", "wait_s"), [(0.5, 1.0), (7.0, 7.0), (120.0, 20.0)])
+async def test_pollers_wait_no_longer_than_a_shutdown_has_time_for_when_a_receive_must_end(make, grace_s, wait_s):
+    """A worker on SQS with SHUTDOWN_S=12 was killed at each stop: its receives were still under way."""
+    queue = Queue(long_poll_s=20.0)
+    make(queue, grace_s=grace_s, latency_s=0.0)
+
+    await asyncio.sleep(41)
+
+    assert queue.asked_at[1] - queue.asked_at[0] == pytest.approx(wait_s)
+
+
+async def test_pollers_wait_as_long_as_they_can_when_a_receive_can_be_cancelled(make):
+    queue = Queue(cancels_receive=True, long_poll_s=20.0)
+    make(queue, grace_s=1.0, latency_s=0.0)
+
+    await asyncio.sleep(41)
+
+    assert queue.asked_at[1] - queue.asked_at[0] == pytest.approx(20.0)
 
 
 async def test_pollers_stop_at_once_when_a_receive_can_be_cancelled(make):

@@ -94,7 +94,10 @@ def run(
         float | None, typer.Option("--for", metavar="SECONDS", min=0, help="End after that many seconds.")
     ] = None,
     with_sqs_server: Annotated[
-        int | None, typer.Option("--with-sqs-server", metavar="PORT", help="Serve the embedded queue as SQS beside it.")
+        int | None,
+        typer.Option(
+            "--with-sqs-server", metavar="PORT", min=0, max=65535, help="Serve the embedded queue as SQS beside it."
+        ),
     ] = None,
 ) -> int:
     """Consume messages until told to stop (Ctrl-C)."""

@@ -1,5 +1,6 @@
 """What the command line offers around Amazon SQS: the SQS-compatible server, and IAM policies."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,14 +13,22 @@ from mulligan.cli.output import write
 from mulligan.cli.session import app_dir, settings
 from mulligan.core.secret import redacted
 from mulligan.settings.model import Settings
+from mulligan.tasks.wording import shown
 
 __all__ = ["beside", "iam_policy", "sqs_server"]
 
 _STOP_S = 5.0
 
+_PARTS = {
+    "region": (re.compile(r"[a-z]{2}[a-z0-9-]{1,30}|\*"), "a region's name such as eu-west-1, or * for all"),
+    "account": (re.compile(r"[0-9]{12}|\*"), "the 12 digits of an account, or * for any"),
+    "partition": (re.compile(r"aws(-[a-z]+)*"), "aws, aws-cn or aws-us-gov"),
+}
+"""What a policy's ARNs are made of."""
+
 
 def iam_policy(role: str, *, region: str | None, account: str, partition: str) -> None:
-    """Print the policy of a role. Raises UsageError when no region is known."""
+    """Print the policy of a role. Raises UsageError when no region is known, or an option can be part of no ARN."""
     from mulligan.brokers.sqs.policy import Role
     from mulligan.brokers.sqs.policy import iam_policy as policy
 
@@ -29,6 +38,10 @@ def iam_policy(role: str, *, region: str | None, account: str, partition: str) -
         raise UsageError(
             f"BROKER_URL is {chosen.broker_url!r}, which names no region. Give one: --region eu-west-1, or * for all."
         )
+    for name, given in (("region", found), ("account", account), ("partition", partition)):
+        form, expected = _PARTS[name]
+        if not form.fullmatch(given):
+            raise UsageError(f"--{name} is {shown(given)}, expected {expected}.")
     write(policy(cast(Role, role), chosen.queues, region=found, account=account, partition=partition))
 
 

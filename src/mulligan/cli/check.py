@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mulligan.brokers.base import Broker
+from mulligan.cli import ground
 from mulligan.cli.ending import Code, code_of
 from mulligan.cli.output import harmless, may_color, write
 from mulligan.cli.session import app_dir, settings
@@ -42,7 +43,7 @@ class _Finding:
 
 
 def check() -> int:
-    """Print a line for settings, tasks, services, queues and ledger; the exit code of the gravest finding."""
+    """Print a line for each part of the application; the exit code of the gravest finding."""
     folder = app_dir()
     loaded: list[Loaded] = []
     catalogues: list[Catalogue] = []
@@ -54,12 +55,14 @@ def check() -> int:
     findings = [_found("settings", read_settings)]
     if loaded:
         chosen = loaded[0].settings
-        findings += [
-            _found("tasks", lambda: _of_tasks(chosen, folder, catalogues)),
-            *_of_services(catalogues),
-            *_of_broker(chosen, catalogues),
-            _found("ledger", lambda: asyncio.run(_of_ledger(chosen, folder))),
-        ]
+        findings.append(_found("tasks", lambda: _of_tasks(chosen, folder, catalogues)))
+        if ground.is_application(folder, loaded[0]):  # else the looks would leave an empty queue behind
+            findings += [
+                *_of_services(catalogues),
+                *_of_broker(chosen, catalogues),
+                _found("ledger", lambda: asyncio.run(_of_ledger(chosen, folder))),
+                *_of_ground(chosen, folder),
+            ]
     write("\n".join(_line(finding) for finding in findings))
     return _gravest([finding.code for finding in findings])
 
@@ -99,6 +102,16 @@ def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> st
     works = [task.name for task in catalogue.tasks.values() if not task.is_default]
     alerts = [task.name for task in catalogue.tasks.values() if task.is_default]
     return f"{', '.join(works)}; default: {', '.join(alerts) or 'none, so a dead letter raises no alert'}"
+
+
+def _of_ground(chosen: Settings, folder: Path) -> list[_Finding]:
+    """What is there by default is not told of, unless something is wrong with it."""
+    findings = [_found("bodies", lambda: ground.of_bodies(chosen, folder))]
+    if chosen.log_file is not None:
+        findings.append(_found("log", lambda: ground.of_log(chosen, folder)))
+    if chosen.middleware or chosen.listeners:
+        findings.append(_found("settings", lambda: ground.of_functions(chosen)))
+    return findings
 
 
 def _of_services(catalogues: Sequence[Catalogue]) -> list[_Finding]:

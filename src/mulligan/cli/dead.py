@@ -10,6 +10,7 @@ from mulligan.cli.picture import first_line, picture
 from mulligan.cli.session import Session, run
 from mulligan.cli.walk import LEASE_S, walk
 from mulligan.core.error import MulliganError
+from mulligan.tasks.wording import shown
 
 __all__ = ["ls", "show", "unknown"]
 
@@ -36,9 +37,9 @@ def show(text: str, *, whole_body: bool, as_json: bool) -> None:
 
 def unknown(text: str, seen: Sequence[str], hidden: int) -> str:
     """The sentence about a uid that no dead letter has. hidden: letters that could not be seen."""
-    near = get_close_matches(text, seen, n=1, cutoff=0.6)
+    near = get_close_matches(text[:200], seen, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}?" if near else "`mulligan dead ls` lists them all."
-    return f"no dead letter has the uid {text!r}{_held(hidden)}. {hint}"
+    return f"no dead letter has the uid {shown(text)}{_held(hidden)}. {hint}"
 
 
 def _held(hidden: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mulligan.cli.ending import UsageError
-from mulligan.cli.output import say, write
+from mulligan.cli.output import harmless, say, write
 from mulligan.core.error import MulliganError
 
 __all__ = ["TEMPLATE", "init", "template_files"]
@@ -32,7 +32,7 @@ def init(folder: str) -> None:
                 file.write(content)
     except OSError as exc:
         raise UsageError(f"{target}: can't be written: {exc.strerror or exc}. Choose a folder that you own.") from None
-    write("\n".join(str(target / name) for name in files))
+    write("\n".join(harmless(str(target / name)) for name in files))
     enter = "" if target.resolve() == Path.cwd() else f"cd {target} && "
     say(f"next: {enter}python main.py, and from a second terminal: {enter}python publisher.py s1")
 

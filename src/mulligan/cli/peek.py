@@ -7,6 +7,7 @@ from mulligan.cli.walk import walk
 from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import MulliganError, ParcelError
+from mulligan.tasks.wording import shown
 
 __all__ = ["peek"]
 
@@ -15,28 +16,28 @@ _BODY_SHOWN = 300
 
 def peek(kind: str, *, uid: str | None, count: int) -> None:
     """Print up to `count` messages of a queue, or the copies of the one with that uid."""
-    shown = run(lambda session: _shown(session, kind, uid, count))
-    if shown:
-        write("\n\n".join(shown))
+    pictures = run(lambda session: _pictures(session, kind, uid, count))
+    if pictures:
+        write("\n\n".join(pictures))
     elif uid is not None:
         raise MulliganError(
-            f"no message that can be seen on {kind} has the uid {uid!r}. "
+            f"no message that can be seen on {kind} has the uid {shown(uid)}. "
             "Delayed messages, and those that a worker holds, can't be seen."
         )
-    say(f"{len(shown)} message{'' if len(shown) == 1 else 's'} shown")
+    say(f"{len(pictures)} message{'' if len(pictures) == 1 else 's'} shown")
 
 
-async def _shown(session: Session, kind: str, uid: str | None, count: int) -> list[str]:
-    shown: list[str] = []
+async def _pictures(session: Session, kind: str, uid: str | None, count: int) -> list[str]:
+    pictures: list[str] = []
     async with walk(session.broker, session.queue(kind)) as walked:
         async for batch in walked.batches(count if uid is None else None):
             for delivery in batch:
                 text = _picture(session, delivery, kind, uid)
-                if text is not None and len(shown) < count:
-                    shown.append(text)
-            if len(shown) >= count:
+                if text is not None and len(pictures) < count:
+                    pictures.append(text)
+            if len(pictures) >= count:
                 break
-    return shown
+    return pictures
 
 
 def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -> str | None:

@@ -41,7 +41,7 @@ def picture(letter: Letter, *, whole_body: bool) -> str:
 
 def attributes_text(message: Message) -> str:
     """One line an attribute, indented."""
-    rows = [[f"  {harmless(name)}", first_line(attribute_data(item))] for name, item in message.attributes.items()]
+    rows = [[f"  {first_line(name)}", first_line(attribute_data(item))] for name, item in message.attributes.items()]
     return table([["  name", "value"], *rows])
 
 

@@ -13,7 +13,7 @@ from mulligan.cli.confirm import Sleep, confirmed
 from mulligan.cli.ending import PartialError, UsageError
 from mulligan.cli.output import say, write
 from mulligan.cli.session import Session, run
-from mulligan.cli.source import Line, TooLong, lines
+from mulligan.cli.source import Line, TooLong, UnreadableError, lines
 from mulligan.core import fingerprint, story
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
@@ -163,7 +163,7 @@ async def _stream(session: Session, fd: int, wish: Wish, kind: str) -> None:
                 await sender.put([line for line in found if isinstance(line, Line)])
                 reached = found[-1].number
                 told(sender.sent, found[-1].end)
-    except (BrokerUnavailable, BrokerRefused) as exc:
+    except (BrokerUnavailable, BrokerRefused, UnreadableError) as exc:
         if not sender.sent:
             raise
         raise PartialError(
@@ -188,7 +188,7 @@ def _tell_refused(sender: Sender) -> None:
 def _check_delay(delay_s: float, features: Features) -> None:
     if not 0 <= delay_s <= features.max_delay_s:
         raise UsageError(
-            f"--delay {delay_s:g}: this broker can delay a message by 0 to {features.max_delay_s:g} seconds."
+            f"--delay {delay_s:g}: this broker can delay a message by 0 to {features.max_delay_s:,.0f} seconds."
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mulligan.brokers.base import Broker
+from mulligan.cli import ground
 from mulligan.cli.output import say
 from mulligan.core.delivery import Queues
 from mulligan.core.error import BrokerRefused
@@ -55,8 +56,11 @@ def settings() -> Loaded:
 def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, only: str | None = None) -> T:
     """Open the broker, do the work, close the broker; what the work gives. Ctrl-C cancels the work in order."""
 
+    loaded = settings()
+    ground.require_application(app_dir(), loaded)
+
     async def whole() -> T:
-        async with session(settings().settings, create=create, only=only) as opened:
+        async with session(loaded.settings, create=create, only=only) as opened:
             return await work(opened)
 
     return asyncio.run(whole())

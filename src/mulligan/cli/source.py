@@ -5,11 +5,16 @@ import os
 import stat
 from collections.abc import AsyncIterator
 
+from mulligan.cli.ending import UsageError
 from mulligan.core.value import value
 
-__all__ = ["Line", "TooLong", "lines"]
+__all__ = ["Line", "TooLong", "UnreadableError", "lines"]
 
 _CHUNK_BYTES = 256 * 1024
+
+
+class UnreadableError(UsageError):
+    """The input can't be read, or not any more."""
 
 
 @value
@@ -32,14 +37,17 @@ class TooLong:
 
 async def lines(fd: int, max_bytes: int) -> AsyncIterator[list[Line | TooLong]]:
     """The lines of an open file or pipe, in lists as they arrive: whatever is there is given at once, so that
-    `tail -f | mulligan send -` sends without delay. The last line needs no end.
+    `tail -f | mulligan send -` sends without delay. The last line needs no end. Raises UnreadableError.
     """
     splitter = _Splitter(max_bytes)
     is_file = stat.S_ISREG(os.fstat(fd).st_mode)
     while True:
         if not is_file:
             await _readable(fd)
-        chunk = os.read(fd, _CHUNK_BYTES)
+        try:
+            chunk = os.read(fd, _CHUNK_BYTES)
+        except OSError as exc:
+            raise UnreadableError(f"the input can't be read: {exc.strerror or exc}. Give another file.") from None
         if not chunk:
             break
         if found := splitter.feed(chunk):

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, BinaryIO, assert_never
 
 from mulligan.cli.ending import Code, UsageError
 from mulligan.cli.output import harmless, say, table, write
@@ -22,9 +22,11 @@ from mulligan.settings.model import Settings
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.loader import load
-from mulligan.tasks.wording import did_you_mean
+from mulligan.tasks.wording import did_you_mean, shown
 
 __all__ = ["ls", "run"]
+
+_BODY_MAX_BYTES = 128 * 1024 * 1024  # RabbitMQ takes this, the others less
 
 
 def ls(*, as_json: bool) -> None:
@@ -48,7 +50,7 @@ def run(name: str, body: str, *, attributes: Sequence[str], attempt: int, uid: s
     task = catalogue.tasks.get(TaskName(name))
     if task is None:
         raise UsageError(
-            f"there is no task {name!r}. Known: {', '.join(catalogue.names)}.{did_you_mean(name, catalogue.names)}"
+            f"there is no task {shown(name)}. Known: {', '.join(catalogue.names)}.{did_you_mean(name, catalogue.names)}"
         )
     now = time.time()
     raw = _read(body)
@@ -125,19 +127,28 @@ def _load(chosen: Settings) -> Catalogue:
 
 
 def _read(body: str) -> bytes:
-    if body == "-":
-        return sys.stdin.buffer.read()
-    if not body.startswith("@"):
+    if body != "-" and not body.startswith("@"):
         return body.encode("utf-8", "surrogateescape")
     try:
-        return Path(body[1:]).read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{body[1:]!r} can't be read: {exc.strerror or exc}.") from None
+        if body == "-":
+            return _bounded(sys.stdin.buffer, body)
+        with Path(body[1:]).open("rb") as file:
+            return _bounded(file, body)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise UsageError(f"{shown(body)} can't be read: {reason or exc}. Correct its name.") from None
+
+
+def _bounded(file: BinaryIO, name: str) -> bytes:
+    raw = file.read(_BODY_MAX_BYTES + 1)
+    if len(raw) > _BODY_MAX_BYTES:
+        raise UsageError(f"{shown(name)} has more than {_BODY_MAX_BYTES:,} bytes, which no queue takes as one message.")
+    return raw
 
 
 def _checked(uid: str) -> Uid:
     if not uid.isascii() or not uid.isprintable() or len(uid) > 100:
-        raise UsageError(f"--uid {uid[:50]!r}: expected a uid as `mulligan send` prints it.")
+        raise UsageError(f"--uid {shown(uid)}: expected a uid as `mulligan send` prints it.")
     return Uid(uid)
 
 

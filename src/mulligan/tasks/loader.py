@@ -1,6 +1,7 @@
 """From an application's folder to its tasks: reads tasks.xml, imports the files, and tells every problem at once."""
 
 import inspect
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -12,18 +13,21 @@ from mulligan.tasks.adapter import adapt
 from mulligan.tasks.base import Task
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.manifest import Entry
-from mulligan.tasks.wording import did_you_mean
+from mulligan.tasks.wording import did_you_mean, shown
 
 __all__ = ["load"]
 
+MANIFEST = "tasks.xml"
+
 
 def load(
-    app_dir: Path, *, tasks_file: str = "tasks.xml", defaults: Policy | None = None, drops_unrouted: bool = False
+    app_dir: Path, *, tasks_file: str = MANIFEST, defaults: Policy | None = None, drops_unrouted: bool = False
 ) -> Catalogue:
     """The application's tasks, checked. Imports user code. Raises ConfigurationError with all problems.
 
     app_dir: the application's folder; it holds tasks_file and the folder `tasks`, and comes first on sys.path.
-    tasks_file: relative to app_dir. Where it is missing, every Task class defined in the folder's files is taken.
+    tasks_file: relative to app_dir. Where tasks.xml is missing, every Task class defined in the folder's files is
+    taken; a file of another name must be there.
     defaults: for what neither tasks.xml nor the class says.
     drops_unrouted: of the routes: a message that no task takes is acknowledged instead of buried.
     """
@@ -35,7 +39,7 @@ def load(
         raise ConfigurationError([f"there is no folder {source.PACKAGE!r} in {app_dir}. {hint}"])
     source.prepare(app_dir)
     path = app_dir / tasks_file
-    if path.exists():
+    if os.path.lexists(path) or tasks_file != MANIFEST:
         tasks, problems = _listed(app_dir, path, policy)
     else:
         tasks, problems = _found(app_dir, policy)
@@ -58,7 +62,7 @@ def _listed(app_dir: Path, path: Path, defaults: Policy) -> Loaded:
         listed, problems = manifest.read(path)
     except OSError as exc:
         raise ConfigurationError(
-            [f"{path.name} can't be read: {exc.strerror or exc}. Make it a file that you may read."]
+            [f"TASKS_XML_FILE: {shown(str(path))} can't be read: {exc.strerror or exc}. Give a file that you may read."]
         ) from None
     modules: dict[str, ModuleType | None] = {}
     tasks: list[LoadedTask] = []

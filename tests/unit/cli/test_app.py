@@ -108,7 +108,7 @@ def test_check_is_ok_for_a_good_application(mulligan, application):
 
     assert code == 0
     assert [line.split()[:2] for line in out.splitlines()] == [
-        ["ok", "settings"], ["ok", "tasks"], ["ok", "queues"], ["ok", "ledger"],
+        ["ok", "settings"], ["ok", "tasks"], ["ok", "queues"], ["ok", "ledger"], ["ok", "bodies"],
     ]  # fmt: skip
 
 
@@ -125,6 +125,89 @@ def test_check_tells_everything_that_is_wrong_at_once(mulligan, application):
     assert ["problem", "tasks"] in words
     assert ["problem", "ledger"] in words
     assert ["ok", "queues"] in words
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("BODIES_URL", "tasks.xml", "problem  bodies    BODIES_URL: the folder "),
+        ("BODIES_URL", "tasks.xml/below", "tasks.xml/below' can't be written: a file is in its place."),
+        ("LOG_FILE", "tasks", "problem  log       LOG_FILE: "),
+        ("MIDDLEWARE", "nope:it", "problem  settings  MIDDLEWARE names 'nope:it', which can't be imported"),
+        ("LISTENERS", "os:path", "problem  settings  LISTENERS names 'os:path', which is a module"),
+        ("TASKS_XML_FILE", "task.xml", "task.xml' can't be read: No such file or directory."),
+        ("TASKS_XML_FILE", "x" * 5000, "can't be read: File name too long."),
+    ],
+)
+def test_check_tells_what_the_start_or_the_first_large_message_would_meet(
+    mulligan, application, monkeypatch, name, value, told
+):
+    monkeypatch.setenv(f"MULLIGAN_{name}", value)
+
+    code, out, _ = mulligan("check")
+
+    assert code == 2
+    assert told in out
+
+
+def test_check_tells_what_lies_in_the_folder_of_bodies_and_leaves_nothing_there(mulligan, application):
+    (application / "var" / "bodies").mkdir(parents=True)
+    (application / "var" / "bodies" / "left-over").write_bytes(b"12345")
+
+    code, out, _ = mulligan("check")
+
+    assert code == 0
+    assert "ok       bodies    var/bodies: can be written, 1 in it with 5 bytes\n" in out
+    assert [one.name for one in (application / "var" / "bodies").iterdir()] == ["left-over"]
+
+
+@pytest.mark.parametrize("arguments", [["send", "x"], ["status"], ["dead", "ls"], ["check"]], ids=" ".join)
+def test_command_in_a_wrong_folder_says_so_and_makes_no_queue_there(mulligan, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+
+    code, out, err = mulligan(*arguments)
+
+    assert code == 2
+    assert "Change to the application's folder, or lay one out: mulligan init" in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_producer_needs_no_application_where_the_queue_is_named(mulligan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MULLIGAN_BROKER_URL", "sqlite:///there.db")
+
+    assert mulligan("send", "x")[0] == 0
+
+
+def test_uid_that_is_no_uid_is_told_in_one_short_line(mulligan, application):
+    assert mulligan("send", "x")[0] == 0
+
+    for command in (("dead", "show"), ("dead", "replay"), ("peek", "requests", "--uid"), ("tasks", "run", "--uid")):
+        arguments = ("One", "x") if command[0] == "tasks" else ()
+        _, _, err = mulligan(*command, "x" * 100_000, *arguments)
+
+        assert "'xxx" in err
+        assert len(err) < 500
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("region", 'x y"'), ("account", "12"), ("partition", "gcp"), ("account", "0" * 13)]
+)
+def test_iam_policy_refuses_what_can_be_part_of_no_arn(mulligan, application, option, value):
+    given = {"region": "eu-west-1", "account": "*", "partition": "aws"} | {option: value}
+
+    code, out, err = mulligan("iam-policy", "--role", "worker", *(f"--{name}={one}" for name, one in given.items()))
+
+    assert (code, out) == (2, "")
+    assert f"--{option} is {value!r}, expected" in err
+
+
+def test_port_that_is_none_is_refused_before_anything_starts(mulligan, application):
+    code, _, err = mulligan("run", "--with-sqs-server", "99999")
+
+    assert code == 2
+    assert "--with-sqs-server" in err
+    assert not (application / "var").exists()
 
 
 def test_check_ends_with_2_when_a_setting_is_wrong(mulligan, application, monkeypatch):

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from mulligan.cli.source import Line, TooLong, lines
+from mulligan.cli.source import Line, TooLong, UnreadableError, lines
 
 
 async def all_lines(fd: int, limit: int = 100) -> list[Line | TooLong]:
@@ -101,3 +101,12 @@ async def test_lines_longer_than_the_limit_are_not_kept_in_memory(tmp_path):
     os.close(fd)
     assert found == [TooLong(1, 50_000_000, 50_000_000)]
     assert peak_bytes < 5_000_000
+
+
+async def test_input_that_can_not_be_read_is_told(tmp_path):
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(UnreadableError, match="the input can't be read: Is a directory"):
+            await all_lines(fd)
+    finally:
+        os.close(fd)

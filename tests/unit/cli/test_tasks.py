@@ -76,7 +76,7 @@ def test_tasks_gives_json(app, capsys):
         (["Echo", "g"], 1, "for good", "its last attempt"),
         (["Alert", "x"], 0, "Alert succeeded", ""),
         (["Ecko", "x"], 2, "", "there is no task 'Ecko'. Known: Echo, Alert. Did you mean 'Echo'?"),
-        (["Echo", "@missing"], 2, "", "'missing' can't be read"),
+        (["Echo", "@missing"], 2, "", "'@missing' can't be read"),
     ],
 )
 def test_tasks_run_tells_the_end_of_one_attempt(app, capsys, arguments, code, out, err):
@@ -118,3 +118,11 @@ def test_check_leaves_the_services_out_when_no_task_has_any(app, capsys, tmp_pat
     assert main(["check"]) == 0
 
     assert "services" not in capsys.readouterr().out
+
+
+def test_tasks_run_refuses_a_body_that_no_queue_would_take_without_reading_it_whole(app, capsys, monkeypatch):
+    monkeypatch.setattr("mulligan.cli.tasks._BODY_MAX_BYTES", 1000)
+
+    assert main(["tasks", "run", "Echo", "@/dev/zero"]) == 2
+
+    assert "'@/dev/zero' has more than 1,000 bytes" in capsys.readouterr().err

@@ -318,7 +318,9 @@ def test_load_tells_the_problem_when_every_task_is_a_default_one(app):
 def test_load_tells_the_problem_when_the_manifest_is_a_folder(app):
     (app.folder / "tasks.xml").mkdir()
 
-    assert app.problems() == ["tasks.xml can't be read: Is a directory. Make it a file that you may read."]
+    (problem,) = app.problems()
+    assert problem.startswith("TASKS_XML_FILE: ")
+    assert problem.endswith("app/tasks.xml' can't be read: Is a directory. Give a file that you may read.")
 
 
 def test_route_is_one_constant_when_no_task_picks_its_messages(app, message):

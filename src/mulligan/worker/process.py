@@ -1,4 +1,4 @@
-"""A worker process: `python -m mulligan.worker.process DESCRIPTOR TABLE`. Started by the supervisor only.
+"""A worker process: `main`, with DESCRIPTOR and TABLE as arguments. Started by the supervisor only (see `interrupt`).
 
 It loads the tasks, tells that it is ready, works from `Go` on, and drains at `Stop`, at SIGTERM, or when the supervisor
 is gone. An exit without `Drained` counts as a crash, whatever its code.
@@ -65,7 +65,6 @@ FromSupervisor = Setup | Go | Stop | LeasesLost
 
 def main() -> None:
     """Serve until told to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the supervisor acts on it
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks for stacks before it kills
     end, table = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
@@ -288,7 +287,3 @@ def _tokens() -> Callable[[], str]:
     """Tokens for claims: a random part a process, a number a claim."""
     stem, numbers = secrets.token_hex(6), count(1)
     return lambda: f"{stem}{next(numbers):x}"
-
-
-if __name__ == "__main__":
-    main()

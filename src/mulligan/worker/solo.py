@@ -8,7 +8,6 @@ nobody else anything. It works on every broker, because no receipt leaves the wo
 import asyncio
 import contextlib
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -21,6 +20,7 @@ from mulligan.tasks.catalogue import LoadedTask
 from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_solo
 from mulligan.worker.exits import told
 from mulligan.worker.flight import Flight
+from mulligan.worker.interrupt import deaf
 
 __all__ = ["Solo"]
 
@@ -167,7 +167,7 @@ class Solo:
         descriptor = theirs.fileno()
         try:
             self._child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mulligan.worker.solo_process", str(descriptor),
+                *deaf("mulligan.worker.solo_process", str(descriptor)),
                 pass_fds=[descriptor], stdin=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
         except OSError:

@@ -1,10 +1,9 @@
-"""The process in which suspects run: `python -m mulligan.worker.solo_process DESCRIPTOR`. The other side of `solo`.
+"""The process in which suspects run: `main`, with DESCRIPTOR as argument. The other side of `solo`.
 
 It takes one job at a time and answers its end. It knows no broker and no ledger: there is nothing that it could settle.
 """
 
 import asyncio
-import signal
 import socket
 import sys
 import time
@@ -32,7 +31,6 @@ __all__ = ["main"]
 def main() -> None:
     """Serve jobs until the worker closes its end."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1]))))
 
 
@@ -100,7 +98,3 @@ def _told(outcome: Outcome) -> JobEnd:
 def _sendable(text: str) -> str:
     # half a surrogate pair can't be sent; raised here it would look as if the task had ended the process
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -54,6 +53,7 @@ from mulligan.worker.channel import (
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
+from mulligan.worker.interrupt import deaf
 from mulligan.worker.keeper import Keeper, is_overdue
 from mulligan.worker.process import slots_for
 from mulligan.worker.restart import delay_s, vain_deaths
@@ -259,7 +259,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno(), table.descriptor]
         seat.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mulligan.worker.process", *map(str, descriptors),
+            *deaf("mulligan.worker.process", *map(str, descriptors)),
             pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL,
             env=inherited(os.environ, is_first=seat.lives == 0),
         )  # fmt: skip

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 
+from mulligan.core.error import MulliganError
 from mulligan.core.secret import redacted
 
 __all__ = ["age", "harmless", "may_color", "say", "table", "write"]
@@ -14,9 +15,18 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u206
 
 
 def write(text: str) -> None:
-    """Data: one or more lines on stdout. Raises BrokenPipeError when its reader has gone."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Data: one or more lines on stdout. Raises BrokenPipeError when its reader has gone, MulliganError when it is
+    closed or full.
+    """
+    if sys.stdout is None:
+        raise MulliganError("there is no stdout to print to. Don't close it, or send it to /dev/null.")
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise MulliganError(f"stdout can't be written: {exc.strerror or exc}. Send it elsewhere.") from None
 
 
 def say(text: str) -> None:

@@ -131,6 +131,8 @@ def _read(body: str) -> bytes:
         return body.encode("utf-8", "surrogateescape")
     try:
         if body == "-":
+            if sys.stdin is None:
+                raise UsageError("-: there is no standard input. Pipe the body in.")
             return _bounded(sys.stdin.buffer, body)
         with Path(body[1:]).open("rb") as file:
             return _bounded(file, body)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.acceptance.sqs import KEY, MULLIGAN, REGION
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "producers.md"
 AWS = Path(sys.executable).with_name("aws")
 CODE = """
     class Only(Task):
@@ -87,3 +89,23 @@ def test_what_boto3_and_aws_send_is_done_and_rejects_and_dead_letters_are_seen_b
     story = json.loads(letter["MessageAttributes"]["mulligan"]["StringValue"])
     assert story["tasks"]["Only"][:2] == ["x", 1]  # exhausted at the first attempt
     assert sent["MessageId"]
+
+
+def test_second_send_of_the_page_for_producers_is_no_second_message(job, until):
+    app, server = job
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    client = server.client()
+    until(lambda: len(client.list_queues().get("QueueUrls", [])) == 3, "the queues are there")
+    url = client.get_queue_url(QueueName="msgparser-requests-q")["QueueUrl"]
+    sent = {"sqs": client, "url": url}
+    exec(code, sent)
+    app.until_effect("Only", "end", "s1")
+
+    attributes = {"mulligan-uid": {"DataType": "String", "StringValue": sent["message_id"]}}
+    client.send_message(QueueUrl=url, MessageBody="s1", MessageAttributes=attributes)
+    client.send_message(QueueUrl=url, MessageBody="last")
+    app.until_effect("Only", "end", "last")
+    until(lambda: sum(app.status()["requests"][kind] for kind in ("ready", "in_flight")) == 0, "all is settled")
+    client.close()
+
+    assert app.count("Only", "start", "s1") == 1

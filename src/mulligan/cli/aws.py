@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from mulligan.cli import ground
 from mulligan.cli.ending import UsageError
 from mulligan.cli.output import write
 from mulligan.cli.session import app_dir, settings
@@ -62,7 +63,7 @@ def sqs_server(
     return run_server(
         port=port,
         host=host,
-        db=None if in_memory else _embedded(settings().settings),
+        db=None if in_memory else _embedded(),
         fault_script=fault_script,
         keys=read(keys) if keys else None,
         allows_remote=allows_remote,
@@ -102,7 +103,10 @@ def beside(chosen: Settings, port: int | None) -> Iterator[None]:
             process.wait()
 
 
-def _embedded(chosen: Settings) -> str:
+def _embedded() -> str:
+    loaded = settings()
+    ground.require_application(app_dir(), loaded)
+    chosen = loaded.settings
     if not _is_embedded(chosen):
         raise UsageError(
             f"BROKER_URL is {chosen.broker_url!r}: the SQS server serves the embedded queue. "

@@ -18,6 +18,9 @@ from mulligan.core.error import BrokerUnavailable, ConfigurationError, MulliganE
 __all__ = ["Code", "PartialError", "UsageError", "ended"]
 
 
+_STDERR = 2
+
+
 class Code(IntEnum):
     """Exit codes of every command."""
 
@@ -39,9 +42,11 @@ class PartialError(MulliganError):
 
 def ended(command: Callable[[], int | None]) -> int:
     """Run a command; its exit code. An error is told on stderr in a few lines; no traceback unless MULLIGAN_DEBUG=1."""
+    _hold_standard_descriptors()
     try:
         code = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         return _quiet()
     except SystemExit as exc:
@@ -61,6 +66,13 @@ def ended(command: Callable[[], int | None]) -> int:
     if code == Code.INTERRUPTED:  # what the parser makes of Ctrl-C
         say("interrupted")
     return Code.OK if code is None else code
+
+
+def _hold_standard_descriptors() -> None:
+    """Have something at 0, 1 and 2: a socket or database that got such a number would be taken for what was closed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def code_of(error: MulliganError) -> Code:

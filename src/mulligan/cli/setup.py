@@ -3,6 +3,7 @@
 import asyncio
 
 from mulligan.brokers.base import Declared
+from mulligan.cli import ground
 from mulligan.cli.output import say, write
 from mulligan.cli.session import app_dir, settings, told
 from mulligan.core.error import ConfigurationError
@@ -14,7 +15,9 @@ __all__ = ["setup"]
 
 def setup() -> None:
     """Make what is missing, whatever CREATE_QUEUES says: this command is asked for. Raises what a start would."""
-    asyncio.run(_setup(settings().settings))
+    loaded = settings()
+    ground.require_application(app_dir(), loaded)
+    asyncio.run(_setup(loaded.settings))
 
 
 async def _setup(chosen: Settings) -> None:

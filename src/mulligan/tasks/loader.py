@@ -17,11 +17,11 @@ from mulligan.tasks.wording import did_you_mean, shown
 
 __all__ = ["load"]
 
-MANIFEST = "tasks.xml"
+_MANIFEST = "tasks.xml"
 
 
 def load(
-    app_dir: Path, *, tasks_file: str = MANIFEST, defaults: Policy | None = None, drops_unrouted: bool = False
+    app_dir: Path, *, tasks_file: str = _MANIFEST, defaults: Policy | None = None, drops_unrouted: bool = False
 ) -> Catalogue:
     """The application's tasks, checked. Imports user code. Raises ConfigurationError with all problems.
 
@@ -39,7 +39,7 @@ def load(
         raise ConfigurationError([f"there is no folder {source.PACKAGE!r} in {app_dir}. {hint}"])
     source.prepare(app_dir)
     path = app_dir / tasks_file
-    if os.path.lexists(path) or tasks_file != MANIFEST:
+    if os.path.lexists(path) or tasks_file != _MANIFEST:
         tasks, problems = _listed(app_dir, path, policy)
     else:
         tasks, problems = _found(app_dir, policy)

@@ -161,7 +161,11 @@ def test_check_tells_what_lies_in_the_folder_of_bodies_and_leaves_nothing_there(
     assert [one.name for one in (application / "var" / "bodies").iterdir()] == ["left-over"]
 
 
-@pytest.mark.parametrize("arguments", [["send", "x"], ["status"], ["dead", "ls"], ["check"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["send", "x"], ["status"], ["dead", "ls"], ["check"], ["setup"], ["run"], ["sqs-server"]],
+    ids=" ".join,
+)
 def test_command_in_a_wrong_folder_says_so_and_makes_no_queue_there(mulligan, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
 

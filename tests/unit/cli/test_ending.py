@@ -106,3 +106,22 @@ def test_stdout_that_takes_nothing_is_told_in_one_line(tmp_path, redirect, told)
     assert done.stderr.startswith(told)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_opened_in_the_place_of_a_stream_that_is_closed(tmp_path):
+    code = """
+import os, subprocess
+from mulligan.cli.ending import ended
+
+def command():
+    subprocess.run(["sh", "-c", "echo from a child; echo and its stderr >&2"], check=True)
+    return 3 if os.open("file", os.O_CREAT | os.O_RDWR) > 2 else 1
+
+os._exit(ended(command))
+"""
+    (tmp_path / "code.py").write_text(code)
+    command = f'"{sys.executable}" code.py <&- >&- 2>&-'
+
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+
+    assert (done.returncode, (tmp_path / "file").read_bytes()) == (3, b"")

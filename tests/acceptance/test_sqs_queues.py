@@ -69,7 +69,7 @@ def test_start_names_each_queue_that_is_missing_and_makes_none_when_it_may_not(j
 
     assert system.wait() == 2
     for kind in ("rejects", "dead"):
-        assert f"Queue msgparser-{kind}-q: it isn't there. Create it, or set CREATE_QUEUES=true." in system.log()
+        assert f"Queue msgparser-{kind}-q: it isn't there. `mulligan setup` makes it" in system.log()
     assert len(client.list_queues()["QueueUrls"]) == 1
 
 

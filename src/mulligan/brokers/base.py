@@ -15,7 +15,7 @@ from mulligan.core.message import QueueName
 from mulligan.core.parcel import Limits
 from mulligan.core.value import value
 
-__all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Queues"]
+__all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Queues", "not_there"]
 
 Emit = Callable[[Event], None]
 
@@ -70,6 +70,14 @@ class Declared:
     created: tuple[QueueName, ...]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def not_there(queue: str) -> str:
+    """The sentence about a queue that isn't there, as a problem of `Declared` or an error."""
+    return (
+        f"Queue {queue}: it isn't there. `mulligan setup` makes it, and so does a start with CREATE_QUEUES=true "
+        "(the default)."
+    )
 
 
 class Broker(Protocol):

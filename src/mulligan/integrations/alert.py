@@ -81,7 +81,7 @@ def lines_of(alert: Alert, others: Sequence[str] = (), count: int = 1) -> list[s
 
 def command(uid: str) -> str:
     """What shows the dead letter."""
-    return f"mulligan peek dead --uid {uid}"
+    return f"mulligan dead show {uid}"
 
 
 def as_data(alert: Alert) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from mulligan.storage import url as urls
 
 __all__ = ["open_ledger"]
 
-KNOWN = ("sqlite", "postgresql", "postgres", "memory", "none")
+KNOWN = ("sqlite", "postgresql", "postgres", "none")
+UNTOLD = ("memory",)  # of one process, and an application has several
 
 
 def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
@@ -18,8 +19,8 @@ def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
     `sqlite:///var/ledger.db` is below base_dir, `sqlite:////abs/ledger.db` absolute,
     `postgresql://USER@HOST/DATABASE` for several hosts (docs/ledger.md), `none` or "" keeps nothing.
     """
-    scheme = "none" if url.strip() in ("", "none", "none://") else urls.scheme_of(url, "LEDGER_URL", KNOWN)
-    match scheme:
+    is_none = url.strip() in ("", "none", "none://")
+    match "none" if is_none else urls.scheme_of(url, "LEDGER_URL", KNOWN, untold=UNTOLD):
         case "sqlite":
             from mulligan.ledger.sqlite import SqliteLedger
 

@@ -20,8 +20,10 @@ def redacted(url: str) -> str:
     return _SECRET_PARAMETERS.sub(r"\1***", _SECRETS.sub(lambda found: found[0].split(":", 1)[0] + ":***", url))
 
 
-def scheme_of(url: str, setting: str, known: Sequence[str]) -> str:
-    """The scheme, one of `known`. Raises ConfigurationError that names them and guesses what was meant."""
+def scheme_of(url: str, setting: str, known: Sequence[str], *, untold: Sequence[str] = ()) -> str:
+    """The scheme, one of `known` or `untold`. Raises ConfigurationError that names those known and guesses what was
+    meant. untold: of no use to an application.
+    """
     found = _SCHEME.fullmatch(url.strip())
     expected = ", ".join(f"{scheme}://" for scheme in known)
     if found is None:
@@ -29,7 +31,7 @@ def scheme_of(url: str, setting: str, known: Sequence[str]) -> str:
             [f"{setting}: {redacted(url)!r} is not a URL, expected one that begins with {expected}. Correct it."]
         )
     scheme = found[1].lower()
-    if scheme in known:
+    if scheme in known or scheme in untold:
         return scheme
     near = difflib.get_close_matches(scheme, known, n=1)
     hint = f" Did you mean {near[0]}://?" if near else ""

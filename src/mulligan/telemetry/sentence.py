@@ -171,8 +171,9 @@ def _of_process(event: ProcessEvent) -> str:
 def _of_service(event: ServiceEvent) -> str:
     match event:
         case e.QueuesDeclared():
-            created = f", created {_names(event.created)}" if event.created else ""
-            return f"queues {_names(event.names)} are there{created}"
+            found = [name for name in event.names if name not in event.created]
+            parts = [f"{what} {_names(names)}" for what, names in (("made", event.created), ("found", found)) if names]
+            return f"queues: {'; '.join(parts)}"
         case e.BrokerDown():
             return f"broker is not reachable ({event.where}), tried again: {first_line(event.error)}"
         case e.BrokerUp():

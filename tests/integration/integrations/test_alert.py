@@ -41,7 +41,7 @@ async def test_alert_tells_task_error_attempts_uid_age_and_command_but_no_body(s
         "Trello: 2 attempts, the last at 2023-11-14 22:13:20 UTC: Trello: 400 &lt;!channel&gt;\n"
         "done: Jira\n"
         f"uid: {MESSAGES[0]}, sent 4 min before this alert\n"
-        f"`mulligan peek dead --uid {MESSAGES[0]}`"
+        f"`mulligan dead show {MESSAGES[0]}`"
     )
 
 

@@ -320,7 +320,12 @@ def test_address_that_should_not_or_can_not_be_used_is_refused(start, options, p
     import os
 
     if options.get("port") == 1 and os.geteuid() == 0:
-        with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigurationError, match="can't listen"):
+        with (
+            socket.create_server(("127.0.0.1", 0)) as taken,
+            pytest.raises(
+                ConfigurationError, match=r"another program does\. Is another `make run` .*--with-sqs-server 9325"
+            ),
+        ):
             start(port=taken.getsockname()[1])
         return
     with pytest.raises(ConfigurationError) as error:

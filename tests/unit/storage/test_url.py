@@ -30,12 +30,16 @@ def test_sqlite_path_refuses_what_names_no_file(url):
 
 def test_scheme_of_names_what_is_known_and_guesses_what_was_meant():
     with pytest.raises(ConfigurationError) as caught:
-        scheme_of("sqlit:///x.db", "BROKER_URL", ("sqlite", "memory"))
+        scheme_of("sqlit:///x.db", "BROKER_URL", ("sqlite", "sqs"), untold=("memory",))
 
     assert str(caught.value) == (
-        "BROKER_URL: nothing is known for sqlit:// in 'sqlit:///x.db', expected one of sqlite://, memory://."
+        "BROKER_URL: nothing is known for sqlit:// in 'sqlit:///x.db', expected one of sqlite://, sqs://."
         " Did you mean sqlite://?"
     )
+
+
+def test_scheme_of_takes_what_it_does_not_tell_of():
+    assert scheme_of("memory://", "BROKER_URL", ("sqlite",), untold=("memory",)) == "memory"
 
 
 def test_scheme_of_refuses_what_is_no_url():

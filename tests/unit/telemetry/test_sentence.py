@@ -50,6 +50,9 @@ def test_sentence_is_one_line_for_every_event(kind):
             e.WorkerDied(2, 77, "signal 9", 1, None),
             "worker 2 (pid 77) died: signal 9, 1 message in flight, is not restarted",
         ),
+        (e.QueuesDeclared(("q", "r", "d"), ("q", "r", "d")), "queues: made q, r, d"),
+        (e.QueuesDeclared(("q", "r", "d"), ("r",)), "queues: made r; found q, d"),
+        (e.QueuesDeclared(("q", "r", "d"), ()), "queues: found q, r, d"),
         (e.Stopped(10, 2, 1), "stopped: 10 done, 2 rejected, 1 buried"),
     ],
 )

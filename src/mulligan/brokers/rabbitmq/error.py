@@ -59,7 +59,7 @@ def tls_words(exc: ssl.SSLError) -> str:
 def _advice(error: ChannelClosed) -> str:
     match error.code:
         case 404:
-            return " Create it: a start with CREATE_QUEUES=true does, or a person with the rights for it."
+            return " `mulligan setup` makes it, with a user that may configure."
         case 403 if not isinstance(error, ConnectionLost):
             right = "write to it" if "exchange" in error.text else "read it (or configure it, to create it)"
             return f" Let the user {right}: rabbitmqctl set_permissions; docs/rabbitmq.md has the line."

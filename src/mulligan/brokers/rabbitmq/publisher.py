@@ -203,7 +203,7 @@ class _Line:
         fault = EntryFault(
             Fault.REFUSED,
             f"exchange {exchange!r} has no queue for the key {key!r} ({text}): the queue or its binding is gone. "
-            f"Start once with CREATE_QUEUES=true.",
+            f"`mulligan setup` makes what is missing.",
         )
         for batch, at, to in self._open.values():
             if to == place:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from pamqp import commands
 
-from mulligan.brokers.base import Declared
+from mulligan.brokers.base import Declared, not_there
 from mulligan.brokers.rabbitmq.channel import Channel
 from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost
 from mulligan.brokers.rabbitmq.topology import Exchange, Queue, Topology
@@ -61,11 +61,7 @@ class Setup:
     async def _check(self, missing: list[str]) -> None:
         topology = self._topology
         if missing:
-            self._problems += [
-                f"Queue {name}: it isn't there. Create it, or set CREATE_QUEUES=true."
-                for name in topology.queues.all
-                if name in missing
-            ]
+            self._problems += [not_there(name) for name in topology.queues.all if name in missing]
             return
         others = [one.name for one in (topology.unrouted_queue, *topology.ladder) if not await self._is_there(one.name)]
         gone = [one.name for one in topology.exchanges if not await self._is_there(one.name, is_exchange=True)]
@@ -73,8 +69,8 @@ class Setup:
             told = [f"the queues {', '.join(others)}"] if others else []
             told += [f"the exchanges {', '.join(gone)}"] if gone else []
             self._problems.append(
-                f"RabbitMQ: {' and '.join(told)} are missing, and retries need them. Start once with "
-                f"CREATE_QUEUES=true, with a user that may configure."
+                f"RabbitMQ: {' and '.join(told)} are missing, and retries need them. Run "
+                f"`mulligan setup`, with a user that may configure."
             )
             return
         for queue in (topology.unrouted_queue, *topology.main, *topology.ladder):

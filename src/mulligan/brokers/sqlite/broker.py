@@ -213,7 +213,7 @@ class SqliteBroker:
         known = ", ".join(self._numbers) or "none"
         return (
             f"queue database {self._path}: there is no queue {queue!r} (there are: {known})."
-            " Set CREATE_QUEUES=true to have it created, or correct its name."
+            " `mulligan setup` makes it; or correct its name."
         )
 
     def _moves(self, entries: Sequence[tuple[str, float]], faults: Sequence[EntryFault | None]) -> list[store.Move]:

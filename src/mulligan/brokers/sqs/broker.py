@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
-from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues
+from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues, not_there
 from mulligan.brokers.limit import batch_fault, lease_fault
 from mulligan.brokers.sqs import batch, codec, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
@@ -128,7 +128,7 @@ class SqsBroker:
                     url = await self._create(queues, name, found.get(queues.dead, {}).get("QueueArn"))
                     created.append(name)
                 if url is None:
-                    missing[name] = f"Queue {name}: it isn't there. Create it, or set CREATE_QUEUES=true."
+                    missing[name] = not_there(name)
                     continue
                 self._remember(name, url)
                 found[name] = await self._attributes(name, url, ["All"], is_new=name in created)

@@ -88,7 +88,7 @@ _REACTIONS: Mapping[str, Reaction] = {
 
 _HINTS: Mapping[str, str] = {
     **dict.fromkeys(
-        MISSING_QUEUE, "Create the queues (CREATE_QUEUES=true), or check the region, the account and COMMON_PREFIX."
+        MISSING_QUEUE, "`mulligan setup` makes the queues; or check the region, the account and COMMON_PREFIX."
     ),
     **dict.fromkeys(
         ("AccessDenied", "AccessDeniedException"),

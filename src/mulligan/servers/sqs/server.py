@@ -1,6 +1,7 @@
 """The server: socket, front, waiting, backend put together; in a test's loop, or as a program of its own."""
 
 import asyncio
+import errno
 import ipaddress
 import signal
 import sys
@@ -131,11 +132,20 @@ async def serve(
         listener = await loop.create_server(connections.make, host, port, backlog=_BACKLOG)
     except OSError as exc:
         await backend.close()
-        raise ConfigurationError(
-            [f"The SQS server can't listen on {host}:{port} ({exc.strerror}): choose another --port or --host."]
-        ) from None
+        raise ConfigurationError([_unusable(host, port, exc)]) from None
     waiting.move()
     return Server(listener, connections, waiting, backend, faults, counters, front.broken)
+
+
+def _unusable(host: str, port: int, exc: OSError) -> str:
+    told = f"The SQS server can't listen on {host}:{port}"
+    if exc.errno != errno.EADDRINUSE:
+        return f"{told} ({exc.strerror}): choose another --port or --host."
+    return (
+        f"{told}: another program does. Is another `make run` or `mulligan sqs-server` going on? "
+        "The rest of a `make run` works without it. For another port: make run ARGS='--with-sqs-server 9325', "
+        "mulligan sqs-server --port 9325."
+    )
 
 
 def _embedded(db: str, clock: Clock, base_dir: Path) -> Backend:

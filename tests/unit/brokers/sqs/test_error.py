@@ -82,7 +82,7 @@ def test_entry_fault_is_what_can_be_done_about_it(failure, fault):
 @pytest.mark.parametrize(
     ("code", "hint"),
     [
-        ("AWS.SimpleQueueService.NonExistentQueue", "CREATE_QUEUES"),
+        ("AWS.SimpleQueueService.NonExistentQueue", "mulligan setup"),
         ("AccessDenied", "mulligan iam-policy"),
         ("InvalidSecurity", "https"),
         ("InvalidClientTokenId", "AWS_ACCESS_KEY_ID"),

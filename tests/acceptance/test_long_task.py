@@ -1,6 +1,7 @@
 """Tasks that take longer than a lease, that hold the interpreter, that are told to stop, that never end."""
 
 import os
+import re
 import signal
 import time
 from typing import Any
@@ -265,4 +266,5 @@ def test_worker_is_killed_and_its_stacks_are_told_when_a_task_blocks_its_loop(ha
 
     assert "is killed and replaced: a task holds it" in system.log()
     assert "Current thread" in system.log()
+    assert re.search(r"\(\d+ more threads? of the worker's wait for work\)", system.log())
     assert f"signal {signal.SIGKILL.value}" in system.log()

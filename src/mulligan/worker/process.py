@@ -5,7 +5,6 @@ is gone. An exit without `Drained` counts as a crash, whatever its code.
 """
 
 import asyncio
-import faulthandler
 import os
 import secrets
 import signal
@@ -30,6 +29,7 @@ from mulligan.tasks import loader
 from mulligan.tasks.catalogue import Catalogue
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker import stack
 from mulligan.worker.channel import (
     Channel,
     Drained,
@@ -65,9 +65,8 @@ FromSupervisor = Setup | Go | Stop | LeasesLost
 
 def main() -> None:
     """Serve until told to stop."""
-    if hasattr(signal, "SIGUSR1"):
-        faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks for stacks before it kills
     end, table = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    stack.register(table)  # the supervisor asks for stacks before it kills
     run(_serve_and_exit(end, table))
 
 

@@ -35,7 +35,7 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
-from mulligan.worker import tally
+from mulligan.worker import stack, tally
 from mulligan.worker.channel import (
     Channel,
     Drained,
@@ -354,8 +354,10 @@ class Supervisor:
             seat.guilty = set(overdue)
             self._emit(WorkerBlocked(seat.number, process.pid, max(overdue.values())))
             with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGUSR1)  # its stacks go to stderr
+                process.send_signal(signal.SIGUSR1)
                 await asyncio.sleep(0.3)
+                if seat.table is table:  # else it has ended by itself, and its table is closed
+                    stack.tell(table.stacks())
                 process.kill()
 
     async def _forget(self) -> None:

@@ -4,7 +4,8 @@ The worker writes a slot before it claims a message and frees it when the messag
 the supervisor can extend every lease however busy the worker's interpreter is, and knows what a worker held when it
 died, without a message per lease between them. Each slot has one writer and carries a sequence number that is odd
 while it is written and that differs at each use, so a reader never takes half of one and half of another. One field is
-the supervisor's to write and the worker's to read: until when the claim was extended.
+the supervisor's to write and the worker's to read: until when the claim was extended. Behind the slots are the stacks
+of a worker that was asked for them.
 """
 
 import mmap
@@ -83,6 +84,7 @@ _KEPT = struct.Struct("=Id")  # sequence, until; the supervisor's
 _KEPT_AT = _SLOT_BYTES - 16
 _TEXT_BYTES = _KEPT_AT - _FIXED.size
 _TICK_AT = 8
+_STACKS_BYTES = 1 << 20
 _COUNTERS_AT = 16
 # plain numbers: an enum's member is looked up and converted each time
 _FREE, _HELD = int(Standing.FREE), int(Standing.HELD)
@@ -207,6 +209,11 @@ class LeaseTable:
     def sequence(self, slot: int) -> int:
         """The sequence number of a slot's present use. For the worker, to tell one use from the next."""
         return self._sequences[slot]
+
+    def stacks(self) -> str:
+        """What the worker was at when it was asked (see `stack`); "" when it was not. For the supervisor."""
+        end = _HEADER_BYTES + self.slots * _SLOT_BYTES
+        return os.pread(self.descriptor, _STACKS_BYTES, end).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Let go of the memory and the descriptor. Twice is once."""

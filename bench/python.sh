@@ -33,7 +33,7 @@ say "building CPython $VERSION; its words are in $work/words"
 (
     cd "$work/Python-$VERSION"
     ./configure -q --prefix="$PLACE" --enable-optimizations --with-lto
-    make -j"$(nproc)"
+    env --default-signal=INT make -j"$(nproc)" # a test that the training runs needs Ctrl-C, which `&` takes away
     make install DESTDIR="$work/root"
 ) >"$work/words" 2>&1 || { tail -n 20 "$work/words" >&2 && say "the build failed." && exit 1; }
 mkdir -p "$(dirname "$PLACE")"

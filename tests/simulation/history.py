@@ -125,6 +125,7 @@ async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noq
             for one in alive:
                 world.stop(one, seconds)
         case "jump":
+            world.has_jumped = True
             world.jumped_s += dice.choice((-3600.0, -30.0, 30.0, 3600.0))
         case "broker down":
             world.broker_down_until = world.loop.time() + dice.choice((3.0, 20.0, 2.0 * world.lease_s))

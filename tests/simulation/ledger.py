@@ -58,6 +58,7 @@ class SimLedger:
     async def end(self, tokens: Sequence[Token]) -> None:
         await self._request()
         await self.rows.end(tokens)
+        self.world.watch.ended(tokens)
         await self._reply("end")
 
     async def forget(self, before: float) -> int:

@@ -16,6 +16,7 @@ from mulligan.core.route import NOT_ANY_MORE
 from mulligan.ledger.base import Answer, Claim, Granted, Record
 from tests.simulation.loop import Process
 from tests.simulation.plan import Act, Spec, fate, number_of
+from tests.simulation.turn import whose_turn
 
 __all__ = ["Watch"]
 
@@ -38,7 +39,8 @@ class Watch:
         self.base: dict[str, Progress] = {}
         self.begun: Counter[tuple[str, int, str]] = Counter()
         self.effects: Counter[tuple[str, int, str]] = Counter()
-        self.running: dict[tuple[Any, ...], None] = {}
+        self.running: dict[tuple[Any, ...], float] = {}
+        self.innocent: set[tuple[str, str, int]] = set()
         self.disturbed: set[tuple[str, int, str]] = set()
         self.unrouted: set[Key] = set()
         self.catalogues: dict[str, set[str]] = {}
@@ -52,7 +54,7 @@ class Watch:
         self.violations.append(text)
         self.world.loop.told("CHECKER", text)
 
-    def _known(self, key: Key) -> Any:
+    def known(self, key: Key) -> Any:
         return self.world.rows._rows.get(key)
 
     # -- queues
@@ -76,7 +78,7 @@ class Watch:
             mark.state is State.EXHAUSTED for mark in stored.progress.marks.values()
         ):
             self.wrong(f"{stored.uid} is buried though every task is done")
-        row = self._known(key)
+        row = self.known(key)
         known = row.progress if row is not None and row.progress is not None else None
         base = self.carried.get((*key, 0))
         known = merge(known, base) if known and base else known or base or Progress({})
@@ -92,15 +94,15 @@ class Watch:
         key = (stored.uid, stored.generation)
         if queue == self.world.queues.dead or self.copied.get(key, -1) > stored.hop:
             return
-        row = self._known(key)
+        row = self.known(key)
         progress = row.progress if row is not None else None
         if progress is None:
             progress = stored.progress or Progress({})
-        problem = self._unfinished(key, progress)
+        problem = self.unfinished(key, progress)
         if problem is not None:
             self.wrong(f"{stored.uid} generation {stored.generation} is removed from {queue} though {problem}")
 
-    def _unfinished(self, key: Key, progress: Progress) -> str | None:
+    def unfinished(self, key: Key, progress: Progress) -> str | None:
         states = [mark.state for mark in progress.marks.values()]
         if State.PENDING in states:
             return "a task is pending"
@@ -121,7 +123,7 @@ class Watch:
         """A message is given back."""
         if process is None or not process.name.startswith("s"):
             return
-        row, taker = self._known((stored.uid, stored.generation)), stored.taker
+        row, taker = self.known((stored.uid, stored.generation)), stored.taker
         if row is None or row.claimed is None or row.claimed.until <= self.world.true_now():
             return  # a claim that has run out holds nothing up
         if taker is not None and taker.is_dead and row.claimed.token.rpartition("-")[0] == taker.name:
@@ -131,7 +133,7 @@ class Watch:
 
     def row(self, claim: Claim) -> Any:
         """Who held the key before a claim."""
-        row = self._known((claim.uid, claim.generation))
+        row = self.known((claim.uid, claim.generation))
         return row.claimed if row is not None else None
 
     def claimed(
@@ -193,7 +195,7 @@ class Watch:
         number = number_of(message.body)
         name: tuple[Any, ...] = (*key, spec.name) if spec.is_default else (uid, spec.name)
         self.begun[(*key, spec.name)] += 1
-        self.running[(process, *key, spec.name)] = None
+        self.running[(process, *key, spec.name)] = self.world.loop.time()
         world = self.world
         if world.loop.story is not None:
             world.loop.told(process, f"starts {spec.name} on {uid} (message {number}, attempt {context.attempt})")
@@ -209,7 +211,18 @@ class Watch:
             self.wrong(f"{spec.name} starts attempt {context.attempt} on {uid}")
         if (process.name.partition("/")[0], *key) not in self.granted:
             self.wrong(f"{spec.name} starts on {uid} in {process}, which has no claim")
+        if (holder := self._other_holder(process, key)) is not None:
+            self.wrong(f"{spec.name} starts on {uid} in {process}, though {holder} has claimed it meanwhile")
+        if (before := whose_turn(self, key)) is not None:
+            self.wrong(f"{spec.name} starts on {uid}, though it is the turn of {before} of its group")
         return world.plan.act(number, spec, generation)
+
+    def _other_holder(self, process: Process, key: Key) -> str | None:
+        row = self.known(key)
+        if row is None or row.claimed is None or row.claimed.until <= self.world.clock.now() or self.world.has_jumped:
+            return None
+        holder = str(row.claimed.token.rpartition("-")[0])
+        return None if holder == process.name.partition("/")[0] else holder
 
     def runs(self, message: Message, context: Any) -> int:
         """How often the task has begun on the message."""
@@ -233,8 +246,26 @@ class Watch:
     def heard(self, process: object, one: event.Event) -> None:
         """An event of the worker."""
         self.events[type(one).__name__] += 1
+        if isinstance(one, event.WorkerBlocked):
+            self._blocked(one.pid)
         if self.world.loop.story is not None:
             self.world.loop.told(process, repr(one))
+
+    def _blocked(self, pid: int) -> None:
+        """A worker is going to be killed for a task that holds it: what is within its time is not to blame."""
+        now, late = self.world.loop.time(), set()
+        running = [(who, uid, generation, task) for who, uid, generation, task in self.running if who.pid == pid]
+        for who, uid, generation, task in running:
+            if now - self.running[(who, uid, generation, task)] >= self.world.plan.past[task].policy.timeout_s:
+                late.add((who.name, uid, generation))
+        self.innocent.update({(who.name, uid, generation) for who, uid, generation, _ in running} - late)
+
+    def ended(self, tokens: Sequence[tuple[str, int, str]]) -> None:
+        """Claims of a dead worker are ended as those of suspects."""
+        for uid, generation, token in tokens:
+            worker = token.rpartition("-")[0]
+            if (worker, uid, generation) in self.innocent:
+                self.wrong(f"{uid} is a suspect, though another message's task had {worker} killed")
 
     # -- the end
 
@@ -267,13 +298,13 @@ class Watch:
         if number < 0:
             self.wrong(f"{uid} was never sent by anybody")
             return
-        row = self._known(key)
+        row = self.known(key)
         if row is None:
             self.wrong(f"message {number} ({uid}, generation {generation}) is lost: nobody ever claimed it")
             return
         # a replay with nothing left to do is removed as it came
         progress = row.progress or self.carried.get((*key, 0)) or Progress({})
-        problem = self._unfinished(key, progress)
+        problem = self.unfinished(key, progress)
         if problem is not None:
             self.wrong(f"message {number} ({uid}, generation {generation}) is lost: {problem}")
             return

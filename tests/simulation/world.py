@@ -69,6 +69,7 @@ class World:
         self.broker_down_until = self.ledger_down_until = 0.0
         self.outage_hang_s = dice.choice((0.0, 5.0, 25.0))
         self.jumped_s = 0.0
+        self.has_jumped = False
         self.clock = _Clock(self)
         self.rows = MemoryLedger(self.clock)  # type: ignore[arg-type]
         self.watch = Watch(self)

@@ -55,12 +55,13 @@ def starts(folder, name):
 async def suspect(service, body="hello"):
     """A message whose worker died while its tasks ran, as the supervisor's sweep leaves it."""
     await service.send(body)
-    (delivery,) = await service.broker.receive(QUEUES.requests, 1, wait_s=0, lease_s=60)
+    found = await service.broker.receive(QUEUES.requests, 10, wait_s=0, lease_s=60)
+    delivery = found[-1]
     uid = fingerprint.uid("t", delivery.id, delivery.body, delivery.sent_at)
     now = service.clock.now()
     await service.ledger.claim([Claim(uid, 0, 0, "dead", now + 60)], now)
     await service.ledger.end([(uid, 0, "dead")])
-    await service.broker.release(QUEUES.requests, [(delivery.receipt, 0.0)])
+    await service.broker.release(QUEUES.requests, [(one.receipt, 0.0) for one in found])
 
 
 def worker(service, *tasks, **more):
@@ -233,3 +234,28 @@ async def test_suspects_attempt_is_ended_when_its_lease_is_lost(service, app, tm
     assert one.in_flight == 0
     assert service.told(SuspectDied, TaskExhausted) == []
     assert [name for name, _ in one.network.calls if name in ("ack", "release", "send")] == []
+
+
+async def test_suspect_whose_turn_comes_after_the_end_of_its_claim_is_not_started(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                with open("begun", "a") as file:
+                    file.write(body)
+                while not os.path.exists("go"):
+                    time.sleep(0.01)
+    """)
+    one = worker(service, task("One", unseen, timeout_s=200.0), stages=(0,), starts=False, lease_s=3.0)
+    one.network.faults["receive"] = [None, *[asyncio.Event().wait] * 50]
+    await suspect(service, "a")
+    await suspect(service, "b")
+    one.start()
+    await service.until((tmp_path / "begun").exists, within_s=30)
+    consumer = one.lines[0].consumer
+    await service.until(lambda: not any(consumer.holds(flight) for flight in one.flights), within_s=30)
+
+    (tmp_path / "go").touch()
+    await service.until(lambda: service.told(LeaseLost), within_s=10)
+
+    assert (tmp_path / "begun").read_text() == "a"
+    assert service.told(LeaseLost)[0].reason == "its claim had run out before its tasks could start"

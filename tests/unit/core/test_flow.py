@@ -261,6 +261,16 @@ def test_record_burns_no_attempt_when_interrupted():
     assert record(progress, JIRA, INTERRUPTED, POLICY, NOW, 0.0) is progress
 
 
+@pytest.mark.parametrize("outcome", [SUCCEEDED, Failed("too late"), TimedOut(5.0), Died("signal 9")])
+@pytest.mark.parametrize("mark", [DONE, Mark(State.DONE, 2), exhausted()])
+@pytest.mark.parametrize("is_buried", [False, True])
+def test_record_changes_nothing_of_a_task_that_is_not_pending(outcome: Outcome, mark: Mark, is_buried: bool):
+    marks = {JIRA: mark, TRELLO: FRESH}
+    progress = Progress({MAIL: exhausted()}, marks, is_buried=True) if is_buried else Progress(marks, deaths=2)
+
+    assert record(progress, JIRA, outcome, POLICY, NOW, 0.0) is progress
+
+
 def test_record_keeps_the_order_of_the_tasks():
     progress = record(NEW, JIRA, SUCCEEDED, POLICY, NOW, 0.0)
 

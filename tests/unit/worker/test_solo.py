@@ -111,6 +111,22 @@ async def test_solo_tells_how_a_task_ended_its_process(app, solo, ends, make_fli
     assert await ends.until(1) == [("Kills", Died(how), True)]
 
 
+async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, ends, events, make_flight, tmp_path):
+    app("""
+        class A(Task):
+            def run(self, body):
+                open("started", "w").close()
+    """)
+    setup = Setup(0, Settings(log_file=None).to_json(), 1, 1, 10)
+    solo = Solo(setup, ends, events.append, holds=lambda flight: False)
+
+    solo.put(make_flight("A", "B"), named("A", "B"))
+
+    assert await ends.until(1) == [("A", INTERRUPTED, True)]
+    assert not (tmp_path / "started").exists()
+    await solo.close()
+
+
 async def test_solo_starts_another_child_after_a_death(app, solo, ends, make_flight):
     app("""
         class One(Task):

@@ -8,38 +8,12 @@ import pytest
 
 from mulligan.brokers.sqs import client as module
 from mulligan.brokers.sqs import codec
-from mulligan.brokers.sqs.client import BUDGET, Client
-from mulligan.brokers.sqs.credentials import KeyRing
-from mulligan.brokers.sqs.environment import Site
+from mulligan.brokers.sqs.client import BUDGET
 from mulligan.brokers.sqs.error import ServiceRefused
-from mulligan.brokers.sqs.http import Endpoint
-from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.error import BrokerUnavailable
 
 NOW = 1_700_000_000.0
-
-
-class StillClock:
-    def now(self):
-        return NOW
-
-    def monotonic(self):
-        return 1000.0
-
-
-class Keyring:
-    """Fills `Source`: OLD, and after a renewal NEW; with `is_endless` others at every renewal."""
-
-    def __init__(self):
-        self.given = Keys("OLD", "old", "t1")
-        self.is_endless = False
-        self.renewals = 0
-
-    def load(self, *, afresh):
-        if afresh:
-            self.renewals += 1
-            self.given = Keys(f"NEW{self.renewals}" if self.is_endless else "NEW", "new", "t2")
-        return self.given, False
+"""Of the client's clock."""
 
 
 def answer(status, body=b"{}", **headers):
@@ -52,26 +26,6 @@ def error(status, code, **headers):
 
 
 DONE = answer(200, b'{"QueueUrl":"u"}')
-
-
-@pytest.fixture
-async def client_of():
-    """Makes a client of a speaker; waits between tries are 0 s long."""
-    clients = []
-
-    def make(speaker, *, rand=lambda: 0.0):
-        events = []
-        endpoint = Endpoint("127.0.0.1", speaker.port, False)
-        site = Site("eu-west-1", f"http://127.0.0.1:{speaker.port}", endpoint)
-        source = Keyring()
-        client = Client(site, KeyRing(source, events.append), StillClock(), events.append, rand=rand)
-        client.events, client.source = events, source
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        await client.close()
 
 
 async def call(client, read=codec.read_object):

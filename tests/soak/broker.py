@@ -68,6 +68,9 @@ class SqsBroker(SqliteBroker):
 
     def point(self, app: App) -> None:
         self._server.point(app)
+        app.settings["SHUTDOWN_S"] = (
+            25  # the default; less would end workers within a long poll
+        )
         app.settings["COMMON_PREFIX"] = f"soak{next(self._names)}"  # queues of its own
 
     def begin(self, seed: int, faults: Sequence[str]) -> None:

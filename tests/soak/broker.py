@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -68,9 +68,7 @@ class SqsBroker(SqliteBroker):
 
     def point(self, app: App) -> None:
         self._server.point(app)
-        app.settings["SHUTDOWN_S"] = (
-            25  # the default; less would end workers within a long poll
-        )
+        app.settings["SHUTDOWN_S"] = 25  # the default; less would end workers within a long poll
         app.settings["COMMON_PREFIX"] = f"soak{next(self._names)}"  # queues of its own
 
     def begin(self, seed: int, faults: Sequence[str]) -> None:
@@ -105,6 +103,9 @@ class RabbitBroker(SqliteBroker):
 
     def leave(self, app: App) -> None:
         self._server.ctl("delete_vhost", self._vhosts.pop(app.folder))
+
+    def _logs(self) -> Iterable[Path]:
+        return self._server.folder.glob("log/*.log")
 
     def _do(self, fault: str) -> None:
         match fault:

@@ -3,8 +3,9 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,9 @@ class PostgresLedger(FileLedger):
             for task, mark in (json.loads(text).get(kind) or {}).items()
             if mark[0] == "d"
         }
+
+    def _logs(self) -> Iterable[Path]:
+        return [self._server.folder / "server.log"]
 
     def _do(self, fault: str) -> None:
         server = self._server

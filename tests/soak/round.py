@@ -86,8 +86,12 @@ class _Round:
         app, began_at = self._app, time.monotonic()
         try:
             self._work()
-            return self._outcome(time.monotonic() - began_at, self._examined())
+            outcome = self._outcome(time.monotonic() - began_at, self._examined())
+            if outcome.violations:
+                self._keep_logs()
+            return outcome
         except (Exception, pytest.fail.Exception) as exc:  # the figures of all other rounds are kept
+            self._keep_logs()
             return self._outcome(time.monotonic() - began_at, _Examined({"did not end": [str(exc)]}, 0, 0, [], []))
         finally:
             self._hands.shutdown()
@@ -95,6 +99,10 @@ class _Round:
                 self._wait_for_services()
                 self._broker.behave()
                 self._broker.leave(app)
+
+    def _keep_logs(self) -> None:
+        self._broker.keep_logs(self._app.folder)
+        self._ledger.keep_logs(self._app.folder)
 
     def _work(self) -> None:
         app, plan = self._app, self._plan

@@ -1,6 +1,9 @@
 """What a system leans on, a broker or a ledger, and how it does wrong while everything else goes on."""
 
+import shutil
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 __all__ = ["Service"]
 
@@ -23,6 +26,14 @@ class Service:
         """Wait until it works again; whoever is told of failures (a producer, a person) asks it only then."""
         while self._strikes:
             self._strikes.pop().result()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Put what it said into a folder: something went wrong."""
+        for path in self._logs():
+            shutil.copy(path, folder)
+
+    def _logs(self) -> Iterable[Path]:
+        return ()
 
     def close(self) -> None:
         """After the last fault."""

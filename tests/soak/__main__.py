@@ -21,7 +21,7 @@ from tests.soak.plan import BROKER_FAULTS, LEDGERS, Plan, plan
 from tests.soak.round import Outcome, carry_out
 from tests.soak.steady import Steady, growing, slopes
 
-MESSAGES = 2_500
+MESSAGES = 3_500
 KILLS = 60
 HANGS = 3
 """Rounds that hang: after so many no more are begun."""

@@ -2,9 +2,10 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,12 @@ class RabbitBroker(SqliteBroker):
 
     def leave(self, app: App) -> None:
         self._server.ctl("delete_vhost", self._vhosts.pop(app.folder))
+
+    def keep_logs(self, folder: Path) -> None:
+        super().keep_logs(folder)
+        columns = ("name", "messages_ready", "messages_unacknowledged", "consumers", "state")
+        with suppress(AssertionError, subprocess.TimeoutExpired):  # when it doesn't answer, its log says why
+            (folder / "queues.txt").write_text(self._server.ctl("list_queues", "-p", self._vhosts[folder], *columns))
 
     def _logs(self) -> Iterable[Path]:
         return self._server.folder.glob("log/*.log")

@@ -193,6 +193,20 @@ async def test_messages_fetched_ahead_are_back_at_once_when_a_worker_without_roo
     assert await broker.ack(queues.requests, [mine.receipt]) == [None]
 
 
+async def test_message_in_flight_stays_ours_when_a_worker_that_rested_receives_again(broker, queues):
+    # RabbitMQ before 3.10.9 closes the channel when a consumer tag comes back while messages of it are in flight
+    await broker.send(queues.requests, [Outgoing(str(n).encode(), {}) for n in range(30)])
+    (mine,) = await receive(broker, queues.requests, 1)
+    await broker.rest(queues.requests)
+
+    found = []
+    while len(found) < 29:
+        found += await receive(broker, queues.requests, 100)
+
+    assert len({mine.body, *(one.body for one in found)}) == 30
+    assert await broker.ack(queues.requests, [mine.receipt, *(one.receipt for one in found)]) == [None] * 30
+
+
 async def test_rest_takes_nothing_from_a_receive_that_waits(broker, queues):
     waiting = asyncio.create_task(receive(broker, queues.requests, 1, wait_s=20.0))
     await asyncio.sleep(0.2)

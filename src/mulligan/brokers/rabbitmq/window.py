@@ -42,6 +42,7 @@ class Window:
         self._woke = woke
         self._loop = asyncio.get_running_loop()
         self._consumers: list[str] = []
+        self._consumers_count = 0
         self._open: dict[int, tuple[bytes, bytes]] = {}
         self._order: deque[int] = deque()
         self._buffer: deque[int] = deque()
@@ -84,7 +85,10 @@ class Window:
         """Have the broker send up to `count` deliveries more. Raises ChannelClosed."""
         count = min(count, 65_535)
         await self.channel.call(commands.Basic.Qos(0, count, False))
-        tag = f"{self.generation}.{len(self._consumers)}"
+        # no tag comes back: before 3.10.9 the broker crashes a channel on which one does while its messages are in
+        # flight (rabbitmq-server issue 5927)
+        tag = f"{self.generation}.{self._consumers_count}"
+        self._consumers_count += 1
         await self.channel.call(commands.Basic.Consume(0, self._queue, tag))
         self._consumers.append(tag)
         self.limit += count

@@ -94,6 +94,7 @@ class Ledger(Protocol):
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         """Ask for messages. Two claims of one key in one batch: the first is granted, the second held.
 
+        It outlasts every process; on a ledger of one host it need not outlast the machine, with which all holders die.
         A claim over one whose time has passed counts as a death (an end that was never told): `progress.deaths` is then
         at least 1. now: epoch seconds (UTC).
         """

@@ -150,7 +150,8 @@ class SqliteLedger:
                 return [_FRESH] * len(claims)
             return self._claim(connection, claims, rounds, now)
 
-        return await self._database.run(job)
+        # a claim says who works on a message: after a power cut nobody does, and whoever asks next may have it
+        return await self._database.run(job, is_synced=False)
 
     def _claim(
         self, connection: sqlite3.Connection, claims: Sequence[Claim], rounds: Sequence[Sequence[int]], now: float

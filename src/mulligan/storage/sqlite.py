@@ -2,7 +2,8 @@
 
 An fsync costs as much for one job as for fifty, so everything that waits when the thread is free shares one
 transaction, and a caller hears of its job only after the commit. All answers of a group go back to the event loop in
-one call.
+one call. A group of which no job needs to outlast a power cut is committed without an fsync: the next one that has it
+takes it to disk, too, for the log is in order.
 
 A job is a function of the connection. It runs in the writer thread, must not commit, and may run twice: when one job of
 a group raises, the group is rolled back and each job runs in a transaction of its own, so a job spoils no other. Keep a
@@ -43,6 +44,7 @@ class _Call:
     job: Job[Any]
     future: asyncio.Future[Any]
     is_read: bool
+    is_synced: bool
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class _Answer:
 
 
 class Database:
-    """A SQLite file in WAL mode with `synchronous=FULL`, for one event loop of one process (not over a fork).
+    """A SQLite file in WAL mode, synced at each commit, for one event loop of one process (not over a fork).
 
     kinds: the errors that it raises, beside ConfigurationError from `open` and StorageBroken from anywhere. After a
     StorageBroken every call raises it again: a failed fsync can't be mended by trying once more.
@@ -84,6 +86,7 @@ class Database:
         self._broken: StorageBroken | None = None
         self._identity: file.Identity | None = None
         self._commits = 0
+        self._is_synced = True  # as `layout.connect` leaves it
 
     # -- the event loop's side
 
@@ -105,16 +108,18 @@ class Database:
                 self._opened = None
             raise
 
-    async def run(self, job: Job[T]) -> T:
+    async def run(self, job: Job[T], *, is_synced: bool = True) -> T:
         """Run a job in a write transaction; its result, once that is on disk.
 
+        is_synced: False when it needs to outlast a death of the process only, not one of the machine: its result comes
+        once it is committed. A later job that is synced takes it to disk first.
         When the caller is cancelled, the job may or may not have happened.
         """
-        return await self._ask(job, is_read=False)
+        return await self._ask(job, is_read=False, is_synced=is_synced)
 
     async def read(self, job: Job[T]) -> T:
         """Run a job that only reads. It sees what is committed and keeps no other process waiting."""
-        return await self._ask(job, is_read=True)
+        return await self._ask(job, is_read=True, is_synced=False)
 
     async def close(self) -> None:
         """End the writer after the jobs that wait. Those that wait for other processes' locks fail. Twice is once."""
@@ -126,7 +131,7 @@ class Database:
             self._calls.put(None)
         await asyncio.shield(self._ended)
 
-    async def _ask(self, job: Job[T], *, is_read: bool) -> T:
+    async def _ask(self, job: Job[T], *, is_read: bool, is_synced: bool) -> T:
         if self._is_closed or self._opened is None or not self._opened.done() or self._pid != os.getpid():
             state = "closed" if self._is_closed else "not open in this process"
             raise self._kinds.refused(f"database {self.path} is {state}. Open it first, in the process that uses it.")
@@ -134,7 +139,7 @@ class Database:
             raise StorageBroken(str(self._broken))
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._calls.put(_Call(job, future, is_read))
+        self._calls.put(_Call(job, future, is_read, is_synced))
         return await future
 
     def _tell(self, answers: Sequence[_Answer]) -> None:
@@ -190,7 +195,7 @@ class Database:
 
     def _write(self, connection: sqlite3.Connection, calls: Sequence[_Call]) -> list[_Answer]:
         try:
-            results = self._transaction(connection, [call.job for call in calls])
+            results = self._transaction(connection, calls)
         except _JobError as failed:
             if len(calls) > 1:
                 return [answer for call in calls for answer in self._write(connection, [call])]
@@ -199,12 +204,13 @@ class Database:
             return [_Answer(call.future, error=self._meant(exc)) for call in calls]
         return [_Answer(call.future, result) for call, result in zip(calls, results, strict=True)]
 
-    def _transaction(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> list[Any]:
+    def _transaction(self, connection: sqlite3.Connection, calls: Sequence[_Call]) -> list[Any]:
         if self._broken is not None:
             raise StorageBroken(str(self._broken))
+        self._sync(connection, is_synced=any(call.is_synced for call in calls))
         self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
         try:
-            results = [_run(job, connection) for job in jobs]
+            results = [_run(call.job, connection) for call in calls]
             connection.execute("COMMIT")
         except BaseException:
             _roll_back(connection)
@@ -216,6 +222,12 @@ class Database:
         if self._commits % WAL_LOOK_EVERY == 0:
             self._bound_wal(connection)
         return results
+
+    def _sync(self, connection: sqlite3.Connection, *, is_synced: bool) -> None:
+        """Have the next commit wait for the disk, or not."""
+        if is_synced is not self._is_synced:
+            connection.execute(f"PRAGMA synchronous={'FULL' if is_synced else 'NORMAL'}")
+            self._is_synced = is_synced
 
     def _read(self, connection: sqlite3.Connection, job: Job[T]) -> T:
         if file.identity(self.path) != self._identity:

@@ -33,6 +33,46 @@ async def test_database_is_durable_at_each_commit(database):
     assert await database.read(settings) == ["wal", 2]
 
 
+def synchronous(connection):
+    return connection.execute("PRAGMA synchronous").fetchone()[0]  # 2: FULL, 1: NORMAL
+
+
+async def test_run_syncs_again_after_jobs_that_need_not_be(database):
+    seen = [
+        await database.run(synchronous, is_synced=is_synced) for is_synced in (True, False, True, False, False, True)
+    ]
+
+    assert seen == [2, 1, 2, 1, 1, 2]
+
+
+async def test_run_syncs_a_group_when_one_of_its_jobs_has_to_be(database):
+    has_begun, all_wait = threading.Event(), threading.Event()
+
+    def first(connection):
+        has_begun.set()
+        return all_wait.wait(5)
+
+    waiting = [asyncio.create_task(database.run(first, is_synced=False))]
+    await asyncio.to_thread(has_begun.wait, 5)
+    waiting += [asyncio.create_task(database.run(synchronous, is_synced=n == 3)) for n in range(5)]
+    await asyncio.sleep(0)
+    all_wait.set()
+
+    assert await asyncio.gather(*waiting) == [True, 2, 2, 2, 2, 2]
+
+
+async def test_run_syncs_each_job_of_a_group_that_was_undone_as_it_asked(database):
+    def fail(connection):
+        raise ValueError("no")
+
+    answers = await asyncio.gather(
+        database.run(fail, is_synced=False), database.run(synchronous), return_exceptions=True
+    )
+
+    assert isinstance(answers[0], ValueError)
+    assert answers[1] == 2
+
+
 async def test_run_gives_the_result_after_the_commit(database, path):
     assert await database.run(add("a")) == 1
 

@@ -21,6 +21,7 @@ run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 test: ## run every test
 	@tools/setup.sh test
 	@tools/install-strace.sh
+	@tools/install-fuse.sh
 	@tools/install-postgres.sh
 	@tools/install-localemu.sh
 	@tools/install-rabbitmq.sh

@@ -51,20 +51,6 @@ def test_task_runs_once_when_it_sleeps_three_lease_times(app):
     assert app.dead() == []
 
 
-def test_task_runs_once_when_it_holds_the_interpreter_for_two_leases(app):
-    app.task("long", LONG)
-    app.manifest("long Holder")
-    app.send(["hold"])
-
-    log = app.drain(LEASE_S=2).log()
-
-    start, end = app.effects()
-    assert (start.what, end.what) == ("start", "end")
-    assert end.at - start.at >= 3.9
-    assert "died" not in log
-    assert app.dead() == []
-
-
 def test_sigterm_waits_for_a_task_that_holds_the_interpreter_and_keeps_what_it_did(app):
     app.task("long", LONG)
     app.manifest("long Holder")

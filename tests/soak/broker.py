@@ -116,6 +116,8 @@ class RabbitBroker(SqliteBroker):
 
     def _do(self, fault: str) -> None:
         match fault:
+            case "cut off":  # without a word: "close" waits for the answer of a client that stands still
+                self._server.ctl("eval", "[exit(Pid, kill) || Pid <- rabbit_networking:connections()].")
             case "close":
                 self._server.ctl("close_all_connections", "a fault of the soak")
             case "kill server":

@@ -51,6 +51,9 @@ _HEAD_FIRST = "the head of its group comes first"
 
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
+_HELD_S = 1.0
+"""How long a copy waits at most for the claim of another where a dead worker's messages come back by themselves: the
+supervisor is about to end that claim."""
 """A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
 
 
@@ -251,7 +254,8 @@ class Consumer:
                 return True
             case Held(until):
                 wait_s = max(0.05, until - self._clock.now())
-                self._fold(flight, Release(min(wait_s, self._stage.lease_s)), "another copy is being worked on")
+                longest_s = _HELD_S if self._stage.holds_deliveries else self._stage.lease_s
+                self._fold(flight, Release(min(wait_s, longest_s)), "another copy is being worked on")
                 return False
             case Outdated():
                 self._fold(flight, ACK, "a later copy exists")

@@ -97,6 +97,32 @@ async def test_dropped_delivery_comes_back_at_once_where_it_is_held_as_long_as_i
     assert asyncio.get_running_loop().time() - dropped_at < 60
 
 
+async def test_message_of_a_killed_worker_runs_soon_when_it_came_back_before_its_claim_was_ended(service):
+    """RabbitMQ gave it back at once, and it waited for as long as the dead worker's claim would have lasted."""
+    ledger, real = service.ledger, service.ledger.claim
+
+    async def taken(claims, now):
+        ledger.claim = real
+        (claim,) = claims
+        await real([Claim(claim.uid, 0, 0, "the dead worker's", now + LEASE_S)], now)
+        asyncio.get_running_loop().call_later(0.5, end, claim.uid)
+        return await real(claims, now)
+
+    def end(uid):
+        ending.append(asyncio.ensure_future(ledger.give_back([(uid, 0, "the dead worker's")])))
+
+    ending = []
+    ledger.claim = taken
+    service.worker(task("One", one := Recording()), stages=(0,), features={"keeps_lease": False})
+    await service.send("hello")
+    began_at = asyncio.get_running_loop().time()
+
+    await service.until_empty()
+
+    assert len(one.runs) == 1
+    assert asyncio.get_running_loop().time() - began_at < 5
+
+
 async def test_claim_of_a_message_whose_lease_is_lost_is_ended_when_the_worker_dies_before_the_ledger_has_it(service):
     worker = service.worker(task("One", Recording(50.0)), stages=(0,))
     worker.keeper._broker.faults["extend"] = [[LOST]]

@@ -57,7 +57,8 @@ CODE = """
                     pass
 
         async def holds(self):
-            ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the interpreter's lock, as a bad regular expression does
+            while True:  # a signal ends it
+                ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the interpreter's lock, as a bad regular expression does
 
     class Sleeper(Task):
         timeout_s, max_attempts = 2, 2

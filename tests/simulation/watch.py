@@ -195,14 +195,16 @@ class Watch:
         number = number_of(message.body)
         name: tuple[Any, ...] = (*key, spec.name) if spec.is_default else (uid, spec.name)
         self.begun[(*key, spec.name)] += 1
-        self.running[(process, *key, spec.name)] = self.world.loop.time()
+        # one that was to start when its process stood still has been running for longer than anybody sees
+        is_late = self.world.loop.time() - process.stopped_until < 0.01
+        self.running[(process, *key, spec.name)] = 0.0 if is_late else self.world.loop.time()
         world = self.world
         if world.loop.story is not None:
             world.loop.told(process, f"starts {spec.name} on {uid} (message {number}, attempt {context.attempt})")
         if message.body != world.body(number):
             self.wrong(f"{spec.name} gets another body than message {number} had")
-        if world.loop.time() - process.stopped_until < 0.01:
-            self.disturbed.add((*key, spec.name))  # it was to start when its process stood still, and has less time
+        if is_late:
+            self.disturbed.add((*key, spec.name))
         if name in self.recorded and not (world.has_changed and key[1] and (uid, 0) in self.unrouted):
             self.wrong(f"{spec.name} starts again on {uid} in {process} after its recorded completion")
         if spec.is_default and not self.dead[key]:

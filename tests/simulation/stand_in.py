@@ -135,10 +135,11 @@ class SimSolo(Solo):
 
 async def _solo(world: Any, child: Process, channel: Pipe) -> None:
     catalogue = world.plan.catalogue(is_alone=True)
+    world.watch.catalogues[child.parent.name] &= set(catalogue.tasks)  # tasks.xml may have changed since
     await channel.receive()
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
-        outcome = await solo_process._run(job, catalogue.tasks[job.task])
+        outcome = await solo_process._run(job, catalogue)
         channel.send(solo_process._told(outcome))
     child.end(0)
 

@@ -6,9 +6,10 @@ from mulligan.core.message import TaskName
 from mulligan.core.progress import FRESH, REFUSED, Mark, Progress, State
 from mulligan.core.value import value
 
-__all__ = ["Route", "begin", "fit", "renew"]
+__all__ = ["NOT_ANY_MORE", "Route", "begin", "fit", "renew"]
 
 NOT_ANY_MORE = "not in tasks.xml any more"
+"""Why a task is exhausted that a process doesn't know."""
 
 
 @value

@@ -15,10 +15,11 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.error import ConfigurationError
 from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, Typed, Uid
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
+from mulligan.core.route import NOT_ANY_MORE
 from mulligan.settings.model import Settings
 from mulligan.tasks import loader
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
-from mulligan.tasks.catalogue import LoadedTask
+from mulligan.tasks.catalogue import Catalogue
 from mulligan.telemetry.log import configure
 from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_host
 from mulligan.worker.flight import Flight
@@ -48,13 +49,16 @@ async def _serve(end: socket.socket) -> None:
         return
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
-        outcome = await _run(job, catalogue.tasks[TaskName(job.task)])
+        outcome = await _run(job, catalogue)
         channel.send(_told(outcome))
         await channel.flush()
     hub.close()
 
 
-async def _run(job: Job, task: LoadedTask) -> Outcome:
+async def _run(job: Job, catalogue: Catalogue) -> Outcome:
+    task = catalogue.tasks.get(TaskName(job.task))
+    if task is None:  # tasks.xml is another one than when the worker was started; an error would look like a death
+        return Failed(NOT_ANY_MORE, is_final=True)
     flight = _flight(job)
     attempt = Attempt(flight, task, job.attempt, 0.0)
     context = context_of(attempt)

@@ -127,6 +127,23 @@ async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, end
     await solo.close()
 
 
+async def test_solo_gives_up_a_task_that_left_tasks_xml_since_the_worker_started_and_blames_nobody(
+    app, solo, ends, make_flight
+):
+    app("""
+        class Good(Task):
+            def run(self, body):
+                pass
+    """)
+
+    solo.put(make_flight("Gone", "Good"), named("Gone", "Good"))
+
+    assert await ends.until(2) == [
+        ("Gone", Failed("not in tasks.xml any more", is_final=True), False),
+        ("Good", SUCCEEDED, True),
+    ]
+
+
 async def test_solo_starts_another_child_after_a_death(app, solo, ends, make_flight):
     app("""
         class One(Task):

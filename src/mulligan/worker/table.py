@@ -196,7 +196,12 @@ class LeaseTable:
         return self._words[at >> 2] == holding.sequence and self._memory[at + _STANDING_AT] != _FREE
 
     def keep(self, holding: Holding, until: float) -> None:
-        """Say that the claim of this use of the slot was extended (monotonic seconds). For the supervisor."""
+        """Say that the claim of this use of the slot was extended (monotonic seconds). For the supervisor.
+
+        Nothing is said when the table was closed: its worker ended while the ledger was asked.
+        """
+        if self._memory.closed:
+            return
         _KEPT.pack_into(
             self._memory, _HEADER_BYTES + holding.slot * _SLOT_BYTES + _KEPT_AT, holding.sequence & 0xFFFFFFFF, until
         )

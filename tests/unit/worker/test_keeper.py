@@ -264,6 +264,26 @@ async def test_keeper_releases_again_only_what_failed_for_a_moment_when_it_sweep
     assert (await broker.depth(queues.requests)).ready == 2
 
 
+async def test_keeper_extends_the_others_when_a_worker_has_ended_while_the_ledger_is_asked(
+    keeper, hold, broker, ledger, table, clock
+):
+    await hold()
+    gone = LeaseTable.create(1)
+    gone.put(0, "no receipt", f"{UID}9", 0, "t9", clock.monotonic() + LEASE_S)
+    await asyncio.sleep(31)
+
+    async def ends():
+        gone.close()  # as the supervisor does after its sweep
+
+    now = clock.now()
+    await ledger.claim([Claim(f"{UID}9", 0, 0, "t9", now + LEASE_S)], now)
+    ledger.faults["extend"] = [ends]
+    await keeper.extend([(0, gone), (1, table)])
+
+    assert table.kept_until(0) == clock.monotonic() + LEASE_S
+    assert broker.count("extend") == 1
+
+
 async def test_keeper_tells_an_outage_of_the_ledger_as_one(keeper, hold, ledger, table, events):
     await hold()
     await asyncio.sleep(31)

@@ -68,6 +68,8 @@ class Runner:
     ) -> None:
         self._holds = holds
         self._loop = asyncio.get_running_loop()
+        # an attempt's end leads to what runs next, and what it bound is none of that one's business
+        self._context = contextvars.copy_context()
         self._ended = ended
         self._stuck = stuck
         self._emit = emit
@@ -144,7 +146,7 @@ class Runner:
             self._is_kicked = False
 
     def _add_driver(self) -> None:
-        driver = self._loop.create_task(self._drive())
+        driver = self._loop.create_task(self._drive(), context=self._context.copy())
         self._drivers.add(driver)
         driver.add_done_callback(self._drivers.discard)
 
@@ -168,6 +170,8 @@ class Runner:
 
     def _may_begin(self, attempt: Attempt) -> bool:
         # held up by a task that does not wait, or by a machine that stood still: another worker may have run it by now
+        if attempt.why is not None:  # its timeout is over, and `deadline` is a later one by now
+            return False
         now = self._loop.time()
         is_late = now - attempt.started_at >= _LATE_S
         return now < attempt.deadline and (not is_late or self._holds(attempt.flight))
@@ -226,7 +230,7 @@ class Runner:
         attempt.has_ended = True
         self._running.pop(attempt, None)
         if not self._outcomes:
-            self._loop.call_soon(self._tell)
+            self._loop.call_soon(self._tell, context=self._context.copy())
         self._outcomes.append((attempt, outcome))
 
     def _tell(self) -> None:

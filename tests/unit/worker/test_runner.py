@@ -236,6 +236,30 @@ async def test_runner_shows_an_attempt_no_context_variable_of_the_one_before(sta
     assert seen == ["nobody"] * 5
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_runner_shows_an_attempt_no_context_variable_of_the_one_whose_end_led_to_it(
+    events, make_task, make_flight, waits
+):
+    seen = []
+
+    async def run(message, context):
+        seen.append(NAME.get())
+        NAME.set("somebody")
+        if waits:
+            await asyncio.sleep(1)
+
+    def go_on(ends):
+        if len(seen) < 3:
+            runner.start([make_flight("One")], [make_task(run)])
+
+    runner = Runner(go_on, lambda _: None, events.append)
+    go_on([])
+    await asyncio.sleep(10)
+    runner.close()
+
+    assert seen == ["nobody"] * 3
+
+
 async def test_runner_counts_attempts_from_the_marks(runner, ends, make_task, make_flight):
     seen = []
 
@@ -384,6 +408,26 @@ async def test_runner_burns_no_attempt_of_a_task_that_never_began_because_the_lo
     # its timer is due before its first turn, as after a neighbour that held the interpreter
     asyncio.get_running_loop().jump(6.0)
     await ends.until()
+
+    assert ends.outcomes == [("One", INTERRUPTED)]
+
+
+async def test_runner_burns_no_attempt_of_a_sync_task_that_got_no_thread_before_its_timeout(
+    start, ends, make_task, monkeypatch
+):
+    late = []
+
+    def not_yet(thread):
+        late.append(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", not_yet)
+        start(make_task(lambda message, context: pytest.fail("must not begin"), timeout_s=5.0))
+        await asyncio.sleep(6)  # its timer has fired
+
+    for thread in late:
+        thread.start()
+    await ends.until_threads_end()
 
     assert ends.outcomes == [("One", INTERRUPTED)]
 

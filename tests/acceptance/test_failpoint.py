@@ -109,6 +109,16 @@ def test_nothing_is_lost_or_run_again_when_the_supervisor_is_killed_at(point, wo
     check(work, done, log_length)
 
 
+def test_supervisor_that_meets_an_error_nobody_expects_ends_loudly_and_loses_nothing(work):
+    system = work.start(FAILPOINT="supervising:2:raise")
+
+    assert system.wait() not in (0, None), system.log()[-3000:]
+    assert "a part of the supervisor has failed (FailpointError)" in system.log()
+    done, log_length = work.finished(), work.count()
+    work.drain()
+    check(work, done, log_length)
+
+
 def test_nothing_is_lost_or_run_again_when_the_supervisor_is_killed_while_draining(work, until):
     system = work.start(FAILPOINT="draining:1:kill")
     work.until_effect("First", "start")

@@ -209,6 +209,8 @@ class Worker:
         setup, loop = self._setup, asyncio.get_running_loop()
         listener = loop.create_task(self._listen())
         ticker = loop.create_task(self._tick())
+        for task in (listener, ticker):
+            task.add_done_callback(self._ended)
         concurrency = self._settings.concurrency
         self._hub.emit(
             WorkerStarted(setup.worker, os.getpid(), setup.requests * concurrency, setup.rejects * concurrency)
@@ -276,6 +278,10 @@ class Worker:
         reason = f"task {attempt.task.name} goes on although its {attempt.task.policy.timeout_s:g} s are over"
         self._channel.send(Recycle(reason))
         self._ask_to_stop(self._settings.grace_s)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error

@@ -5,9 +5,10 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from mulligan.brokers.base import Broker
 from mulligan.clock import SystemClock
@@ -126,7 +127,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._reason = ""
         self._signals = 0
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._can_go = False
         self._tally = Tally(clock.now())
 
@@ -138,19 +139,19 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled, number)
-        keeping = loop.create_task(self._keep())
-        tending = [loop.create_task(self._tend(seat)) for seat in self._seats[:1]]
+        keeping = self._start(self._keep())
+        tending = [self._start(self._tend(seat)) for seat in self._seats[:1]]
         # the first worker checks the tasks for all, before anything is made at the broker
         await self._until_ready(self._seats[:1])
         if not self._stopping.is_set():
             await self._declare()
-        tending += [loop.create_task(self._tend(seat)) for seat in self._seats[1:]]
+        tending += [self._start(self._tend(seat)) for seat in self._seats[1:]]
         await self._until_ready(self._seats if not self._stopping.is_set() else [])
-        watching = [loop.create_task(self._forget()), loop.create_task(self._count())]
+        watching = [self._start(self._forget()), self._start(self._count())]
         if not self._stopping.is_set():
             self._begin()
-            watching += [loop.create_task(self._watch_empty())] if drains else []
-            watching += [loop.create_task(self._watch_time(for_s))] if for_s is not None else []
+            watching += [self._start(self._watch_empty())] if drains else []
+            watching += [self._start(self._watch_time(for_s))] if for_s is not None else []
         await self._stopping.wait()
         if self._can_go:
             self._emit(Stopping(self._reason, self._settings.grace_s))
@@ -169,7 +170,17 @@ class Supervisor:
         if self._error is not None:
             raise self._error
 
-    def stop(self, reason: str, error: Exception | None = None) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do this beside the rest. Should it fail, the run ends: else leases ran out, or a worker stayed away, unseen."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.stop(f"a part of the supervisor has failed ({type(error).__name__})", error)
+
+    def stop(self, reason: str, error: BaseException | None = None) -> None:
         """Begin the end. The first reason counts."""
         self._error = self._error or error
         if not self._stopping.is_set():

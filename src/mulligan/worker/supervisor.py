@@ -171,7 +171,7 @@ class Supervisor:
             raise self._error
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do this beside the rest. Should it fail, the run ends: else leases ran out, or a worker stayed away, unseen."""
+        """Do this beside the rest. Should it fail, the run ends: leases would run out, unseen."""
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._ended)
         return task

@@ -89,6 +89,19 @@ def test_every_role_does_its_work_with_the_rights_of_its_policy_and_no_others(gu
     assert rejects == 1
 
 
+def test_check_tells_a_refused_key_where_a_start_may_make_queues(guard, policies):
+    guarded = guard(policies)
+    make_queues(guarded)
+    guarded.app.settings["CREATE_QUEUES"] = True
+    guarded.app.environment["AWS_SECRET_ACCESS_KEY"] = "wrong"
+
+    checked = guarded.app.cli("check")
+
+    assert checked.returncode != 0, checked.stdout
+    assert "problem  queues" in checked.stdout
+    assert "the secret key is wrong" in checked.stdout
+
+
 def test_start_says_which_right_is_missing_and_ends(guard, policies):
     guarded = guard({**policies, "worker": {"Statement": []}})
     make_queues(guarded)

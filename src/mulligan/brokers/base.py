@@ -65,11 +65,13 @@ class Declared:
     """What `declare` found. created: queues that it made.
 
     problems: sentences about what can't work so. notes: about what differs from what is best, and works.
+    missing: queues that are not there, each with a problem of its own.
     """
 
     created: tuple[QueueName, ...]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[QueueName, ...] = ()
 
 
 def not_there(queue: str) -> str:

@@ -117,8 +117,8 @@ class MemoryBroker:
         self._check_open()
         if create:
             return Declared(tuple(name for name in queues.all if self._queues.declare(name)))
-        missing = [name for name in queues.all if not self._queues.has(name)]
-        return Declared((), tuple(f"memory broker: there is no queue {name!r}." for name in missing))
+        missing = tuple(name for name in queues.all if not self._queues.has(name))
+        return Declared((), tuple(f"memory broker: there is no queue {name!r}." for name in missing), missing=missing)
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
         """See the seam."""

@@ -177,7 +177,7 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
         told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in declared.notes]
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
-        if len(declared.problems) > (len(missing) if chosen.create_queues else 0):
+        if len(declared.problems) > (len(declared.missing) if chosen.create_queues else 0):
             raise BrokerRefused(" ".join(declared.problems))
         if not missing:
             told += await _of_server(chosen, broker, longest_task_s)
@@ -198,7 +198,7 @@ async def _of_server(chosen: Settings, broker: Broker, longest_task_s: float) ->
     from mulligan.brokers.rabbitmq.report import report
 
     assert isinstance(broker, RabbitBroker)
-    found = await report(broker, longest_task_s=longest_task_s)
+    found = await report(broker, longest_task_s=longest_task_s, makes_queues=chosen.create_queues)
     return [_Finding("server", Code.USAGE, (text,)) for text in found.problems] + [
         _Finding("server", Code.OK, (text,), is_note=True) for text in found.facts
     ]

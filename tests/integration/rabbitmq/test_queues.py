@@ -54,6 +54,20 @@ async def test_declare_explains_a_classic_queue_of_the_same_name_and_how_to_mend
     assert f"rabbitmqctl -p {vhost} delete_queue {queues.requests}" in problem
 
 
+async def test_check_explains_a_classic_queue_where_the_others_are_missing(make, queues, channel):
+    channel.queue_declare(queues.requests, durable=True)
+
+    declared = await make().declare(queues, create=False)
+
+    assert declared.missing == (queues.rejects, queues.dead)
+    assert sum("inequivalent arg" in problem for problem in declared.problems) == 1
+
+
+async def test_declare_tells_a_user_that_may_not_configure_what_to_do(make, broker, queues, user):
+    with pytest.raises(BrokerRefused, match="CREATE_QUEUES=false"):
+        await make(user("maker", WORKER)).declare(queues, create=True)
+
+
 async def test_check_explains_another_delivery_limit(make, broker, queues, channel):
     channel.queue_delete(queues.rejects)
     channel.queue_declare(queues.rejects, durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 3})
@@ -113,6 +127,9 @@ async def test_report_names_every_missing_right(make, broker, queues, user):
     assert sum("read" in problem for problem in told.problems) == 3
     assert sum("write" in problem for problem in told.problems) == 19
     assert any("may not create queues" in fact for fact in told.facts)
+    assert not any("CREATE_QUEUES" in problem for problem in told.problems)
+    made = await report(producer, makes_queues=True)
+    assert sum("CREATE_QUEUES is true" in problem for problem in made.problems) == 1
     assert any("consumer_timeout" in fact for fact in told.facts)
 
 

@@ -91,7 +91,7 @@ class RabbitBroker:
         try:
             return await setup.run(create=create)
         except ChannelClosed as exc:
-            raise broker_error(self._address.where, exc) from None
+            raise broker_error(self._address.where, exc, is_making=create) from None
 
     async def depth(self, queue: QueueName) -> Depth:
         """What is ready, by the broker; what is held, by this process alone. Delayed ones are all told for rejects."""

@@ -23,14 +23,14 @@ class ConnectionLost(ChannelClosed):
     """The connection is gone, without a word or with one."""
 
 
-def broker_error(where: str, error: ChannelClosed) -> BrokerError:
-    """The error of the seam, with what to do about it."""
+def broker_error(where: str, error: ChannelClosed, *, is_making: bool = False) -> BrokerError:
+    """The error of the seam, with what to do about it. is_making: queues were being made."""
     text = f"RabbitMQ, {where}: {error}"
     if error.code == 406 and "timed out" in error.text:
         # a task took longer than the server waits for an acknowledgement; all that the channel held comes back
         return BrokerUnavailable(f"{text}. Raise consumer_timeout in rabbitmq.conf to twice the longest task's time.")
     if error.code in _FOR_GOOD:
-        return BrokerRefused(f"{text.rstrip('.')}.{_advice(error)}")
+        return BrokerRefused(f"{text.rstrip('.')}.{_advice(error, is_making=is_making)}")
     return BrokerUnavailable(text)
 
 
@@ -56,10 +56,15 @@ def tls_words(exc: ssl.SSLError) -> str:
     return f"there is no TLS with it ({exc})"
 
 
-def _advice(error: ChannelClosed) -> str:
+def _advice(error: ChannelClosed, *, is_making: bool) -> str:
     match error.code:
         case 404:
             return " `mulligan setup` makes it, with a user that may configure."
+        case 403 if is_making and not isinstance(error, ConnectionLost):
+            return (
+                " Making queues takes the right to configure: run `mulligan setup` as a user that has it, and set "
+                "CREATE_QUEUES=false for this one; docs/rabbitmq.md has the rights of each."
+            )
         case 403 if not isinstance(error, ConnectionLost):
             right = "write to it" if "exchange" in error.text else "read it (or configure it, to create it)"
             return f" Let the user {right}: rabbitmqctl set_permissions; docs/rabbitmq.md has the line."

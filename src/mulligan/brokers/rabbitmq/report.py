@@ -36,10 +36,11 @@ class Report:
     problems: tuple[str, ...]
 
 
-async def report(broker: RabbitBroker, *, longest_task_s: float = 0.0) -> Report:
+async def report(broker: RabbitBroker, *, longest_task_s: float = 0.0, makes_queues: bool = False) -> Report:
     """Look at the server. The queues must be declared. Raises BrokerUnavailable, BrokerRefused.
 
     longest_task_s: the longest time that a task may take, to be compared with the server's patience.
+    makes_queues: a start would make them, which takes a right of its own even where all are there.
     """
     try:
         connection = await broker.publishing()
@@ -49,12 +50,17 @@ async def report(broker: RabbitBroker, *, longest_task_s: float = 0.0) -> Report
         problems += [alarm] if alarm else await _write_problems(broker)
         problems += await _read_problems(broker)
         may_configure = await _may_configure(broker)
+        if makes_queues and not may_configure:
+            problems.append(
+                f"CREATE_QUEUES is true, and user {broker.address.user!r} may not configure, which a start needs then: "
+                f"set CREATE_QUEUES=false, or let the user configure (docs/rabbitmq.md has the rights of each)."
+            )
     except ChannelClosed as exc:
         raise broker_error(broker.address.where, exc) from None
     facts = [
         f"{product} {version} at {broker.address.where}, user {broker.address.user}, "
         f"frames of {connection.frame_max_bytes} bytes, heartbeat {broker.address.heartbeat_s} s",
-        "the user may create queues" if may_configure else "the user may not create queues (CREATE_QUEUES=false)",
+        "the user may create queues" if may_configure else "the user may not create queues",
         "a message without message_id can't be told from another of the same body: until its first reject its tasks "
         "run at least once, not exactly once",
     ]

@@ -1,6 +1,6 @@
 """Making the exchanges and queues, or checking those that are there. Makes calls; what should be is in `topology`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from pamqp import commands
 
@@ -40,7 +40,8 @@ class Setup:
             if self._channel is not None:
                 self._channel.shut()
         if not create:
-            return Declared((), tuple(self._problems))
+            gone = tuple(name for name in self._topology.queues.all if name in missing)
+            return Declared((), tuple(self._problems), missing=gone)
         created = [name for name in self._topology.queues.all if name in missing]
         return Declared(tuple(QueueName(name) for name in created), tuple(self._problems))
 
@@ -62,6 +63,7 @@ class Setup:
         topology = self._topology
         if missing:
             self._problems += [not_there(name) for name in topology.queues.all if name in missing]
+            await self._compare([one for one in topology.main if one.name not in missing])
             return
         others = [one.name for one in (topology.unrouted_queue, *topology.ladder) if not await self._is_there(one.name)]
         gone = [one.name for one in topology.exchanges if not await self._is_there(one.name, is_exchange=True)]
@@ -73,7 +75,10 @@ class Setup:
                 f"`mulligan setup`, with a user that may configure."
             )
             return
-        for queue in (topology.unrouted_queue, *topology.main, *topology.ladder):
+        await self._compare([topology.unrouted_queue, *topology.main, *topology.ladder])
+
+    async def _compare(self, queues: Sequence[Queue]) -> None:
+        for queue in queues:
             if not await self._declare(queue, is_check=True):
                 return  # no right to ask, and so none to find out
 

@@ -66,7 +66,8 @@ class SqliteBroker:
             created = await self._database.run(partial(store.create, queues.all))
         self._numbers = await self._database.read(store.names)
         missing = [name for name in queues.all if name not in self._numbers]
-        return Declared(tuple(QueueName(name) for name in created), tuple(self._missing(name) for name in missing))
+        problems = tuple(self._missing(name) for name in missing)
+        return Declared(tuple(QueueName(name) for name in created), problems, missing=tuple(missing))
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
         """See the seam."""

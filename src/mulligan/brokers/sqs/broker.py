@@ -119,7 +119,8 @@ class SqsBroker:
 
     async def _declare(self, queues: Queues, names: Sequence[QueueName], *, create: bool) -> Declared:
         created: list[QueueName] = []
-        missing: dict[QueueName, str] = {}
+        missing: list[QueueName] = []
+        told: dict[QueueName, str] = {}
         found: dict[QueueName, Mapping[str, str]] = {}
         for name in names:
             try:
@@ -128,18 +129,20 @@ class SqsBroker:
                     url = await self._create(queues, name, found.get(queues.dead, {}).get("QueueArn"))
                     created.append(name)
                 if url is None:
-                    missing[name] = not_there(name)
+                    missing.append(name)
+                    told[name] = not_there(name)
                     continue
                 self._remember(name, url)
                 found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
             except ServiceRefused as exc:
                 if create:
                     raise
-                missing[name] = str(exc)
-        problems = [missing[name] for name in queues.all if name in missing] + setup.problems(queues, found)
+                told[name] = str(exc)
+        problems = [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
         if found:
             self._fit_features(found)
-        return Declared(tuple(reversed(created)), tuple(problems), tuple(setup.notes(queues, found)))
+        gone = tuple(name for name in queues.all if name in missing)
+        return Declared(tuple(reversed(created)), tuple(problems), tuple(setup.notes(queues, found)), gone)
 
     async def depth(self, queue: QueueName) -> Depth:
         """An estimate. The age of the oldest message is known to CloudWatch only."""

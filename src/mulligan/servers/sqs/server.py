@@ -220,7 +220,8 @@ def run_server(
             backend=backend,
         )
         place = urls.redacted(db) if db else "in memory"
-        say(f"SQS on {server.url} ({place}). For producers: export AWS_ENDPOINT_URL_SQS={server.url}")
+        signs = "" if keys else f" AWS_ACCESS_KEY_ID={DEFAULT_KEY.id} AWS_SECRET_ACCESS_KEY={DEFAULT_KEY.secret}"
+        say(f"SQS on {server.url} ({place}). For producers: export AWS_ENDPOINT_URL_SQS={server.url}{signs}")
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((stopping, server.broken), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

@@ -9,7 +9,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check simulate bench bench-python soak lock format setup clean
+.PHONY: help run test check simulate bench bench-python soak figures lock format setup clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,10 @@ soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq M
 	@$(if $(filter sqs rabbitmq,$(BROKER)),tools/install-postgres.sh)
 	@$(if $(filter rabbitmq,$(BROKER)),tools/install-rabbitmq.sh)
 	@$(BIN)/python -m tests.soak --broker $(or $(BROKER),sqlite) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+figures: ## run the tests that tell a figure of the promise, and write the table in docs/reliability.md
+	@tools/setup.sh test
+	@$(BIN)/python tools/figures.py $(ARGS)
 
 lock: ## write the lock files again (ARGS=--upgrade: with the newest versions)
 	@tools/lock.sh $(ARGS)

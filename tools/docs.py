@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: docs/settings.md, the state diagram in ARCHITECTURE.md.
+"""Writes what is generated: docs/settings.md, the diagram in ARCHITECTURE.md, the figures in docs/reliability.md.
 
 With --check it only says what is stale.
 
@@ -9,6 +9,7 @@ With --check it only says what is stale.
 import sys
 from pathlib import Path
 
+import figures
 from flow_diagram import mermaid
 
 from mulligan.settings.describe import NAMES, default_of, expected, help_of, shown, unit_of, variable
@@ -45,20 +46,32 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-BEGIN, END = "<!-- flow diagram: written by tools/docs.py -->", "<!-- end of the flow diagram -->"
-
-
 def architecture_page() -> str:
-    """ARCHITECTURE.md as it is, with the diagram between its marks drawn anew."""
-    text = _current("ARCHITECTURE.md") or ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"ARCHITECTURE.md has no lines {BEGIN!r} and {END!r}: put them where the diagram belongs.")
-    return f"{before}{BEGIN}\n```mermaid\n{mermaid()}\n```\n{END}{after}"
+    """ARCHITECTURE.md with its diagram drawn anew."""
+    return _with_part("ARCHITECTURE.md", "flow diagram", f"```mermaid\n{mermaid()}\n```")
 
 
-PAGES = {"docs/settings.md": settings_page, "ARCHITECTURE.md": architecture_page}
+def reliability_page() -> str:
+    """docs/reliability.md with its table drawn anew from docs/figures.json."""
+    return _with_part("docs/reliability.md", "figures", figures.table())
+
+
+def _with_part(name: str, what: str, part: str) -> str:
+    """A page as it is, with what stands between two marks replaced."""
+    begin, end = f"<!-- {what}: written by tools/docs.py -->", f"<!-- end of the {what} -->"
+    text = _current(name) or ""
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{name} has no lines {begin!r} and {end!r}: put them where the {what} belong.")
+    return f"{before}{begin}\n{part}\n{end}{after}"
+
+
+PAGES = {
+    "docs/settings.md": settings_page,
+    "ARCHITECTURE.md": architecture_page,
+    "docs/reliability.md": reliability_page,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,89 @@
+"""Runs the tests that tell a figure of the promise, keeps what they told in docs/figures.json, and draws their table.
+
+.venv/bin/python tools/figures.py    run, keep, and write the table into docs/reliability.md (make figures)
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "docs" / "figures.json"
+BROKERS = ("sqlite", "sqs", "rabbitmq")
+PROMISES = {
+    "G1": "nothing is lost, nothing unexpected comes",
+    "G2": "no task starts after its recorded completion",
+    "G3": "a crash repeats little: at most what its worker had in flight, on average 5 effects at most with 32 slots",
+    "G4": "default tasks run for exactly the messages that failed for good",
+    "G5": "a killed worker's messages run again within 2 s, or 2 s after their lease; another worker is up within 1 s",
+    "G6": "poison is buried after exactly three starts, the others keep 80 % of their throughput",
+    "G7": "SIGTERM: exit code 0 within the grace and 1 s, what is unfinished is to be had 2 s later, no repeats",
+    "G8": "power cut: nothing acknowledged is lost, the databases are whole",
+    "G9": "a crash at every named place of the code breaks none of this",
+    "G10": "20 s without the broker: no exit, CPU below 5 %, at most a line of log a second, at work within 5 s after",
+    "G11": "a tenth of the requests throttled: at most 1.3 times as many",
+    "G12": "twins, reordering and false empties change nothing of G1 to G4",
+    "G13": "pauses of two leases, and clocks that are set, change nothing of G1 and G2",
+}
+"""The rows of the table, by name."""
+
+
+def table() -> str:
+    """The table, as Markdown. Raises SystemExit when it names a test that is gone."""
+    kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8"))
+    lines = [
+        f"Run at {kept['began']}, in {kept['minutes']:g} minutes, on a machine with {kept['cpus']} CPUs. "
+        f"{kept.get('note', '')}".rstrip(),
+        "",
+        "| | broker | figure | test |",
+        "|---|---|---|---|",
+    ]
+    for row, promise in PROMISES.items():
+        lines.append(f"| **{row}** | | **{promise}** | |")
+        lines += _lines(one for one in kept["figures"] if one["row"] == row)
+    return "\n".join(lines)
+
+
+def _lines(figures: Iterable[dict[str, str]]) -> Iterator[str]:
+    """Those of one row; what came to the same is one line."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for one in sorted(figures, key=lambda one: BROKERS.index(one["broker"])):
+        what, _, result = one["figure"].rpartition(": ")
+        alike.setdefault((one["broker"], one["test"].partition("::")[0], result), []).append(what)
+    for (broker, path, result), whats in alike.items():
+        if not (ROOT / path).exists():
+            raise SystemExit(f"{KEPT}: {path} does not exist. Run `make figures` again.")
+        causes = ", ".join(what for what in whats if what)
+        yield f"| | {broker} | {causes}{': ' if causes else ''}{result} | `{Path(path).stem}` |"
+
+
+def main() -> int:
+    """Run the tests; keep their figures if all passed. The exit code of pytest."""
+    began, began_at = datetime.now(UTC), time.monotonic()
+    with tempfile.NamedTemporaryFile("r", prefix="mulligan-figures-", encoding="utf-8") as file:
+        code = subprocess.run(
+            [sys.executable, "-m", "pytest", "-m", "figure", *sys.argv[1:]], check=False, cwd=ROOT,
+            env=os.environ | {"FIGURES_FILE": file.name},
+        ).returncode  # fmt: skip
+        figures = [json.loads(line) for line in file]
+    if code == 0:
+        kept = {
+            "began": f"{began:%Y-%m-%d %H:%M} UTC",
+            "minutes": round((time.monotonic() - began_at) / 60, 1),
+            "cpus": os.cpu_count(),
+            "figures": figures,
+        }
+        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        code = subprocess.run([sys.executable, ROOT / "tools" / "docs.py"], check=False).returncode
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

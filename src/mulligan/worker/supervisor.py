@@ -264,29 +264,43 @@ class Supervisor:
                         await self._stopping.wait()
 
     async def _live(self, seat: Seat) -> End:
-        capacity = self._settings.concurrency
-        slots = sum(slots_for(count * capacity) for count in (seat.hand.requests, seat.hand.rejects) if count)
-        table = seat.table = LeaseTable.create(slots)
-        ours, theirs = socket.socketpair()
-        descriptors = [theirs.fileno(), table.descriptor]
-        seat.process = await asyncio.create_subprocess_exec(
-            *deaf("mulligan.worker.process", *map(str, descriptors)),
-            pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL,
-            env=inherited(os.environ, is_first=seat.lives == 0),
-        )  # fmt: skip
-        seat.lives += 1
-        if ARMED is not None:
-            ARMED.reach(Point.SPAWNING)
-        theirs.close()
-        channel = seat.channel = await Channel.open(ours, from_worker)
-        hand = seat.hand
-        channel.send(Setup(seat.number, self._settings.to_json(), hand.requests, hand.rejects, slots))
         try:
-            return await self._listen(seat, channel, seat.process)
+            channel, process = await self._spawn(seat)
+        except OSError as exc:  # it passes, as a rule, and until then there is a worker too few
+            reason = f"a worker can't be started: {exc.strerror or exc}. Look at the system's limits and memory."
+            return End(Fate.PROBLEMS, (reason,))
+        try:
+            return await self._listen(seat, channel, process)
         finally:
             seat.ready.clear()
             seat.channel = None
             channel.close()
+
+    async def _spawn(self, seat: Seat) -> tuple[Channel[FromWorker], asyncio.subprocess.Process]:
+        """Raises OSError when the system has no process, descriptor or memory left."""
+        capacity, hand = self._settings.concurrency, seat.hand
+        slots = sum(slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
+        seat.process = None
+        table = seat.table = LeaseTable.create(slots)
+        ours, theirs = socket.socketpair()
+        descriptors = [theirs.fileno(), table.descriptor]
+        try:
+            process = seat.process = await asyncio.create_subprocess_exec(
+                *deaf("mulligan.worker.process", *map(str, descriptors)),
+                pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL,
+                env=inherited(os.environ, is_first=seat.lives == 0),
+            )  # fmt: skip
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        seat.lives += 1
+        if ARMED is not None:
+            ARMED.reach(Point.SPAWNING)
+        channel = seat.channel = await Channel.open(ours, from_worker)
+        channel.send(Setup(seat.number, self._settings.to_json(), hand.requests, hand.rejects, slots))
+        return channel, process
 
     async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: asyncio.subprocess.Process) -> End:
         reason = "it was told to stop by a signal of its own"
@@ -315,7 +329,8 @@ class Supervisor:
     async def _sweep(self, seat: Seat, end: End) -> int:
         """Give back what the worker held, and add up what it counted; how many messages it held."""
         table = seat.table
-        assert table is not None
+        if table is None:
+            return 0  # not even that could be had
         self._tally.add(table, seat.requests)
         seat.requests = {}
         guilty = seat.guilty

@@ -1,12 +1,15 @@
 """When `--drain` takes the queues as empty."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterable
 
 import pytest
 
 from mulligan.brokers.memory import MemoryBroker
 from mulligan.core.delivery import Depth
+from mulligan.core.event import WorkerDied
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
@@ -70,3 +73,32 @@ async def test_drain_goes_on_while_a_worker_holds_a_message_that_no_queue_counts
     table.remove(slot)
     await asyncio.wait_for(supervisor._stopping.wait(), 60)
     table.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "is_async"),
+    [(asyncio, "create_subprocess_exec", True), (os, "memfd_create", False), (socket, "socketpair", False)],
+)
+async def test_worker_that_the_system_can_not_start_is_tried_again(
+    supervisor_of, events, monkeypatch, where, name, is_async
+):
+    def refused(*_, **more):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    async def later(*_, **more):
+        refused()
+
+    monkeypatch.setattr(where, name, later if is_async else refused, raising=False)
+    supervisor, _ = supervisor_of([1] * 1000, is_exact=True)
+    supervisor._can_go = True
+    tending = asyncio.create_task(supervisor._tend(supervisor._seats[0]))
+
+    await asyncio.sleep(10)
+    supervisor.stop("enough")
+    await tending
+
+    deaths = [event for event in events if isinstance(event, WorkerDied)]
+    assert [event.restart_in_s for event in deaths] == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0]
+    assert {event.how for event in deaths} == {
+        "a worker can't be started: Resource temporarily unavailable. Look at the system's limits and memory."
+    }

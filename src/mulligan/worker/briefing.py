@@ -121,5 +121,6 @@ class Briefing:
         """The progress of a new message; one value for all messages of the same route, as most are."""
         if route is not self._last_route:
             self._last_route, self._last_begun = route, begin(route)
-            self._usual.share(self._last_begun)
+            if route is self._catalogue.whole_route:  # where tasks pick, each message has a route of its own
+                self._usual.share(self._last_begun)
         return self._last_begun

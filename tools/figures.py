@@ -23,7 +23,8 @@ PROMISES = {
     "G3": "a crash repeats little: at most what its worker had in flight, on average 5 effects at most with 32 slots",
     "G4": "default tasks run for exactly the messages that failed for good",
     "G5": "a killed worker's messages run again within 2 s, or 2 s after their lease; another worker is up within 1 s",
-    "G6": "poison is buried after exactly three starts, the others keep 80 % of their throughput",
+    "G6": "poison is buried after three starts (those that another's death cut short aside); the others keep 80 % "
+    "of their throughput",
     "G7": "SIGTERM: exit code 0 within the grace and 1 s, what is unfinished is to be had 2 s later, no repeats",
     "G8": "power cut: nothing acknowledged is lost, the databases are whole",
     "G9": "a crash at every named place of the code breaks none of this",

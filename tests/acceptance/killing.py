@@ -44,12 +44,14 @@ class Killer:
     """Kills workers and supervisors of one application, each time when a share of the work is done.
 
     finished: (uid, task) of every completion that the ledger has recorded; the ledger's file is asked without it.
-    choose: one of some pids; any of them without it.
+    choose: one of some pids; any of them without it. find: the workers that have a task in flight, now or soon; none
+    when there will not be any, which is an error without it.
     """
 
-    def __init__(self, app, until, rand: random.Random, messages: int, finished=None, choose=None) -> None:
+    def __init__(self, app, until, rand: random.Random, messages: int, finished=None, choose=None, find=None) -> None:
         self.app = app
         self.choose = choose or rand.choice
+        self.find = find or (lambda system: until(lambda: self.busy(system), "a worker has a task in flight"))
         self.finished = finished or self._recorded
         self.until = until
         self.rand = rand
@@ -74,13 +76,16 @@ class Killer:
 
         self.until(is_reached, f"{share:.0%} of the work is done")
 
-    def kill_worker(self, system) -> None:
-        """SIGKILL to a random worker with a task in flight, which is a start without an end.
+    def kill_worker(self, system) -> bool:
+        """SIGKILL to a random worker with a task in flight, which is a start without an end; False when there is none.
 
         It is stopped before it is looked at: a kill that hits no task would only prolong the wait for the next restart.
         """
         while True:
-            pid = self.choose(self.until(lambda: self.busy(system), "a worker has a task in flight"))
+            busy = self.find(system)
+            if not busy:
+                return False
+            pid = self.choose(busy)
             if not self.stop(pid):
                 continue  # one of its own tasks ended it first
             open_starts = in_flight(self.app.effects(tail_bytes=TAIL_BYTES), pid)
@@ -94,6 +99,7 @@ class Killer:
         self.victims.add(pid)
         self.in_flight.append(len(open_starts))
         self.cut_off += [(killed_at, uid, task) for uid, task, _ in open_starts]
+        return True
 
     def stop(self, pid: int) -> bool:
         """Have a process stand still; False when it is gone."""

@@ -173,21 +173,23 @@ class _Round:
                 return False
             self._send(1)
 
-    def _is_busy(self) -> bool:
-        """Wait until a task is in flight; False when nothing is left to do. Depths of queues may be estimates."""
+    def _busy(self, system: System) -> list[int]:
+        """Workers with a task in flight, once there are some; none when nothing is left to do.
+
+        More is sent meanwhile when all is done. Depths of queues may be estimates.
+        """
         deadline = time.monotonic() + END_S
-        while not self._killer.busy(self._system):
+        while not (busy := self._killer.busy(system)):
             if not self._has_work():
-                return False
-            assert time.monotonic() < deadline, f"nothing is done for {END_S:g} s:\n{self._system.log()[-3000:]}"
+                break
+            assert time.monotonic() < deadline, f"nothing is done for {END_S:g} s:\n{system.log()[-3000:]}"
             time.sleep(0.2)
-        return True
+        return list(busy)
 
     def _kill_worker(self) -> None:
-        if not self._is_busy():
-            return  # a kill counts only with a task in flight
         before = set(self._system.workers())
-        self._killer.kill_worker(self._system)
+        if not self._killer.kill_worker(self._system):
+            return  # a kill counts only with a task in flight
         killed_at, was_free = time.monotonic(), self._is_free()
         until(lambda: set(self._system.workers()) - before, "another worker takes the place of the killed one")
         if was_free and self._is_free():

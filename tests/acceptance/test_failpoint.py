@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,19 @@ WORKER_POINTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def work(app, broker):
+def laid_out(app, broker):
+    """An application with work for every task, on a broker."""
     broker.point(app)
     fate.lay_out(app)
-    app.settings |= {"POOL_SIZE": 1, "LEASE_S": 2, "CONCURRENCY": 2, "TASK_BACKOFF_S": 0.2}
+    # a short shutdown makes short polls: the drain waits for the last of them
+    app.settings |= {"POOL_SIZE": 1, "LEASE_S": 2, "CONCURRENCY": 2, "TASK_BACKOFF_S": 0.2, "SHUTDOWN_S": 2}
     app.send(BODIES)
     return app
+
+
+@pytest.fixture
+def work(app, broker):
+    return laid_out(app, broker)
 
 
 def stopped(system) -> list[int]:
@@ -71,9 +78,7 @@ def tell(what: str, broker) -> None:
     figure("G9", broker.name, f"{what}: lost 0, started again after the record 0")
 
 
-@pytest.mark.figure
-@pytest.mark.parametrize("point", WORKER_POINTS)
-def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at(point, work, broker, until):
+def kill_worker_at(point, work, broker, until) -> None:
     system = work.start("--drain", FAILPOINT=f"{point}:stop")
     (pid,) = until(lambda: stopped(system), "the point is reached")
     assert pid != system.pid
@@ -85,6 +90,24 @@ def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at(point, work, br
     assert system.wait() == 0, system.log()[-3000:]
     check(work, done, log_length)
     tell(f"worker killed at {point}", broker)
+
+
+@pytest.mark.figure
+@pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("point", WORKER_POINTS)
+def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at(point, work, broker, until):
+    kill_worker_at(point, work, broker, until)
+
+
+@pytest.mark.figure
+@pytest.mark.parametrize("broker", ["sqs", "rabbitmq"], indirect=True)
+def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at_a_point_beside_a_server(make_app, broker, until):
+    """All points, some side by side: each of these systems waits most of its time for its queues to be surely empty."""
+
+    works = {point: laid_out(make_app(point.partition(":")[0]).lay_out(), broker) for point in WORKER_POINTS}
+    with ThreadPoolExecutor(4) as pool:
+        for ended in [pool.submit(kill_worker_at, point, work, broker, until) for point, work in works.items()]:
+            ended.result()
 
 
 @pytest.mark.parametrize("broker", ["sqlite"], indirect=True)

@@ -196,7 +196,7 @@ async def test_send_in_several_calls_is_unavailable_when_the_first_fails(broker,
     ("code", "hint"),
     [
         ("AccessDeniedException", "mulligan iam-policy"),
-        ("QueueDoesNotExist", "CREATE_QUEUES"),
+        ("QueueDoesNotExist", "`mulligan setup` makes the queues"),
         ("InvalidAddress", "region"),
         ("InvalidSecurity", "https"),
         ("KmsDisabled", "KMS key"),

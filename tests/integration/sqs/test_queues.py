@@ -125,7 +125,7 @@ async def test_call_on_a_queue_that_was_deleted_is_refused_with_what_to_do(broke
     url = (await client.call_object("GetQueueUrl", {"QueueName": queues.dead}, where="x"))["QueueUrl"]
     await client.call_object("DeleteQueue", {"QueueUrl": url}, where="x")
 
-    with pytest.raises(BrokerRefused, match=r"app-dead-q .*CREATE_QUEUES"):
+    with pytest.raises(BrokerRefused, match=r"app-dead-q .*`mulligan setup` makes the queues"):
         await broker.receive(queues.dead, 1, wait_s=0, lease_s=30)
 
 

@@ -51,10 +51,11 @@ _HEAD_FIRST = "the head of its group comes first"
 
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
+"""A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
+
 _HELD_S = 1.0
 """How long a copy waits at most for the claim of another where a dead worker's messages come back by themselves: the
 supervisor is about to end that claim."""
-"""A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
 
 
 class Consumer:

@@ -38,7 +38,8 @@ def work(app, broker):
     broker.point(app)
     app.task("work", CODE)
     app.manifest("work Quick", "work Slow")
-    app.settings |= {"LEASE_S": LEASE_S, "POOL_SIZE": 2, "CONCURRENCY": 5}
+    # a short shutdown makes short polls: a drain waits for the last of them
+    app.settings |= {"LEASE_S": LEASE_S, "POOL_SIZE": 2, "CONCURRENCY": 5, "SHUTDOWN_S": 6}
     app.environment["SLOW_S"] = "1"
     return app
 
@@ -83,6 +84,7 @@ def test_no_harm_is_done_when_one_process_stands_still_for_two_leases(work, brok
 def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_still(work, broker, until):
     bodies = [f"m{number}" for number in range(8)]
     work.environment["SLOW_S"] = "3"
+    work.settings["CONCURRENCY"] = len(bodies)  # one worker may be given all of them, and is to begin them at once
     work.send(bodies)
     late = work.start().until_up()
     until(lambda: work.count("Slow", "start") == len(bodies), "all have begun")

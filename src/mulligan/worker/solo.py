@@ -7,7 +7,6 @@ nobody else anything. It works on every broker, because no receipt leaves the wo
 
 import asyncio
 import contextlib
-import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -18,9 +17,9 @@ from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_solo
+from mulligan.worker.child import spawn
 from mulligan.worker.exits import told
 from mulligan.worker.flight import Flight
-from mulligan.worker.interrupt import deaf
 
 __all__ = ["Solo"]
 
@@ -163,18 +162,7 @@ class Solo:
         return None
 
     async def _open(self) -> Channel[JobEnd]:
-        ours, theirs = socket.socketpair()
-        descriptor = theirs.fileno()
-        try:
-            self._child = await asyncio.create_subprocess_exec(
-                *deaf("mulligan.worker.solo_process", str(descriptor)),
-                pass_fds=[descriptor], stdin=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        ours, self._child = await spawn("mulligan.worker.solo_process")
         self._channel = await Channel.open(ours, from_solo)
         self._channel.send(self._setup)
         return self._channel

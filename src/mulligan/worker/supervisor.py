@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from pathlib import Path
@@ -51,10 +50,10 @@ from mulligan.worker.channel import (
     Stop,
     from_worker,
 )
+from mulligan.worker.child import spawn
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
-from mulligan.worker.interrupt import deaf
 from mulligan.worker.keeper import Keeper, is_overdue
 from mulligan.worker.process import slots_for
 from mulligan.worker.restart import delay_s, vain_deaths
@@ -282,19 +281,9 @@ class Supervisor:
         slots = sum(slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
         seat.process = None
         table = seat.table = LeaseTable.create(slots)
-        ours, theirs = socket.socketpair()
-        descriptors = [theirs.fileno(), table.descriptor]
-        try:
-            process = seat.process = await asyncio.create_subprocess_exec(
-                *deaf("mulligan.worker.process", *map(str, descriptors)),
-                pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL,
-                env=inherited(os.environ, is_first=seat.lives == 0),
-            )  # fmt: skip
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        env = inherited(os.environ, is_first=seat.lives == 0)
+        ours, process = await spawn("mulligan.worker.process", table.descriptor, env=env)
+        seat.process = process
         seat.lives += 1
         if ARMED is not None:
             ARMED.reach(Point.SPAWNING)

@@ -2,7 +2,7 @@ import os
 import signal
 import subprocess
 
-from mulligan.worker.interrupt import deaf
+from mulligan.worker.child import deaf
 
 MODULE = """
 import sys

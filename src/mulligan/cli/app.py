@@ -101,13 +101,10 @@ def run(
     ] = None,
 ) -> int:
     """Consume messages until told to stop (Ctrl-C)."""
-    from mulligan.cli.ground import require_application
     from mulligan.cli.run import run as work
-    from mulligan.cli.session import app_dir, settings
+    from mulligan.cli.session import of_application
 
-    loaded = settings()
-    require_application(app_dir(), loaded)  # else an empty queue and ledger stayed behind
-    return work(loaded.settings, drain=drain, for_s=for_s, sqs_port=with_sqs_server)
+    return work(of_application(), drain=drain, for_s=for_s, sqs_port=with_sqs_server)
 
 
 @app.command(

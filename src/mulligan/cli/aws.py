@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from mulligan.cli import ground
 from mulligan.cli.ending import UsageError
 from mulligan.cli.output import write
-from mulligan.cli.session import app_dir, settings
+from mulligan.cli.session import app_dir, of_application, settings
 from mulligan.core.secret import redacted
 from mulligan.settings.model import Settings
 from mulligan.tasks.wording import shown
@@ -104,9 +103,7 @@ def beside(chosen: Settings, port: int | None) -> Iterator[None]:
 
 
 def _embedded() -> str:
-    loaded = settings()
-    ground.require_application(app_dir(), loaded)
-    chosen = loaded.settings
+    chosen = of_application()
     if not _is_embedded(chosen):
         raise UsageError(
             f"BROKER_URL is {chosen.broker_url!r}: the SQS server serves the embedded queue. "

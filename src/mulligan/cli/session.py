@@ -19,7 +19,7 @@ from mulligan.settings.load import Loaded, load
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 
-__all__ = ["Session", "app_dir", "run", "session", "settings", "told"]
+__all__ = ["Session", "app_dir", "of_application", "run", "session", "settings", "told"]
 
 T = TypeVar("T")
 
@@ -53,14 +53,22 @@ def settings() -> Loaded:
     return load(app_dir(), os.environ)
 
 
+def of_application() -> Settings:
+    """The settings of the application that is here. Raises ConfigurationError, also where there is none: else an empty
+    queue and ledger would stay behind.
+    """
+    loaded = settings()
+    ground.require_application(app_dir(), loaded)
+    return loaded.settings
+
+
 def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, only: str | None = None) -> T:
     """Open the broker, do the work, close the broker; what the work gives. Ctrl-C cancels the work in order."""
 
-    loaded = settings()
-    ground.require_application(app_dir(), loaded)
+    chosen = of_application()
 
     async def whole() -> T:
-        async with session(loaded.settings, create=create, only=only) as opened:
+        async with session(chosen, create=create, only=only) as opened:
             return await work(opened)
 
     return asyncio.run(whole())

@@ -3,9 +3,8 @@
 import asyncio
 
 from mulligan.brokers.base import Declared
-from mulligan.cli import ground
 from mulligan.cli.output import say, write
-from mulligan.cli.session import app_dir, settings, told
+from mulligan.cli.session import app_dir, of_application, told
 from mulligan.core.error import ConfigurationError
 from mulligan.core.secret import redacted
 from mulligan.settings.model import Settings
@@ -15,9 +14,7 @@ __all__ = ["setup"]
 
 def setup() -> None:
     """Make what is missing, whatever CREATE_QUEUES says: this command is asked for. Raises what a start would."""
-    loaded = settings()
-    ground.require_application(app_dir(), loaded)
-    asyncio.run(_setup(loaded.settings))
+    asyncio.run(_setup(of_application()))
 
 
 async def _setup(chosen: Settings) -> None:

@@ -5,13 +5,16 @@ ends its process the first time; N says which.
 """
 
 from collections.abc import Iterable
+from textwrap import dedent
 from typing import Any
+
+from tests.acceptance.source import IS_FIRST
 
 __all__ = ["CODE", "TASKS", "failing", "lay_out"]
 
 TASKS = ("First", "Second", "Third")
 
-CODE = """
+CODE = IS_FIRST + dedent("""
     def fails(context, data, place):
         kind, number = data.split("-")
         if int(number) % 3 != place:
@@ -19,13 +22,6 @@ CODE = """
         if kind == "dies" and is_first(data):
             os._exit(0)
         return kind == "never" or (kind == "once" and context.attempt == 1)
-
-    def is_first(data):
-        try:
-            os.close(os.open(os.environ["EFFECT_LOG"] + "." + data, os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return False
-        return True
 
     class First(Task):
         async def run(self, data, context: TaskContext):
@@ -51,7 +47,7 @@ CODE = """
         async def run(self, data, context: TaskContext):
             with effect(data, context):
                 await asyncio.sleep(0.002)
-"""
+""")
 
 
 def lay_out(app: Any) -> None:

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.acceptance.figure import figure
+from tests.acceptance.source import tasks
 
 HOUR_S = 3600.0
 LEASE_S = 2
@@ -26,17 +27,7 @@ def _set():
 time.time = _set
 """
 
-CODE = """
-    class Quick(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-    class Slow(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(1)
-"""
+CODE = tasks(Quick="pass", Slow="await asyncio.sleep(1)")
 
 
 class WallClock:

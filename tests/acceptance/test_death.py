@@ -8,31 +8,14 @@ import time
 import pytest
 
 from tests.acceptance.figure import figure, spread
+from tests.acceptance.source import IS_FIRST, tasks
 
 KILLS = 10
 SUPERVISOR_KILLS = 3
 GENEROUS_S = 20.0
 """What the promise says in 2 s and 1 s; a machine that is busy with other things takes longer."""
 
-CODE = """
-    def is_first(data):
-        try:
-            os.close(os.open(os.environ["EFFECT_LOG"] + "." + data, os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return False
-        return True
-
-    class Quick(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-    class Slow(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                if is_first(data):
-                    await asyncio.sleep(600)
-"""
+CODE = IS_FIRST + tasks(Quick="pass", Slow="await asyncio.sleep(600 if is_first(data) else 0)")
 
 
 @pytest.fixture

@@ -6,21 +6,12 @@ import time
 
 import pytest
 
+from tests.acceptance.source import tasks
 from tests.acceptance.strace import injecting, need_strace
 
 BODIES = [f"m{number}" for number in range(40)]
 
-CODE = """
-    class Quick(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-    class Slow(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.2)
-"""
+CODE = tasks(Quick="pass", Slow="await asyncio.sleep(0.2)")
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ import os
 import re
 import signal
 import time
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
-LONG = """
+from tests.acceptance.source import HOLDER
+
+LONG = HOLDER + dedent("""
     class Sleeper(Task):
         def accepts(self, message):
             return message.body == b"async"
@@ -24,15 +27,7 @@ LONG = """
         def run(self, data, context: TaskContext):
             with effect(data, context):
                 time.sleep(6)
-
-    class Holder(Task):
-        def accepts(self, message):
-            return message.body == b"hold"
-
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                ctypes.PyDLL(None).sleep(4)  # PyDLL keeps the interpreter's lock, as a bad regular expression does
-"""
+""")
 
 
 def test_task_runs_once_when_it_sleeps_three_lease_times(app):

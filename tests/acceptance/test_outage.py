@@ -13,6 +13,7 @@ import pytest
 
 from tests import rabbitmq
 from tests.acceptance.figure import figure
+from tests.acceptance.source import tasks
 from tests.acceptance.sqs import start_server
 
 OUTAGE_S = 20.0
@@ -20,17 +21,7 @@ OUTAGE_S = 20.0
 GENEROUS_S = 30.0
 """What the promise says in 5 s; a machine that is busy with other things takes longer."""
 
-CODE = """
-    class Quick(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-    class Slow(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(5 if data == "slow" else 0)
-"""
+CODE = tasks(Quick="pass", Slow='await asyncio.sleep(5 if data == "slow" else 0)')
 
 
 class Service(NamedTuple):

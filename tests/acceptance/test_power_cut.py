@@ -7,34 +7,26 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from textwrap import dedent
 
 import pytest
 
 from tests.acceptance.app import REPOSITORY, finished_in
 from tests.acceptance.figure import figure
 from tests.acceptance.forgetful import SWITCH, mounted
+from tests.acceptance.source import tasks
 
 CUTS = 25
 MESSAGES = 20
 """Sent before each cut."""
 
-CODE = """
-    class Good(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.01)
-
+CODE = tasks(Good="await asyncio.sleep(0.01)", Alert="pass") + dedent("""
     class Bad(Task):
         async def run(self, data, context: TaskContext):
             with effect(data, context):
                 if data.startswith("never") or (data.startswith("once") and context.attempt == 1):
                     raise RuntimeError("as its name says")
-
-    class Alert(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-"""
+""")
 
 
 @pytest.fixture

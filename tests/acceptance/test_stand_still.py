@@ -7,30 +7,13 @@ import time
 import pytest
 
 from tests.acceptance.figure import figure
+from tests.acceptance.source import HOLDER, tasks
 
 LEASE_S = 2
 PAUSE_S = 2 * LEASE_S + 1.0
 """What is tested is that this much time goes by."""
 
-CODE = """
-    class Quick(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-    class Slow(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(float(os.environ["SLOW_S"]))
-
-    class Holder(Task):
-        def accepts(self, message):
-            return message.body == b"hold"
-
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                ctypes.PyDLL(None).sleep(4)  # PyDLL keeps the interpreter's lock, as a bad regular expression does
-"""
+CODE = tasks(Quick="pass", Slow='await asyncio.sleep(float(os.environ["SLOW_S"]))') + HOLDER
 
 
 @pytest.fixture

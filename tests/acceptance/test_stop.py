@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.acceptance.figure import figure, spread
+from tests.acceptance.source import tasks
 
 STOPS = {"sqlite": 20, "sqs": 5, "rabbitmq": 5}
 MESSAGES = 6
@@ -13,22 +14,7 @@ GRACE_S = 1.0
 GENEROUS_S = 15.0
 """For what is promised within a second or two: a machine that is busy with other things takes longer."""
 
-CODE = """
-    class Quick(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-    class Short(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.3)
-
-    class Long(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(float(os.environ["LONG_S"]))
-"""
+CODE = tasks(Quick="pass", Short="await asyncio.sleep(0.3)", Long='await asyncio.sleep(float(os.environ["LONG_S"]))')
 
 
 def ready(app) -> int:

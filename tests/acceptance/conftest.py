@@ -58,7 +58,7 @@ def broker(request: pytest.FixtureRequest) -> SqliteBroker:
     """Each of the brokers in turn; `point` lets an application use it."""
     match request.param:
         case "sqs":
-            return SqsBroker(request.getfixturevalue("sqs"))
+            return SqsBroker(request.getfixturevalue("sqs"), shutdown_s=6)
         case "rabbitmq":
             return RabbitBroker(request.getfixturevalue("rabbitmq"))
     return SqliteBroker()

@@ -29,8 +29,7 @@ def laid_out(app, broker):
     """An application with work for every task, on a broker."""
     broker.point(app)
     fate.lay_out(app)
-    # a short shutdown makes short polls: the drain waits for the last of them
-    app.settings |= {"POOL_SIZE": 1, "LEASE_S": 2, "CONCURRENCY": 2, "TASK_BACKOFF_S": 0.2, "SHUTDOWN_S": 2}
+    app.settings |= {"POOL_SIZE": 1, "LEASE_S": 2, "CONCURRENCY": 2, "TASK_BACKOFF_S": 0.2}
     app.send(BODIES)
     return app
 

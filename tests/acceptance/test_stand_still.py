@@ -21,8 +21,7 @@ def work(app, broker):
     broker.point(app)
     app.task("work", CODE)
     app.manifest("work Quick", "work Slow")
-    # a short shutdown makes short polls: a drain waits for the last of them
-    app.settings |= {"LEASE_S": LEASE_S, "POOL_SIZE": 2, "CONCURRENCY": 5, "SHUTDOWN_S": 6}
+    app.settings |= {"LEASE_S": LEASE_S, "POOL_SIZE": 2, "CONCURRENCY": 5}
     app.environment["SLOW_S"] = "1"
     return app
 

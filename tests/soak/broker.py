@@ -62,14 +62,16 @@ class SqsBroker(SqliteBroker):
 
     name = "sqs"
 
-    def __init__(self, server: SqsProgram) -> None:
+    def __init__(self, server: SqsProgram, shutdown_s: float = 25) -> None:
+        """shutdown_s: as a user's system has it; less makes shorter polls, and a drain waits for the last of them."""
         super().__init__()
         self._server = server
+        self._shutdown_s = shutdown_s
         self._names = count(1)
 
     def point(self, app: App) -> None:
         self._server.point(app)
-        app.settings["SHUTDOWN_S"] = 25  # the default; less would end workers within a long poll
+        app.settings["SHUTDOWN_S"] = self._shutdown_s
         app.settings["COMMON_PREFIX"] = f"soak{next(self._names)}"  # queues of its own
 
     def begin(self, seed: int, faults: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ ends its process the first time; N says which.
 """
 
 from collections.abc import Iterable
-from textwrap import dedent
 from typing import Any
 
 from tests.acceptance.source import IS_FIRST
@@ -14,40 +13,40 @@ __all__ = ["CODE", "TASKS", "failing", "lay_out"]
 
 TASKS = ("First", "Second", "Third")
 
-CODE = IS_FIRST + dedent("""
-    def fails(context, data, place):
-        kind, number = data.split("-")
-        if int(number) % 3 != place:
-            return False
-        if kind == "dies" and is_first(data):
-            os._exit(0)
-        return kind == "never" or (kind == "once" and context.attempt == 1)
+CODE = IS_FIRST + """
+def fails(context, data, place):
+    kind, number = data.split("-")
+    if int(number) % 3 != place:
+        return False
+    if kind == "dies" and is_first(data):
+        os._exit(0)
+    return kind == "never" or (kind == "once" and context.attempt == 1)
 
-    class First(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(float(os.environ.get("SLOW_S", "0.02")))
-                if fails(context, data, 0):
-                    raise RuntimeError("as its name says")
+class First(Task):
+    async def run(self, data, context: TaskContext):
+        with effect(data, context):
+            await asyncio.sleep(float(os.environ.get("SLOW_S", "0.02")))
+            if fails(context, data, 0):
+                raise RuntimeError("as its name says")
 
-    class Second(Task):
-        def run(self, data, context: TaskContext):
-            with effect(data, context):
-                time.sleep(0.003)
-                if fails(context, data, 1):
-                    raise RuntimeError("as its name says")
+class Second(Task):
+    def run(self, data, context: TaskContext):
+        with effect(data, context):
+            time.sleep(0.003)
+            if fails(context, data, 1):
+                raise RuntimeError("as its name says")
 
-    class Third(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                if fails(context, data, 2):
-                    raise RuntimeError("as its name says")
+class Third(Task):
+    async def run(self, data, context: TaskContext):
+        with effect(data, context):
+            if fails(context, data, 2):
+                raise RuntimeError("as its name says")
 
-    class Alert(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                await asyncio.sleep(0.002)
-""")
+class Alert(Task):
+    async def run(self, data, context: TaskContext):
+        with effect(data, context):
+            await asyncio.sleep(0.002)
+"""
 
 
 def lay_out(app: Any) -> None:

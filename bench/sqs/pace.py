@@ -26,6 +26,13 @@ LEASE_S = 4
 LONG_S = 3 * LEASE_S
 LONG_MESSAGES = 2000
 
+BARE_POLL = "a bare long poll"
+BOTO3_POLL = "boto3's long poll"
+POLLS = {BARE_POLL: ("pip", "bare_poll.py"), BOTO3_POLL: ("boto3", "boto3_poll.py")}
+"""What our latency is compared with: the package it takes, the script."""
+Bounds = dict[str, str]
+"""What is wanted, by the poll that it is against."""
+
 
 def wait(rig: Rig) -> list[Row]:
     """A handler that awaits 50 ms."""
@@ -89,8 +96,8 @@ def trickle(rig: Rig) -> list[Row]:
     if "paced" in why:
         return [Row("sqs", what, float("nan"), "", "<= 450", f"not measured: {why['paced']}")]
     rows = [Row("sqs", what, median(run.requests_per_1000 for run in runs["paced"]), "", "<= 450")]
-    for latency_s, bound in ((0.0, "<= 0"), (0.1, "")):
-        rows += _latencies(rig, "trickle", f"50/s, LATENCY_S={latency_s:g}", latency_s, TRICKLE_MESSAGES, RATE, bound)
+    for latency_s, bounds in ((0.0, {BOTO3_POLL: "<= 0"}), (0.1, {})):
+        rows += _latencies(rig, "trickle", f"50/s, LATENCY_S={latency_s:g}", latency_s, TRICKLE_MESSAGES, RATE, bounds)
     return rows
 
 
@@ -124,40 +131,52 @@ def idle(rig: Rig) -> list[Row]:
         )
     ]
     return rows + _latencies(
-        rig, "idle", "idle, a message every 0.5 s", 0.1, IDLE_MESSAGES, IDLE_RATE, "<= 3", rounds=1
+        rig,
+        "idle",
+        "idle, a message every 0.5 s",
+        0.1,
+        IDLE_MESSAGES,
+        IDLE_RATE,
+        dict.fromkeys(POLLS, "<= 3"),
+        rounds=1,
     )
 
 
 def _latencies(
-    rig: Rig, part: str, what: str, latency_s: float, messages: int, rate: float, bound: str, rounds: int = ROUNDS
+    rig: Rig, part: str, what: str, latency_s: float, messages: int, rate: float, bounds: Bounds, rounds: int = ROUNDS
 ) -> list[Row]:
-    """From send to the task's start, ours and a bare long poll's, in turn."""
-    ours: list[list[float]] = []
-    bare: list[list[float]] = []
+    """From send to the task's start, ours and that of long polls, in turn."""
+    late: dict[str, list[list[float]]] = {"ours": [], **{name: [] for name in POLLS}}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="mulligan-bench-") as name:
             file = Path(name) / "late"
-            app = Application(f"mulligan, {what}", LATE.format(file=str(file)), {"LATENCY_S": latency_s})
-            peer = Peer(f"bare long poll, {what}", "pip", ("bare_poll.py", QUEUE, str(file)), "")
+            contenders: dict[str, Application | Peer] = {
+                "ours": Application(f"mulligan, {what}", LATE.format(file=str(file)), {"LATENCY_S": latency_s}),
+                **{
+                    poll: Peer(f"{poll}, {what}", package, (script, QUEUE, str(file)), "")
+                    for poll, (package, script) in POLLS.items()
+                },
+            }
             try:
-                for contender, into in ((app, ours), (peer, bare)):
+                for contender, into in zip(contenders.values(), late.values(), strict=True):
                     rig.run(part, contender, messages, rate=rate)
                     into.append([float(line) for line in file.read_text().split()])
                     file.unlink()
             except Unusable as exc:
                 return [
-                    Row(
-                        "sqs",
-                        f"{what}: from send to the task's start",
-                        float("nan"),
-                        "ms",
-                        bound,
-                        f"not measured: {exc}",
-                    )
+                    Row("sqs", f"{what}: from send to the task's start", float("nan"), "ms", "", f"not measured: {exc}")
                 ]
-    later = median(median(one) - median(other) for one, other in zip(ours, bare, strict=True)) * 1000
-    note = f"ours {_told(ours)}; the bare poll {_told(bare)}"
-    return [Row("sqs", f"{what}: start later than a bare long poll's, medians", later, "ms", bound, note)]
+    return [
+        Row(
+            "sqs",
+            f"{what}: start later than that of {poll}, medians",
+            median(median(one) - median(other) for one, other in zip(late["ours"], late[poll], strict=True)) * 1000,
+            "ms",
+            bounds.get(poll, ""),
+            f"ours {_told(late['ours'])}; {poll} {_told(late[poll])}",
+        )
+        for poll in POLLS
+    ]
 
 
 def _told(rounds: list[list[float]]) -> str:

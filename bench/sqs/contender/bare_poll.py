@@ -1,7 +1,7 @@
 """`python bare_poll.py QUEUE FILE`: a bare long poll: one connection, receive 10 and write how late each message is.
 
-What no engine can beat: it parses nothing that it doesn't need, and deletes after it has noted the time. Bodies begin
-with the monotonic time in nanoseconds at which they were sent.
+What nothing can beat: it signs nothing, checks nothing, parses nothing that it doesn't need, and deletes after it has
+noted the time. Bodies begin with the monotonic time in nanoseconds at which they were sent.
 """
 
 import http.client

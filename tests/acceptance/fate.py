@@ -13,7 +13,7 @@ __all__ = ["CODE", "TASKS", "failing", "lay_out"]
 
 TASKS = ("First", "Second", "Third")
 
-CODE = IS_FIRST + """
+_TASKS = """
 def fails(context, data, place):
     kind, number = data.split("-")
     if int(number) % 3 != place:
@@ -47,6 +47,8 @@ class Alert(Task):
         with effect(data, context):
             await asyncio.sleep(0.002)
 """
+
+CODE = IS_FIRST + _TASKS
 
 
 def lay_out(app: Any) -> None:

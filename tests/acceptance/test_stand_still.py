@@ -76,7 +76,7 @@ def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_s
     done, log_length = work.finished(), work.count()
     if broker.name == "rabbitmq":  # the lease is the life of the connection
         broker.strike("cut off")
-        until(lambda: work.status()["requests"]["ready"] == len(bodies), "all messages are back on their queue")
+        until(lambda: ready(work) == len(bodies), "all messages are back on their queue")
     work.drain()
     taken_over = work.finished()
     os.killpg(late.pid, signal.SIGCONT)

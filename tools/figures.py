@@ -83,6 +83,8 @@ def main() -> int:
         }
         KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         code = subprocess.run([sys.executable, ROOT / "tools" / "docs.py"], check=False).returncode
+    else:
+        print("Not kept, for a test has failed:", *(json.dumps(figure) for figure in figures), sep="\n")
     return code
 
 

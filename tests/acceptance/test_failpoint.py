@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ WORKER_POINTS = [
     "polling:2", "received:2", "starting:5", "running:5", "ended:9", "recorded:2", "finished:3", "acked:1", "copied:1",
     "exhausted:1", "buried:1", "alerting:1", "alerted:1",
 ]  # fmt: skip
+SUPERVISOR_POINTS = ["supervising:1", "spawning:1", "spawning:2"]
 
 
 def laid_out(app, broker):
@@ -91,21 +93,69 @@ def kill_worker_at(point, work, broker, until) -> None:
     tell(f"worker killed at {point}", broker)
 
 
+def kill_supervisor_at(point, work, broker, until) -> None:
+    system = work.start("--drain", FAILPOINT=f"{point}:kill", POOL_SIZE=2)
+    assert system.wait() == -signal.SIGKILL
+    go_on_without(system, work, until)
+    tell(f"supervisor killed at {point}", broker)
+
+
+def kill_draining_supervisor(work, broker, until) -> None:
+    system = work.start(FAILPOINT="draining:1:kill")
+    work.until_effect("First", "start")
+    system.terminate()
+    assert system.wait() == -signal.SIGKILL
+    go_on_without(system, work, until)
+    tell("supervisor killed at draining", broker)
+
+
+def go_on_without(system, work, until) -> None:
+    until(lambda: not system.group(), "the workers have ended by themselves")
+    done, log_length = work.finished(), work.count()
+
+    work.drain()
+
+    check(work, done, log_length)
+
+
+def stop_supervisor(work, broker, until) -> None:
+    work.environment["SLOW_S"] = "1.5"
+    system = work.start("--drain", FAILPOINT="supervising:3:stop", LEASE_S=1)
+    assert until(lambda: stopped(system), "the point is reached") == [system.pid]
+    time.sleep(2.5)  # what is tested is that this much time goes by
+    done, log_length = work.finished(), work.count()
+
+    os.kill(system.pid, signal.SIGCONT)
+
+    assert system.wait() == 0, system.log()[-3000:]
+    check(work, done, log_length)
+    tell("supervisor stopped at supervising for two leases", broker)
+
+
+CRASHES = {
+    **{f"worker at {point}": partial(kill_worker_at, point) for point in WORKER_POINTS},
+    **{f"supervisor at {point}": partial(kill_supervisor_at, point) for point in SUPERVISOR_POINTS},
+    "supervisor at draining": kill_draining_supervisor,
+    "supervisor stands still for two leases": stop_supervisor,
+}
+
+
 @pytest.mark.figure
 @pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("point", WORKER_POINTS)
-def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at(point, work, broker, until):
-    kill_worker_at(point, work, broker, until)
+@pytest.mark.parametrize("crash", CRASHES)
+def test_nothing_is_lost_or_run_again_after_a_crash_of(crash, app, broker, until):
+    CRASHES[crash](laid_out(app, broker), broker, until)
 
 
 @pytest.mark.figure
 @pytest.mark.parametrize("broker", ["sqs", "rabbitmq"], indirect=True)
-def test_nothing_is_lost_or_run_again_when_a_worker_is_killed_at_a_point_beside_a_server(make_app, broker, until):
-    """All points, some side by side: each of these systems waits most of its time for its queues to be surely empty."""
-
-    works = {point: laid_out(make_app(point.partition(":")[0]).lay_out(), broker) for point in WORKER_POINTS}
-    with ThreadPoolExecutor(4) as pool:
-        for ended in [pool.submit(kill_worker_at, point, work, broker, until) for point, work in works.items()]:
+def test_nothing_is_lost_or_run_again_after_any_crash_beside_a_server(make_app, broker, until):
+    """All of them, some side by side: each of these systems waits most of its time until its queue is surely empty."""
+    works = [laid_out(make_app(f"app{number}").lay_out(), broker) for number in range(len(CRASHES))]
+    with ThreadPoolExecutor(6) as pool:
+        for ended in [
+            pool.submit(crash, work, broker, until) for crash, work in zip(CRASHES.values(), works, strict=True)
+        ]:
             ended.result()
 
 
@@ -129,20 +179,6 @@ def test_worker_that_meets_an_error_nobody_expects_is_replaced_and_loses_nothing
     check(work)
 
 
-@pytest.mark.figure
-@pytest.mark.parametrize("point", ["supervising:1", "spawning:1", "spawning:2"])
-def test_nothing_is_lost_or_run_again_when_the_supervisor_is_killed_at(point, work, broker, until):
-    system = work.start("--drain", FAILPOINT=f"{point}:kill", POOL_SIZE=2)
-    assert system.wait() == -signal.SIGKILL
-    until(lambda: not system.group(), "the workers have ended by themselves")
-    done, log_length = work.finished(), work.count()
-
-    work.drain()
-
-    check(work, done, log_length)
-    tell(f"supervisor killed at {point}", broker)
-
-
 @pytest.mark.parametrize("broker", ["sqlite"], indirect=True)
 def test_supervisor_that_meets_an_error_nobody_expects_ends_loudly_and_loses_nothing(work):
     system = work.start(FAILPOINT="supervising:2:raise")
@@ -152,36 +188,6 @@ def test_supervisor_that_meets_an_error_nobody_expects_ends_loudly_and_loses_not
     done, log_length = work.finished(), work.count()
     work.drain()
     check(work, done, log_length)
-
-
-@pytest.mark.figure
-def test_nothing_is_lost_or_run_again_when_the_supervisor_is_killed_while_draining(work, broker, until):
-    system = work.start(FAILPOINT="draining:1:kill")
-    work.until_effect("First", "start")
-    system.terminate()
-    assert system.wait() == -signal.SIGKILL
-    until(lambda: not system.group(), "the workers have ended by themselves")
-    done, log_length = work.finished(), work.count()
-
-    work.drain()
-
-    check(work, done, log_length)
-    tell("supervisor killed at draining", broker)
-
-
-@pytest.mark.figure
-def test_nothing_is_lost_or_run_again_when_the_supervisor_stands_still_for_two_leases(work, broker, until):
-    work.environment["SLOW_S"] = "1.5"
-    system = work.start("--drain", FAILPOINT="supervising:3:stop", LEASE_S=1)
-    assert until(lambda: stopped(system), "the point is reached") == [system.pid]
-    time.sleep(2.5)  # what is tested is that this much time goes by
-    done, log_length = work.finished(), work.count()
-
-    os.kill(system.pid, signal.SIGCONT)
-
-    assert system.wait() == 0, system.log()[-3000:]
-    check(work, done, log_length)
-    tell("supervisor stopped at supervising for two leases", broker)
 
 
 def test_failpoint_that_does_not_exist_is_refused(app):

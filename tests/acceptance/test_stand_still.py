@@ -1,5 +1,6 @@
 """Processes that stand still for longer than their leases, as a laptop sleeps, or hold the interpreter so long."""
 
+import json
 import os
 import signal
 import time
@@ -33,6 +34,12 @@ def check(app, bodies, done, log_length) -> None:
         assert {one.body for one in app.effects(task, "end")} == set(bodies)
     assert app.dead() == []
     assert app.left() == {"requests": 0, "rejects": 0}
+
+
+def ready(app) -> int | None:
+    """How many messages wait on the queue for requests; None when that can't be told just now."""
+    told = app.cli("status", "--json")
+    return json.loads(told.stdout)["queues"]["requests"]["ready"] if told.returncode == 0 else None
 
 
 def repeated(app) -> int:
@@ -76,6 +83,7 @@ def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_s
     done, log_length = work.finished(), work.count()
     if broker.name == "rabbitmq":  # the lease is the life of the connection
         broker.strike("cut off")
+        # a connection made at once may be cut off, too
         until(lambda: ready(work) == len(bodies), "all messages are back on their queue")
     work.drain()
     taken_over = work.finished()

@@ -240,6 +240,15 @@ class WorkerBlocked(Event):
 
 
 @value
+class ThreadsShort(Event):
+    """The system gives a worker no thread beyond these: sync tasks wait for each other. Told once a worker."""
+
+    level: ClassVar[Level] = "warning"
+    threads: int
+    reason: str
+
+
+@value
 class Started(Event):
     """The system is up."""
 

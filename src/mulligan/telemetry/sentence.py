@@ -31,6 +31,7 @@ ProcessEvent = (
     | e.WorkerDied
     | e.WorkerRecycled
     | e.WorkerBlocked
+    | e.ThreadsShort
     | e.Started
     | e.Stopping
     | e.Stopped
@@ -152,6 +153,12 @@ def _of_process(event: ProcessEvent) -> str:
             return (
                 f"worker {event.worker} (pid {event.pid}) is killed and replaced: "
                 f"a task holds it {duration(event.overdue_s)} beyond its timeout"
+            )
+        case e.ThreadsShort():
+            return (
+                f"a worker has {_count(event.threads, 'thread')} for sync tasks and can't have more "
+                f"({first_line(event.reason)}): they wait for each other. Raise the limit (`ulimit -u`, the "
+                "container's pids limit), or lower CONCURRENCY"
             )
         case e.Started():
             return (

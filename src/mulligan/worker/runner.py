@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, assert_never
 
 from mulligan.brokers.base import Emit
-from mulligan.core.event import TaskStuck
+from mulligan.core.event import TaskStuck, ThreadsShort
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
 from mulligan.core.progress import Mark, Progress, State
@@ -81,7 +81,9 @@ class Runner:
         self._is_kicked = False
         self._deadlines = Deadlines(self._loop, self._expired)
         self._overdue = Deadlines(self._loop, self._overran)
-        self._threads: Threads[Attempt, Outcome] = Threads(self._loop, self._run_sync, self._collect)
+        self._threads: Threads[Attempt, Outcome] = Threads(
+            self._loop, self._run_sync, self._collect, lambda threads, reason: emit(ThreadsShort(threads, reason))
+        )
 
     @property
     def running(self) -> int:

@@ -5,9 +5,13 @@ wake-ups, and the interpreter's lock that changes hands. So quick items are left
 one after the other, and each slow one gets a thread of its own. Which they are is measured. Should a quick one turn out
 to be slow, a foreman sees within milliseconds that others wait behind it, and wakes threads for them. Results are
 handed back to the event loop many at a time.
+
+A system has an end of threads (`ulimit -u`, `pids.max` of a container, memory). Beyond it items wait for the threads
+there are, and another one is asked for each second.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
@@ -25,12 +29,14 @@ _SLOW_S = 0.0005
 """Items that take longer on the average are slow: then a wake-up costs little beside them."""
 
 _HELP_AFTER_S = 0.002
+_ASK_AGAIN_S = 1.0
 _WEIGHT = 0.1  # of the newest item in the average
 
 
 class Threads(Generic[Item, Result]):
     """Runs `work(item)` in a thread and hands (item, result) to `ended` on the event loop.
 
+    short: called on the event loop, once, with the number of threads when the system gives no more, and why.
     work must not raise. No item waits for long behind another: there are as many threads as items under way, if need
     be, and the caller bounds how many are under way. Threads are daemons: one that never ends doesn't keep the process.
     """
@@ -40,16 +46,20 @@ class Threads(Generic[Item, Result]):
         loop: asyncio.AbstractEventLoop,
         work: Callable[[Item], Result],
         ended: Callable[[list[tuple[Item, Result]]], None],
+        short: Callable[[int, str], None],
     ) -> None:
         self._loop = loop
         self._work = work
         self._ended = ended
+        self._short = short
         self._items: deque[Item] = deque()
         self._results: deque[tuple[Item, Result]] = deque()
         self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._backlog = threading.Event()
         self._has_foreman = False
+        self._is_short = False
+        self._has_told = False
         self._is_closed = False
         self._is_woken = False
         self._count = 0
@@ -67,10 +77,9 @@ class Threads(Generic[Item, Result]):
                 self._wake()
                 return
         if not self._backlog.is_set():
-            self._backlog.set()
-            if not self._has_foreman:
-                self._has_foreman = True
-                threading.Thread(target=self._oversee, name="mulligan-foreman", daemon=True).start()
+            self._has_foreman = self._has_foreman or self._begin("mulligan-foreman", self._oversee)
+            if self._has_foreman:
+                self._backlog.set()
 
     def close(self) -> None:
         """Let idle threads end. Busy ones end after their item, which is not handed back any more."""
@@ -84,10 +93,33 @@ class Threads(Generic[Item, Result]):
         if self._awake < self._count:
             self._awake += 1
             self._wakes.put(True)
-        elif self._count < self._under_way:
+        elif self._count < self._under_way and self._begin(f"mulligan-task-{self._count + 1}", self._serve):
             self._count += 1
             self._awake += 1
-            threading.Thread(target=self._serve, name=f"mulligan-task-{self._count}", daemon=True).start()
+
+    def _begin(self, name: str, work: Callable[[], None]) -> bool:
+        """Start a thread. False when the system has none left; then it is asked again later, by `_ask_again`."""
+        if self._is_short:
+            return False
+        try:
+            threading.Thread(target=work, name=name, daemon=True).start()
+        except RuntimeError as exc:
+            self._is_short = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._fell_short, str(exc))
+        return not self._is_short
+
+    def _fell_short(self, reason: str) -> None:
+        self._loop.call_later(_ASK_AGAIN_S, self._ask_again)
+        if not self._has_told:
+            self._has_told = True
+            self._short(self._count, reason)
+
+    def _ask_again(self) -> None:
+        self._is_short = False
+        with self._lock:
+            if self._items and not self._is_closed:
+                self._wake()
 
     def _serve(self) -> None:
         while True:

@@ -44,7 +44,7 @@ def of_the_user():
     sys.stdin.readline()
 
 stack.register(int(sys.argv[1]))
-threads = Threads(None, lambda item: None, None)
+threads = Threads(None, lambda item: None, None, None)
 threads._count = 1
 threading.Thread(target=threads._serve, daemon=True).start()
 threads._wakes.put(True)

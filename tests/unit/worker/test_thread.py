@@ -34,11 +34,16 @@ async def ends():
 
 
 @pytest.fixture
-def make(ends):
+def shortages():
+    return []
+
+
+@pytest.fixture
+def make(ends, shortages):
     made = []
 
     def make(work):
-        made.append(Threads(asyncio.get_running_loop(), work, ends))
+        made.append(Threads(asyncio.get_running_loop(), work, ends, lambda *told: shortages.append(told)))
         return made[-1]
 
     yield make
@@ -79,7 +84,7 @@ async def test_threads_are_used_again(make, ends):
 async def test_threads_hand_back_nothing_when_the_loop_is_closed_already():
     loop = asyncio.new_event_loop()
     may_end = threading.Event()
-    threads = Threads(loop, lambda _: may_end.wait(10), lambda _: None)
+    threads = Threads(loop, lambda _: may_end.wait(10), lambda _: None, lambda *_: None)
     threads.put(1)
     loop.close()
 
@@ -137,3 +142,76 @@ async def test_threads_let_no_item_wait_behind_a_quick_one_that_turned_slow(make
     await ends.until(3)
 
     assert [item for item, _ in ends][2] == "slow"
+
+
+class Limit:
+    """How many more threads the system gives; `refused` is what it says beyond."""
+
+    def __init__(self, monkeypatch, left):
+        self.left = left
+        self.refused = 0
+        self._start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: self.ask(thread))  # noqa: PLW0108 - binds the thread
+
+    def ask(self, thread):
+        if not self.left:
+            self.refused += 1
+            raise RuntimeError("can't start new thread")
+        self.left -= 1
+        self._start(thread)
+
+
+async def test_threads_run_all_items_by_those_there_are_when_the_system_gives_no_more(
+    make, ends, shortages, monkeypatch
+):
+    limit = Limit(monkeypatch, 2)
+    threads = make(lambda number: (number, threading.current_thread().name))
+
+    for number in range(50):
+        threads.put(number)
+    await ends.until(50)
+
+    assert sorted(number for number, _ in ends) == list(range(50))
+    assert {name for _, (_, name) in ends} <= {"mulligan-task-1", "mulligan-task-2"}
+    assert shortages == [(2, "can't start new thread")]
+    assert limit.refused == 1, "not asked again at every item"
+
+
+async def test_threads_run_an_item_once_the_system_gives_the_first_one(make, ends, shortages, monkeypatch):
+    limit = Limit(monkeypatch, 0)
+    threads = make(lambda number: number)
+
+    threads.put(1)
+    await asyncio.sleep(0.5)
+    assert ends == []
+    limit.left = 1
+    await asyncio.sleep(1.0)
+    await ends.until(1)
+
+    assert shortages == [(0, "can't start new thread")]
+
+
+async def test_threads_let_no_item_wait_for_ever_behind_a_slow_one_when_the_system_gave_no_other(
+    make, ends, shortages, monkeypatch
+):
+    may_end = threading.Event()
+    threads = make(lambda number: may_end.wait(10) if number == "slow" else None)
+    for number in range(200):  # until they are known to be quick
+        threads.put(number)
+        await ends.until(number + 1)
+    del ends[:]
+    limit = Limit(monkeypatch, 0)
+
+    for item in ("slow", "behind it"):
+        threads.put(item)
+    with asyncio.get_running_loop().standing_still():
+        while not shortages:  # it is the foreman that asks, or who asks for a foreman
+            await asyncio.sleep(0)
+    assert ends == []
+    limit.left = 2
+    await asyncio.sleep(1.0)
+    await ends.until(1)
+    may_end.set()
+    await ends.until(2)
+
+    assert [item for item, _ in ends] == ["behind it", "slow"]

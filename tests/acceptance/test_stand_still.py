@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,8 +18,7 @@ PAUSE_S = 2 * LEASE_S + 1.0
 CODE = tasks(Quick="pass", Slow='await asyncio.sleep(float(os.environ["SLOW_S"]))') + HOLDER
 
 
-@pytest.fixture
-def work(app, broker):
+def laid_out(app, broker):
     broker.point(app)
     app.task("work", CODE)
     app.manifest("work Quick", "work Slow")
@@ -47,9 +47,7 @@ def repeated(app) -> int:
     return len(ends) - len(set(ends))
 
 
-@pytest.mark.figure
-@pytest.mark.parametrize("who", ["worker", "supervisor"])
-def test_no_harm_is_done_when_one_process_stands_still_for_two_leases(work, broker, until, who):
+def stand_still(who, work, broker, until) -> None:
     bodies = [f"m{number}" for number in range(60)]
     work.send(bodies)
     system = work.start("--drain").until_up()
@@ -70,7 +68,16 @@ def test_no_harm_is_done_when_one_process_stands_still_for_two_leases(work, brok
 
 
 @pytest.mark.figure
-def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_still(work, broker, until):
+def test_no_harm_is_done_when_one_process_stands_still_for_two_leases(make_app, broker, until):
+    works = {who: laid_out(make_app(who).lay_out(), broker) for who in ("worker", "supervisor")}
+    with ThreadPoolExecutor(len(works)) as pool:  # side by side, for they mostly wait
+        for ended in [pool.submit(stand_still, who, work, broker, until) for who, work in works.items()]:
+            ended.result()
+
+
+@pytest.mark.figure
+def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_still(app, broker, until):
+    work = laid_out(app, broker)
     bodies = [f"m{number}" for number in range(8)]
     work.environment["SLOW_S"] = "3"
     work.settings["CONCURRENCY"] = len(bodies)  # one worker may be given all of them, and is to begin them at once

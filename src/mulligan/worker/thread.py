@@ -107,7 +107,8 @@ class Threads(Generic[Item, Result]):
             self._is_short = True
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._fell_short, str(exc))
-        return not self._is_short
+            return False
+        return True
 
     def _fell_short(self, reason: str) -> None:
         self._loop.call_later(_ASK_AGAIN_S, self._ask_again)
@@ -118,7 +119,7 @@ class Threads(Generic[Item, Result]):
     def _ask_again(self) -> None:
         self._is_short = False
         with self._lock:
-            if self._items and not self._is_closed:
+            for _ in range(0 if self._is_closed else len(self._items)):
                 self._wake()
 
     def _serve(self) -> None:

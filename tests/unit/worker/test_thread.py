@@ -177,17 +177,20 @@ async def test_threads_run_all_items_by_those_there_are_when_the_system_gives_no
     assert limit.refused == 1, "not asked again at every item"
 
 
-async def test_threads_run_an_item_once_the_system_gives_the_first_one(make, ends, shortages, monkeypatch):
+async def test_threads_run_items_side_by_side_once_the_system_gives_more(make, ends, shortages, monkeypatch):
     limit = Limit(monkeypatch, 0)
-    threads = make(lambda number: number)
+    barrier = threading.Barrier(3, timeout=10)
+    threads = make(lambda _: barrier.wait())
 
-    threads.put(1)
+    for number in range(3):
+        threads.put(number)
     await asyncio.sleep(0.5)
     assert ends == []
-    limit.left = 1
+    limit.left = 3
     await asyncio.sleep(1.0)
-    await ends.until(1)
+    await ends.until(3)
 
+    assert sorted(arrival for _, arrival in ends) == [0, 1, 2]
     assert shortages == [(0, "can't start new thread")]
 
 

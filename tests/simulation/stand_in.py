@@ -147,7 +147,7 @@ async def _solo(world: Any, child: Process, channel: Pipe) -> None:
 class SimThreads:
     """Threads in virtual time: an item is begun when it is put, and ends after as long as its task takes."""
 
-    def __init__(self, loop: Any, work: Any, ended: Any) -> None:
+    def __init__(self, loop: Any, work: Any, ended: Any, short: Any) -> None:
         self._loop = loop
         self._work = work
         self._ended = ended

@@ -26,9 +26,7 @@ LEASE_S = 4
 LONG_S = 3 * LEASE_S
 LONG_MESSAGES = 2000
 
-BARE_POLL = "a bare long poll"
-BOTO3_POLL = "boto3's long poll"
-POLLS = {BARE_POLL: ("pip", "bare_poll.py"), BOTO3_POLL: ("boto3", "boto3_poll.py")}
+POLLS = {"a bare long poll": ("pip", "bare_poll.py"), "boto3's long poll": ("boto3", "boto3_poll.py")}
 """What our latency is compared with: the package it takes, the script."""
 Bounds = dict[str, str]
 """What is wanted, by the poll that it is against."""
@@ -96,7 +94,7 @@ def trickle(rig: Rig) -> list[Row]:
     if "paced" in why:
         return [Row("sqs", what, float("nan"), "", "<= 450", f"not measured: {why['paced']}")]
     rows = [Row("sqs", what, median(run.requests_per_1000 for run in runs["paced"]), "", "<= 450")]
-    for latency_s, bounds in ((0.0, {BOTO3_POLL: "<= 0"}), (0.1, {})):
+    for latency_s, bounds in ((0.0, dict.fromkeys(POLLS, "<= 0")), (0.1, {})):
         rows += _latencies(rig, "trickle", f"50/s, LATENCY_S={latency_s:g}", latency_s, TRICKLE_MESSAGES, RATE, bounds)
     return rows
 
@@ -164,12 +162,13 @@ def _latencies(
                     file.unlink()
             except Unusable as exc:
                 return [
-                    Row("sqs", f"{what}: from send to the task's start", float("nan"), "ms", "", f"not measured: {exc}")
+                    Row("sqs", _later(what, poll), float("nan"), "ms", bounds.get(poll, ""), f"not measured: {exc}")
+                    for poll in POLLS
                 ]
     return [
         Row(
             "sqs",
-            f"{what}: start later than that of {poll}, medians",
+            _later(what, poll),
             median(median(one) - median(other) for one, other in zip(late["ours"], late[poll], strict=True)) * 1000,
             "ms",
             bounds.get(poll, ""),
@@ -177,6 +176,10 @@ def _latencies(
         )
         for poll in POLLS
     ]
+
+
+def _later(what: str, poll: str) -> str:
+    return f"{what}: start later than that of {poll}, medians"
 
 
 def _told(rounds: list[list[float]]) -> str:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from textwrap import dedent
@@ -74,6 +75,13 @@ def until(condition: Callable[[], Any], what: str, *, timeout_s: float = LONG_S)
         assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain until {what}"
         time.sleep(0.02)
     return found
+
+
+def side_by_side(trials: Iterable[Callable[[], None]]) -> None:
+    """Carry out trials that mostly wait, six at a time. Raises the error of the first that failed, once all ended."""
+    with ThreadPoolExecutor(6) as pool:
+        for ended in [pool.submit(trial) for trial in trials]:
+            ended.result()
 
 
 class Process(NamedTuple):
@@ -302,6 +310,12 @@ class App:
         assert told.returncode == 0, told.stderr
         found: dict[str, dict[str, Any]] = json.loads(told.stdout)["queues"]
         return found
+
+    def status_if_told(self) -> dict[str, dict[str, Any]] | None:
+        """The same; None while the broker can't be asked, as after a fault of it."""
+        with suppress(AssertionError):
+            return self.status()
+        return None
 
     def dead(self) -> list[dict[str, Any]]:
         """`mulligan dead ls --json`."""

@@ -7,13 +7,13 @@ import os
 import signal
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance import fate
+from tests.acceptance.app import side_by_side
 from tests.acceptance.fate import TASKS
 from tests.acceptance.figure import figure
 
@@ -150,13 +150,9 @@ def test_nothing_is_lost_or_run_again_after_a_crash_of(crash, app, broker, until
 @pytest.mark.figure
 @pytest.mark.parametrize("broker", ["sqs", "rabbitmq"], indirect=True)
 def test_nothing_is_lost_or_run_again_after_any_crash_beside_a_server(make_app, broker, until):
-    """All of them, some side by side: each of these systems waits most of its time until its queue is surely empty."""
+    """All of them, some side by side: a system waits most of its time until its queue is surely empty."""
     works = [laid_out(make_app(f"app{number}").lay_out(), broker) for number in range(len(CRASHES))]
-    with ThreadPoolExecutor(6) as pool:
-        for ended in [
-            pool.submit(crash, work, broker, until) for crash, work in zip(CRASHES.values(), works, strict=True)
-        ]:
-            ended.result()
+    side_by_side(partial(crash, work, broker, until) for crash, work in zip(CRASHES.values(), works, strict=True))
 
 
 @pytest.mark.parametrize("broker", ["sqlite"], indirect=True)

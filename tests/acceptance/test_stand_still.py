@@ -1,13 +1,13 @@
 """Processes that stand still for longer than their leases, as a laptop sleeps, or hold the interpreter so long."""
 
-import json
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
+from tests.acceptance.app import side_by_side
 from tests.acceptance.figure import figure
 from tests.acceptance.source import HOLDER, tasks
 
@@ -38,8 +38,8 @@ def check(app, bodies, done, log_length) -> None:
 
 def ready(app) -> int | None:
     """How many messages wait on the queue for requests; None when that can't be told just now."""
-    told = app.cli("status", "--json")
-    return json.loads(told.stdout)["queues"]["requests"]["ready"] if told.returncode == 0 else None
+    status = app.status_if_told()
+    return status and status["requests"]["ready"]
 
 
 def repeated(app) -> int:
@@ -70,9 +70,7 @@ def stand_still(who, work, broker, until) -> None:
 @pytest.mark.figure
 def test_no_harm_is_done_when_one_process_stands_still_for_two_leases(make_app, broker, until):
     works = {who: laid_out(make_app(who).lay_out(), broker) for who in ("worker", "supervisor")}
-    with ThreadPoolExecutor(len(works)) as pool:  # side by side, for they mostly wait
-        for ended in [pool.submit(stand_still, who, work, broker, until) for who, work in works.items()]:
-            ended.result()
+    side_by_side(partial(stand_still, who, work, broker, until) for who, work in works.items())
 
 
 @pytest.mark.figure

@@ -172,8 +172,12 @@ class Pollers:
                 self._tasks.discard(me)
                 return
             self._widen()
-            if self._width.is_short and self._has_price and self._pace.latency_s > 0:
+            if not self._width.is_short:
+                continue
+            if self._has_price and self._pace.latency_s > 0:
                 await self._pause(self._pace.latency_s)
+            else:
+                await asyncio.sleep(0)  # what was started begins now, not once the next request has been made
 
     async def _receive(self, count: int) -> list[Delivery]:
         features = self._broker.features

@@ -195,6 +195,27 @@ async def test_pollers_lose_patience_again_when_there_was_no_room_the_first_time
     assert queue.asked == [10, 1]
 
 
+@pytest.mark.parametrize("features", [{"has_price": True}, {"has_price": False}])
+async def test_pollers_let_what_a_short_receive_started_begin_before_they_make_the_next_request(
+    make, consumer, features
+):
+    queue = Queue(**features)
+    queue.answers = [deliveries(3)]
+    asked_at_start = []
+    take = consumer.take
+
+    async def start_and_take(deliveries, lease_until):
+        asyncio.get_running_loop().call_soon(lambda: asked_at_start.append(len(queue.asked)))
+        await take(deliveries, lease_until)
+
+    consumer.take = start_and_take
+    make(queue, latency_s=0.0)
+    await asyncio.sleep(1)
+
+    assert asked_at_start == [1]
+    assert len(queue.asked) == 2
+
+
 async def test_pollers_tell_an_outage_once_and_back_off(make, events):
     queue = Queue()
     queue.answers = [BrokerUnavailable("down")] * 8

@@ -151,7 +151,7 @@ class SqliteLedger:
             return self._claim(connection, claims, rounds, now)
 
         # a claim says who works on a message: after a power cut nobody does, and whoever asks next may have it
-        return await self._database.run(job, is_synced=False)
+        return await self._database.run(job, is_synced=False, is_quick=True)
 
     def _claim(
         self, connection: sqlite3.Connection, claims: Sequence[Claim], rounds: Sequence[Sequence[int]], now: float
@@ -208,10 +208,10 @@ class SqliteLedger:
             return saved
 
         try:
-            return await self._database.run(save_all)
+            return await self._database.run(save_all, is_quick=True)
         except _SomeRefusedError:
             # asked before saving: afterwards it can't be told who held, for a final record has ended its claim
-            return await self._database.run(save_some)
+            return await self._database.run(save_some, is_quick=True)
 
     async def extend(self, tokens: Sequence[tuple[Uid, int, str]], until: float) -> list[bool]:
         """See the seam."""

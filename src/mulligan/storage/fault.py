@@ -6,7 +6,7 @@ from pathlib import Path
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.value import value
 
-__all__ = ["Kinds", "is_busy", "opening_fault", "translate"]
+__all__ = ["Kinds", "corrupt", "is_busy", "no_log", "opening_fault", "replaced", "sync_failed", "translate"]
 
 
 @value
@@ -51,10 +51,7 @@ def translate(exc: sqlite3.Error, path: Path, kinds: Kinds) -> MulliganError:
     if primary in _PASSING:
         return kinds.unavailable(f"database {path}: {seen}. {_PASSING[primary]}")
     if primary == sqlite3.SQLITE_IOERR:
-        return StorageBroken(
-            f"database {path}: the disk failed a read or a write ({seen}), so nothing written since the last success is"
-            " certain. Look at the disk (dmesg), then start again: what was confirmed is checked when it is opened."
-        )
+        return _disk_failed(path, seen)
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return corrupt(path, seen)
     return kinds.refused(
@@ -78,6 +75,19 @@ def opening_fault(exc: sqlite3.Error, path: Path, kinds: Kinds) -> MulliganError
     return translate(exc, path, kinds)
 
 
+def sync_failed(path: Path, exc: OSError) -> StorageBroken:
+    """The error for a commit that could not be taken to disk. The system may have dropped it: no second try helps."""
+    return _disk_failed(path, f"sync: {exc.strerror}")
+
+
+def no_log(path: Path, exc: OSError) -> MulliganError:
+    """The error for a write-ahead log that can't be opened beside SQLite."""
+    return _problem(
+        f"database {path}: its write-ahead log {path.name}-wal can't be opened ({exc.strerror}). Make it readable for"
+        " this user; with too many open files (ulimit -n), allow more."
+    )
+
+
 def corrupt(path: Path, seen: str) -> StorageBroken:
     """The error for a file whose content can't be right."""
     return StorageBroken(
@@ -91,6 +101,13 @@ def replaced(path: Path) -> StorageBroken:
     return StorageBroken(
         f"database {path} was deleted, moved or replaced while it was in use, so writes to it would be lost."
         " Put it back and start again; it must stay where it is while any process uses it."
+    )
+
+
+def _disk_failed(path: Path, seen: str) -> StorageBroken:
+    return StorageBroken(
+        f"database {path}: the disk failed a read or a write ({seen}), so nothing written since the last success is"
+        " certain. Look at the disk (dmesg), then start again: what was confirmed is checked when it is opened."
     )
 
 

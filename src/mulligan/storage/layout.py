@@ -17,7 +17,13 @@ T = TypeVar("T")
 
 QUICK_CHECK_MAX_BYTES = 8 * 2**20  # about 20 ms; beyond, SQLite's own checks while reading must do
 WAL_MAX_BYTES = 32 * 2**20
-CACHE_KIB = 8_192
+SETTINGS = (
+    # The log is synced before a checkpoint and before it is begun anew, never at a commit: `Database` does that.
+    "synchronous=NORMAL",
+    "foreign_keys=OFF",
+    "cache_size=-8192",  # KiB
+    f"journal_size_limit={WAL_MAX_BYTES}",
+)
 
 
 @value
@@ -48,7 +54,29 @@ def connect(path: Path, wanted: Layout, patiently: Patiently) -> sqlite3.Connect
     Raises ConfigurationError for a file of another purpose or a newer version, StorageBroken for a damaged one, and
     sqlite3.Error.
     """
-    connection = sqlite3.connect(
+    connection = _open(path)
+    try:
+        _set_up(connection, path, wanted, patiently)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_again(path: Path) -> sqlite3.Connection:
+    """Another connection to a file that `connect` has opened. It leaves checkpoints to others. Raises sqlite3.Error."""
+    connection = _open(path)
+    try:
+        _apply(connection, *SETTINGS, "wal_autocheckpoint=0")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # reads the file, so that it is at hand
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw",
         uri=True,
         timeout=0.0,
@@ -56,12 +84,11 @@ def connect(path: Path, wanted: Layout, patiently: Patiently) -> sqlite3.Connect
         check_same_thread=False,
         cached_statements=256,
     )
-    try:
-        _set_up(connection, path, wanted, patiently)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+
+
+def _apply(connection: sqlite3.Connection, *settings: str) -> None:
+    for setting in settings:
+        connection.execute(f"PRAGMA {setting}").fetchone()
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, wanted: Layout, patiently: Patiently) -> None:
@@ -73,9 +100,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, wanted: Layout, patientl
             f"{wanted.what} {path}: its file system can't hold a write-ahead log (journal mode {mode!r})."
             " Give a path on a local disk."
         )
-    for setting in ("synchronous=FULL", "foreign_keys=OFF", f"cache_size=-{CACHE_KIB}"):
-        connection.execute(f"PRAGMA {setting}")
-    connection.execute(f"PRAGMA journal_size_limit={WAL_MAX_BYTES}").fetchone()
+    _apply(connection, *SETTINGS)
     if not is_new:
         patiently(lambda: _check(connection, path))
     _migrate(connection, path, wanted, patiently)

@@ -1,14 +1,18 @@
-"""One SQLite file with one writer: a thread that takes all jobs that wait and commits them together.
+"""One SQLite file: a thread that commits all jobs that wait together, and syncs them together.
 
-An fsync costs as much for one job as for fifty, so everything that waits when the thread is free shares one
-transaction, and a caller hears of its job only after the commit. All answers of a group go back to the event loop in
-one call. A group of which no job needs to outlast a power cut is committed without an fsync: the next one that has it
-takes it to disk, too, for the log is in order.
+A sync costs as much for one job as for fifty, so everything that waits when the thread is free shares one transaction
+and one sync, and a caller hears of its job only after both. The sync comes after the commit, when the file is not
+locked any more: other processes commit meanwhile, and the log is in order, so whatever is synced takes all that was
+committed before to disk with it. A job that needs to outlast a death of the process only, not one of the machine, does
+without.
 
 A job is a function of the connection. It runs in the writer thread, must not commit, and may run twice: when one job of
 a group raises, the group is rolled back and each job runs in a transaction of its own, so a job spoils no other. Keep a
 job to few statements: the interpreter's lock is let go at each, and taking it back from a busy event loop costs
 milliseconds (`sys.setswitchinterval`).
+
+A job that is quick is committed by the event loop itself when nobody is in the way (`storage.lane`), and only its sync
+is left to the thread.
 """
 
 import asyncio
@@ -19,29 +23,33 @@ import random
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mulligan.core.error import StorageBroken
 from mulligan.storage import fault, file, layout
 from mulligan.storage.fault import Kinds
+from mulligan.storage.lane import Lane
 from mulligan.storage.layout import Layout
+from mulligan.storage.transaction import Job, begin, roll_back
 
 __all__ = ["Database", "Job", "Layout"]
 
 T = TypeVar("T")
-Job = Callable[[sqlite3.Connection], T]
 
 GROUP_MAX = 256  # keeps a transaction, and so the wait of other processes, short
-WAL_LOOK_EVERY = 128  # commits
+LOG_LOOK_EVERY = 128  # commits
 FIRST_PAUSE_S = 0.0005
 LAST_PAUSE_S = 0.010
+SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
 
 @dataclass(slots=True)
 class _Call:
-    job: Job[Any]
+    """job: None when all there is to do is the sync."""
+
+    job: Job[Any] | None
     future: asyncio.Future[Any]
     is_read: bool
     is_synced: bool
@@ -52,14 +60,16 @@ class _Answer:
     future: asyncio.Future[Any]
     result: Any = None
     error: Exception | None = None
+    is_of_job: bool = False
 
 
 class Database:
-    """A SQLite file in WAL mode, synced at each commit, for one event loop of one process (not over a fork).
+    """A SQLite file in WAL mode, for one event loop of one process (not over a fork).
 
     kinds: the errors that it raises, beside ConfigurationError from `open` and StorageBroken from anywhere. After a
     StorageBroken every call raises it again: a failed fsync can't be mended by trying once more.
     busy_s: how long other processes may hold the file locked before a call is given up.
+    sync: takes an open file to disk, or raises OSError.
     """
 
     def __init__(
@@ -70,12 +80,14 @@ class Database:
         *,
         busy_s: float = 10.0,
         rand: Callable[[], float] = random.random,
+        sync: Callable[[int], None] = SYNC,
     ) -> None:
         self.path = path
         self._layout = wanted
         self._kinds = kinds
         self._busy_s = busy_s
         self._rand = rand
+        self._sync = sync
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,7 +98,10 @@ class Database:
         self._broken: StorageBroken | None = None
         self._identity: file.Identity | None = None
         self._commits = 0
-        self._is_synced = True  # as `layout.connect` leaves it
+        self._lane: Lane | None = None
+        self._log = -1  # a descriptor of the write-ahead log, for syncs only: SQLite holds no locks on that file
+        self._pending = 0  # jobs that the thread has and has not answered: none must be overtaken
+        self._look_at = LOG_LOOK_EVERY
 
     # -- the event loop's side
 
@@ -108,18 +123,24 @@ class Database:
                 self._opened = None
             raise
 
-    async def run(self, job: Job[T], *, is_synced: bool = True) -> T:
+    async def run(self, job: Job[T], *, is_synced: bool = True, is_quick: bool = False) -> T:
         """Run a job in a write transaction; its result, once that is on disk.
 
         is_synced: False when it needs to outlast a death of the process only, not one of the machine: its result comes
         once it is committed. A later job that is synced takes it to disk first.
-        When the caller is cancelled, the job may or may not have happened.
+        is_quick: few statements, on rows that were touched lately. The event loop may run it itself then.
+        Writes are committed in the order of the calls. When the caller is cancelled, the job may or may not have
+        happened.
         """
-        return await self._ask(job, is_read=False, is_synced=is_synced)
+        if is_quick and (done := self._run_in_lane(job)) is not None:
+            if is_synced:
+                await self._ask(None, is_synced=True)
+            return done[0]
+        return await self._ask(job, is_synced=is_synced)
 
     async def read(self, job: Job[T]) -> T:
         """Run a job that only reads. It sees what is committed and keeps no other process waiting."""
-        return await self._ask(job, is_read=True, is_synced=False)
+        return await self._ask(job, is_read=True)
 
     async def close(self) -> None:
         """End the writer after the jobs that wait. Those that wait for other processes' locks fail. Twice is once."""
@@ -131,22 +152,49 @@ class Database:
             self._calls.put(None)
         await asyncio.shield(self._ended)
 
-    async def _ask(self, job: Job[T], *, is_read: bool, is_synced: bool) -> T:
+    async def _ask(self, job: Job[T] | None, *, is_read: bool = False, is_synced: bool = False) -> T:
+        self._check()
+        assert self._loop is not None
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._pending += job is not None
+        self._calls.put(_Call(job, future, is_read, is_synced))
+        return await future
+
+    def _run_in_lane(self, job: Job[T]) -> tuple[T] | None:
+        """The job's result once it is committed; None when the thread has to do it."""
+        self._check()
+        if self._pending or self._lane is None:
+            return None
+        try:
+            done = self._lane.run(job)
+        except sqlite3.Error as exc:
+            raise self._meant(exc) from exc
+        if done is not None and file.identity(self.path) != self._identity:
+            raise self._meant(fault.replaced(self.path))
+        return done
+
+    def _check(self) -> None:
         if self._is_closed or self._opened is None or not self._opened.done() or self._pid != os.getpid():
             state = "closed" if self._is_closed else "not open in this process"
             raise self._kinds.refused(f"database {self.path} is {state}. Open it first, in the process that uses it.")
         if self._broken is not None:
             raise StorageBroken(str(self._broken))
-        assert self._loop is not None
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._calls.put(_Call(job, future, is_read, is_synced))
-        return await future
 
     def _tell(self, answers: Sequence[_Answer]) -> None:
         assert self._loop is not None
         # RuntimeError: the loop has ended, and with it everyone who waited
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(_deliver, answers)
+            self._loop.call_soon_threadsafe(self._deliver, answers)
+
+    def _deliver(self, answers: Sequence[_Answer]) -> None:
+        for answer in answers:
+            self._pending -= answer.is_of_job
+            if answer.future.done():
+                continue  # its caller was cancelled
+            if answer.error is None:
+                answer.future.set_result(answer.result)
+            else:
+                answer.future.set_exception(answer.error)
 
     # -- the writer thread's side
 
@@ -159,13 +207,10 @@ class Database:
         except Exception as exc:  # noqa: BLE001 - told to the one who opens; a thread has nobody else to tell
             self._tell([_Answer(opened, error=exc), _Answer(ended)])
             return
-        self._identity = file.identity(self.path)
         self._tell([_Answer(opened)])
         while group := self._next_group():
             self._serve(connection, group)
-        # an error here loses nothing: what was confirmed is on disk, and the next one to open does what was left
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
+        self._disconnect(connection)
         self._tell([_Answer(ended)])
 
     def _next_group(self) -> list[_Call]:
@@ -184,14 +229,50 @@ class Database:
             self._calls.put(None)  # the end comes after this group
         return group
 
-    def _serve(self, connection: sqlite3.Connection, group: list[_Call]) -> None:
-        wanted = [call for call in group if not call.future.cancelled()]
-        writes = [call for call in wanted if not call.is_read]
-        if writes:
-            self._tell(self._write(connection, writes))
-        reads = [call for call in wanted if call.is_read]
-        if reads:
-            self._tell([self._answer(connection, call, self._read) for call in reads])
+    def _serve(self, connection: sqlite3.Connection, group: Sequence[_Call]) -> None:
+        # looked at once: a caller may be cancelled at any moment, and each call gets exactly one answer
+        given_up = {id(call) for call in group if call.future.cancelled()}
+        wanted = [call for call in group if id(call) not in given_up]
+        writes = [call for call in wanted if call.job is not None and not call.is_read]
+        done = list(zip(writes, self._write(connection, writes), strict=True)) if writes else []
+        done += [(call, _Answer(call.future)) for call in wanted if call.job is None]
+        told = [_Answer(call.future, is_of_job=call.job is not None) for call in group if id(call) in given_up]
+        told += [answer for call, answer in done if not call.is_synced]
+        if told:
+            self._tell(told)
+        if synced := [answer for call, answer in done if call.is_synced]:
+            self._tell(self._on_disk(synced))
+        if reads := [call for call in wanted if call.is_read]:
+            self._tell([self._answer(connection, call) for call in reads])
+        self._look_at_log(connection)
+
+    def _on_disk(self, answers: list[_Answer]) -> list[_Answer]:
+        """The same answers once what they tell of is on disk; where that fails none of them is a success.
+
+        After a failure it isn't tried again: the system may have dropped what it could not write, and say yes now.
+        """
+        if self._broken is None:
+            try:
+                self._sync(self._log)
+            except OSError as exc:
+                self._broken = fault.sync_failed(self.path, exc)
+            else:
+                return answers
+        return [replace(answer, result=None, error=answer.error or self._broken) for answer in answers]
+
+    def _look_at_log(self, connection: sqlite3.Connection) -> None:
+        """Now and then, keep the write-ahead log short. On an error the data is safe in it, and the next look follows.
+
+        Commits of the loop are checkpointed by nobody else. And with several busy writers SQLite's own checkpoints
+        never get to the log's end, so that it has to be emptied once it has grown.
+        """
+        commits = self._commits + (self._lane.commits if self._lane else 0)
+        if commits < self._look_at:
+            return
+        self._look_at = commits + LOG_LOOK_EVERY
+        with contextlib.suppress(OSError, sqlite3.Error):
+            has_grown = os.fstat(self._log).st_size > layout.WAL_MAX_BYTES
+            connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if has_grown else 'PASSIVE'})").fetchone()
 
     def _write(self, connection: sqlite3.Connection, calls: Sequence[_Call]) -> list[_Answer]:
         try:
@@ -199,46 +280,38 @@ class Database:
         except _JobError as failed:
             if len(calls) > 1:
                 return [answer for call in calls for answer in self._write(connection, [call])]
-            return [_Answer(calls[0].future, error=self._meant(failed.error))]
+            return [_Answer(calls[0].future, error=self._meant(failed.error), is_of_job=True)]
         except Exception as exc:  # noqa: BLE001 - told to every caller of the group
-            return [_Answer(call.future, error=self._meant(exc)) for call in calls]
-        return [_Answer(call.future, result) for call, result in zip(calls, results, strict=True)]
+            return [_Answer(call.future, error=self._meant(exc), is_of_job=True) for call in calls]
+        return [_Answer(call.future, result, is_of_job=True) for call, result in zip(calls, results, strict=True)]
 
     def _transaction(self, connection: sqlite3.Connection, calls: Sequence[_Call]) -> list[Any]:
         if self._broken is not None:
             raise StorageBroken(str(self._broken))
-        self._sync(connection, is_synced=any(call.is_synced for call in calls))
-        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+        self._patiently(lambda: begin(connection))
         try:
-            results = [_run(call.job, connection) for call in calls]
+            results = [_run(call, connection) for call in calls]
             connection.execute("COMMIT")
         except BaseException:
-            _roll_back(connection)
+            roll_back(connection)
             raise
         # after the commit, so that no confirmed write can be in a file that is gone
         if file.identity(self.path) != self._identity:
             raise fault.replaced(self.path)
         self._commits += 1
-        if self._commits % WAL_LOOK_EVERY == 0:
-            self._bound_wal(connection)
         return results
-
-    def _sync(self, connection: sqlite3.Connection, *, is_synced: bool) -> None:
-        """Have the next commit wait for the disk, or not."""
-        if is_synced is not self._is_synced:
-            connection.execute(f"PRAGMA synchronous={'FULL' if is_synced else 'NORMAL'}")
-            self._is_synced = is_synced
 
     def _read(self, connection: sqlite3.Connection, job: Job[T]) -> T:
         if file.identity(self.path) != self._identity:
             raise fault.replaced(self.path)
         return self._patiently(lambda: job(connection))
 
-    def _answer(self, connection: sqlite3.Connection, call: _Call, action: Callable[..., Any]) -> _Answer:
+    def _answer(self, connection: sqlite3.Connection, call: _Call) -> _Answer:
+        assert call.job is not None
         try:
-            return _Answer(call.future, action(connection, call.job))
+            return _Answer(call.future, self._read(connection, call.job), is_of_job=True)
         except Exception as exc:  # noqa: BLE001 - told to the caller
-            return _Answer(call.future, error=self._meant(exc))
+            return _Answer(call.future, error=self._meant(exc), is_of_job=True)
 
     def _meant(self, exc: Exception) -> Exception:
         meant: Exception = fault.translate(exc, self.path, self._kinds) if isinstance(exc, sqlite3.Error) else exc
@@ -263,19 +336,32 @@ class Database:
             waited_s += delay_s
             pause_s = min(pause_s * 1.5, LAST_PAUSE_S)
 
-    def _bound_wal(self, connection: sqlite3.Connection) -> None:
-        """Empty a log that has grown: with several busy writers SQLite's own checkpoints never get to its end."""
-        # on an error the data is safe in the log, and the next look tries again
-        with contextlib.suppress(OSError, sqlite3.Error):
-            if Path(f"{self.path}-wal").stat().st_size > layout.WAL_MAX_BYTES:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-
     def _connect(self) -> sqlite3.Connection:
         file.prepare(self.path, self._layout.what)
         try:
-            return layout.connect(self.path, self._layout, self._patiently)
+            connection = layout.connect(self.path, self._layout, self._patiently)
+            try:
+                self._lane = Lane(self._patiently(lambda: layout.connect_again(self.path)))
+                self._log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            except BaseException:
+                self._disconnect(connection)
+                raise
         except sqlite3.Error as exc:
             raise fault.opening_fault(exc, self.path, self._kinds) from None
+        except OSError as exc:
+            raise fault.no_log(self.path, exc) from None
+        self._identity = file.identity(self.path)
+        return connection
+
+    def _disconnect(self, connection: sqlite3.Connection) -> None:
+        """Close everything. Never raises: what was confirmed is on disk, and the next to open does what was left."""
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+        lane, self._lane = self._lane, None
+        for one in (connection, *([] if lane is None else [lane.connection])):
+            with contextlib.suppress(sqlite3.Error):
+                one.close()
 
 
 class _JobError(Exception):
@@ -286,25 +372,9 @@ class _JobError(Exception):
         super().__init__(str(error))
 
 
-def _run(job: Job[T], connection: sqlite3.Connection) -> T:
+def _run(call: _Call, connection: sqlite3.Connection) -> Any:
+    assert call.job is not None
     try:
-        return job(connection)
+        return call.job(connection)
     except Exception as exc:
         raise _JobError(exc) from exc
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    # an error here says less than the one that led here; a full disk and the like have rolled back by themselves
-    with contextlib.suppress(sqlite3.Error):
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-def _deliver(answers: Sequence[_Answer]) -> None:
-    for answer in answers:
-        if answer.future.done():
-            continue  # its caller was cancelled
-        if answer.error is None:
-            answer.future.set_result(answer.result)
-        else:
-            answer.future.set_exception(answer.error)

@@ -117,12 +117,20 @@ async def test_queue_database_is_refused_as_a_ledger_and_the_other_way_round(led
     await broker.close()
 
 
+async def limit(ledger, pages):
+    """The end of the disk, for both connections."""
+    for is_quick in (False, True):
+        await ledger._database.run(
+            lambda c: c.execute(f"PRAGMA max_page_count={pages}").fetchone(), is_synced=False, is_quick=is_quick
+        )
+
+
 async def test_disk_that_is_full_makes_the_ledger_unavailable_until_there_is_room(ledger):
-    await ledger._database.read(lambda c: c.execute("PRAGMA max_page_count=1").fetchone())
+    await limit(ledger, 1)
     claims = [Claim(Uid(f"018bcfe5{n:04x}-{'x' * 100}"), 0, 0, "t" * 100, NOW + 60) for n in range(1000)]
     with pytest.raises(LedgerUnavailable, match="disk is full"):
         await ledger.claim(claims, NOW)
 
-    await ledger._database.read(lambda c: c.execute("PRAGMA max_page_count=100000").fetchone())
+    await limit(ledger, 100_000)
 
     assert await ledger.claim(claims, NOW) == [Granted(None)] * 1000

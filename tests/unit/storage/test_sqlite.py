@@ -3,10 +3,13 @@ import os
 import sqlite3
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError, StorageBroken
+from mulligan.storage.layout import WAL_MAX_BYTES
+from mulligan.storage.sqlite import LOG_LOOK_EVERY
 
 
 def add(name, body=b""):
@@ -26,51 +29,236 @@ async def test_database_creates_its_folder_and_files_for_their_owner_only(databa
     assert {stat.S_IMODE((path.parent / name).stat().st_mode) for name in files} == {0o600}
 
 
-async def test_database_is_durable_at_each_commit(database):
+class Syncs:
+    """Counts syncs. error: what the next ones fail with. may_end: each waits for it."""
+
+    def __init__(self):
+        self.count = 0
+        self.error = None
+        self.may_end = threading.Event()
+        self.may_end.set()
+
+    def __call__(self, descriptor):
+        self.count += 1
+        if not self.may_end.wait(5):
+            raise TimeoutError("the test has not let the sync end")
+        if self.error:
+            raise self.error
+        os.fdatasync(descriptor)
+
+
+@pytest.fixture
+def syncs():
+    return Syncs()
+
+
+@pytest.fixture
+async def watched(make, syncs):
+    database = make(sync=syncs)
+    await database.open()
+    return database
+
+
+async def hold(database, **options):
+    """Keep the thread busy with a job until the event is set; the event and the job's task."""
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def job(connection):
+        has_begun.set()
+        return may_end.wait(5)
+
+    task = asyncio.create_task(database.run(job, **options))
+    assert await asyncio.to_thread(has_begun.wait, 5)
+    return may_end, task
+
+
+async def test_database_leaves_syncs_of_commits_to_us_and_those_of_its_log_to_sqlite(database):
     def settings(connection):
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
-    assert await database.read(settings) == ["wal", 2]
+    assert await database.read(settings) == ["wal", 1]  # NORMAL: before a checkpoint, and when the log begins anew
 
 
-def synchronous(connection):
-    return connection.execute("PRAGMA synchronous").fetchone()[0]  # 2: FULL, 1: NORMAL
+@pytest.mark.parametrize("is_quick", [False, True])
+async def test_run_syncs_what_has_to_be_and_nothing_else(watched, syncs, is_quick):
+    seen = []
+    for number, is_synced in enumerate((True, False, True, False, False, True)):
+        await watched.run(add(f"{number}"), is_synced=is_synced, is_quick=is_quick)
+        seen.append(syncs.count)
+
+    assert seen == [1, 1, 2, 2, 2, 3]
 
 
-async def test_run_syncs_again_after_jobs_that_need_not_be(database):
-    seen = [
-        await database.run(synchronous, is_synced=is_synced) for is_synced in (True, False, True, False, False, True)
-    ]
+async def test_run_syncs_the_log_that_holds_what_it_wrote(make, path):
+    names = []
+    database = make(sync=lambda descriptor: names.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    await database.open()
 
-    assert seen == [2, 1, 2, 1, 1, 2]
+    await database.run(add("a"))
+
+    assert names == [Path(f"{path}-wal")]
 
 
-async def test_run_syncs_a_group_when_one_of_its_jobs_has_to_be(database):
-    has_begun, all_wait = threading.Event(), threading.Event()
-
-    def first(connection):
-        has_begun.set()
-        return all_wait.wait(5)
-
-    waiting = [asyncio.create_task(database.run(first, is_synced=False))]
-    await asyncio.to_thread(has_begun.wait, 5)
-    waiting += [asyncio.create_task(database.run(synchronous, is_synced=n == 3)) for n in range(5)]
+async def test_run_syncs_once_for_all_that_wait_when_one_of_them_has_to_be(watched, syncs):
+    may_end, first = await hold(watched, is_synced=False)
+    waiting = [asyncio.create_task(watched.run(add(f"{n}"), is_synced=n == 3)) for n in range(5)]
     await asyncio.sleep(0)
-    all_wait.set()
+    may_end.set()
 
-    assert await asyncio.gather(*waiting) == [True, 2, 2, 2, 2, 2]
+    assert await asyncio.gather(first, *waiting) == [True, 1, 1, 1, 1, 1]
+    assert syncs.count == 1
 
 
-async def test_run_syncs_each_job_of_a_group_that_was_undone_as_it_asked(database):
+async def test_run_of_a_job_that_need_not_be_synced_does_not_wait_for_others_that_have_to(watched, syncs):
+    may_end, first = await hold(watched, is_synced=False)
+    syncs.may_end.clear()
+    synced = asyncio.create_task(watched.run(add("synced")))
+    unsynced = asyncio.create_task(watched.run(add("unsynced"), is_synced=False))
+    await asyncio.sleep(0)
+    may_end.set()
+
+    assert await asyncio.wait_for(unsynced, 5) == 1
+    assert not synced.done()
+    syncs.may_end.set()
+    assert await asyncio.gather(first, synced) == [True, 1]
+
+
+async def test_run_syncs_each_job_of_a_group_that_was_undone_as_it_asked(watched, syncs):
     def fail(connection):
         raise ValueError("no")
 
-    answers = await asyncio.gather(
-        database.run(fail, is_synced=False), database.run(synchronous), return_exceptions=True
-    )
+    may_end, first = await hold(watched, is_synced=False)
+    waiting = [asyncio.create_task(watched.run(fail, is_synced=False)), asyncio.create_task(watched.run(add("a")))]
+    await asyncio.sleep(0)
+    may_end.set()
+    _, failed, done = await asyncio.gather(first, *waiting, return_exceptions=True)
 
-    assert isinstance(answers[0], ValueError)
-    assert answers[1] == 2
+    assert isinstance(failed, ValueError)
+    assert (done, syncs.count) == (1, 1)
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+async def test_run_confirms_nothing_any_more_once_a_sync_has_failed(watched, syncs, is_quick):
+    syncs.error = OSError(5, "Input/output error")
+    with pytest.raises(StorageBroken, match=r"disk failed a read or a write \(sync: Input/output error\)"):
+        await watched.run(add("a"), is_quick=is_quick)
+    syncs.error = None  # a system that has dropped what it could not write says yes
+
+    with pytest.raises(StorageBroken):
+        await watched.run(add("b"), is_quick=is_quick)
+    assert syncs.count == 1
+
+
+async def stuck_in_sync(database, syncs):
+    """The task of a quick job that is committed, and whose sync goes on until the event is set."""
+    syncs.may_end.clear()
+    task = asyncio.create_task(database.run(add("stuck"), is_quick=True))
+    while not syncs.count and not task.done():
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_sync_is_not_tried_again_for_those_who_waited_while_it_failed(watched, syncs):
+    syncs.error = OSError(5, "Input/output error")
+    first = await stuck_in_sync(watched, syncs)
+    second = asyncio.create_task(watched.run(add("b"), is_quick=True))  # committed, and its sync is still to come
+    await asyncio.sleep(0)
+    syncs.may_end.set()
+
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [StorageBroken, StorageBroken]
+    assert syncs.count == 1
+
+
+def where(connection):
+    return threading.get_ident()
+
+
+async def test_run_of_a_quick_job_is_committed_by_the_caller(database, path):
+    assert await database.run(where, is_quick=True) == threading.get_ident()
+
+    await database.run(add("a"), is_synced=False, is_quick=True)
+
+    with sqlite3.connect(path) as other:
+        assert names(other) == ["a"]
+    other.close()
+
+
+async def test_run_of_a_quick_job_waits_for_its_sync(watched, syncs):
+    task = await stuck_in_sync(watched, syncs)
+    assert not task.done()
+
+    syncs.may_end.set()
+
+    assert await task == 1
+
+
+async def test_run_of_a_quick_job_overtakes_no_job_that_came_before(watched, syncs):
+    first = await stuck_in_sync(watched, syncs)  # so the file is not locked
+    order = []
+    before = asyncio.create_task(watched.run(lambda connection: order.append("before")))
+    await asyncio.sleep(0)
+    quick = asyncio.create_task(watched.run(lambda connection: order.append("quick"), is_quick=True))
+    await asyncio.sleep(0)
+    assert order == []
+    syncs.may_end.set()
+
+    await asyncio.gather(first, before, quick)
+
+    assert order == ["before", "quick"]
+
+
+async def test_run_of_a_quick_job_overtakes_no_job_whose_caller_was_cancelled(database):
+    may_end, first = await hold(database)
+    first.cancel()
+    await asyncio.sleep(0)
+    order = []
+    quick = asyncio.create_task(database.run(lambda connection: order.append(where(connection)), is_quick=True))
+    await asyncio.sleep(0)
+    assert order == []
+    may_end.set()
+    await quick
+
+    assert order != [threading.get_ident()]
+    assert await database.run(where, is_quick=True) == threading.get_ident()  # all were answered: the way is free again
+
+
+async def test_run_of_a_quick_job_goes_to_the_thread_when_another_process_writes(database, path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    task = asyncio.create_task(database.run(where, is_quick=True))
+    await asyncio.sleep(0)
+    assert not task.done()
+
+    other.execute("COMMIT")
+    other.close()
+
+    assert await asyncio.wait_for(task, 5) != threading.get_ident()
+
+
+async def test_run_of_a_quick_job_that_fails_leaves_nothing_and_the_next_one_works(database):
+    def half(connection):
+        connection.execute("INSERT INTO item VALUES ('half done', '')")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await database.run(half, is_quick=True)
+    await database.run(add("a"), is_quick=True)
+    with pytest.raises(BrokerRefused, match="SQLITE_CONSTRAINT"):
+        await database.run(add("a"), is_quick=True)
+
+    assert await database.read(names) == ["a"]
+
+
+async def test_log_stays_short_when_all_jobs_are_quick(database, path):
+    most = 0
+    for number in range(3 * LOG_LOOK_EVERY):
+        await database.run(add(f"{number}", b"x" * 2**18), is_quick=True)
+        most = max(most, Path(f"{path}-wal").stat().st_size)
+
+    assert most < WAL_MAX_BYTES + 1.5 * LOG_LOOK_EVERY * 2**18  # it would be 3 times the latter
+    assert path.stat().st_size > LOG_LOOK_EVERY * 2**18
 
 
 async def test_run_gives_the_result_after_the_commit(database, path):
@@ -320,11 +508,12 @@ async def test_open_takes_any_name_of_a_file(make, tmp_path, name):
     assert (tmp_path / name).exists()
 
 
-async def test_database_that_is_deleted_under_us_confirms_nothing_any_more(database, path):
+@pytest.mark.parametrize("is_quick", [False, True])
+async def test_database_that_is_deleted_under_us_confirms_nothing_any_more(database, path, is_quick):
     await database.run(add("a"))
     path.unlink()
 
     with pytest.raises(StorageBroken, match="deleted, moved or replaced"):
-        await database.run(add("b"))
+        await database.run(add("b"), is_quick=is_quick)
     with pytest.raises(StorageBroken, match="deleted, moved or replaced"):
         await database.read(names)

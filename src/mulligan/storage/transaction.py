@@ -1,0 +1,26 @@
+"""What a write transaction of SQLite is to us: the type of its jobs, its beginning and its undoing."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["Job", "begin", "roll_back"]
+
+T = TypeVar("T")
+
+Job = Callable[[sqlite3.Connection], T]
+"""Statements of one transaction; must not commit, and may run twice."""
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin to write. Raises sqlite3.OperationalError, for which `fault.is_busy`, when another connection does."""
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Undo what was begun. Never raises."""
+    # an error here says less than the one that led here; a full disk and the like have rolled back by themselves
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

@@ -1,0 +1,74 @@
+import sqlite3
+
+import pytest
+
+from mulligan.storage.lane import REST_S, SLOW_S, Lane
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def lane(tmp_path, clock):
+    connection = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=0)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE item (name)")
+    yield Lane(connection, clock)
+    connection.close()
+
+
+def taking(clock, seconds):
+    def job(connection):
+        clock.now += seconds
+        return connection.execute("INSERT INTO item VALUES ('a')").rowcount
+
+    return job
+
+
+def test_run_gives_what_the_job_gives_and_has_committed_it(lane, clock):
+    assert lane.run(taking(clock, 0.0)) == (1,)
+
+    assert not lane.connection.in_transaction
+    assert lane.commits == 1
+
+
+def test_run_is_closed_for_a_while_after_a_job_that_took_long(lane, clock):
+    assert lane.run(taking(clock, SLOW_S * 2)) == (1,)
+    assert lane.run(taking(clock, 0.0)) is None
+
+    clock.now += REST_S
+
+    assert lane.run(taking(clock, 0.0)) == (1,)
+
+
+def test_run_is_closed_for_a_while_after_a_job_that_took_long_to_fail(lane, clock):
+    def job(connection):
+        taking(clock, SLOW_S * 2)(connection)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        lane.run(job)
+
+    assert lane.run(taking(clock, 0.0)) is None
+    assert lane.connection.execute("SELECT count(*) FROM item").fetchone() == (0,)
+
+
+def test_run_begins_nothing_while_the_file_is_locked(lane, clock, tmp_path):
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    assert lane.run(taking(clock, 0.0)) is None
+
+    other.execute("COMMIT")
+    other.close()
+    assert lane.run(taking(clock, 0.0)) == (1,)

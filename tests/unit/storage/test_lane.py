@@ -2,15 +2,22 @@ import sqlite3
 
 import pytest
 
-from mulligan.storage.lane import REST_S, SLOW_S, Lane
+from mulligan.storage.lane import REST_S, SLOW_S, TRIES, Lane
 
 
 class Clock:
     def __init__(self):
         self.now = 100.0
+        self.pauses = 0
+        self.at_pause = lambda: None
 
     def __call__(self):
         return self.now
+
+    def pause(self, seconds):
+        self.now += seconds
+        self.pauses += 1
+        self.at_pause()
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def lane(tmp_path, clock):
     connection = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=0)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("CREATE TABLE item (name)")
-    yield Lane(connection, clock)
+    yield Lane(connection, clock, clock.pause)
     connection.close()
 
 
@@ -63,12 +70,26 @@ def test_run_is_closed_for_a_while_after_a_job_that_took_long_to_fail(lane, cloc
     assert lane.connection.execute("SELECT count(*) FROM item").fetchone() == (0,)
 
 
-def test_run_begins_nothing_while_the_file_is_locked(lane, clock, tmp_path):
-    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+@pytest.fixture
+def other(tmp_path, lane):
+    connection = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+def test_run_begins_nothing_while_the_file_stays_locked(lane, clock, other):
     other.execute("BEGIN IMMEDIATE")
 
     assert lane.run(taking(clock, 0.0)) is None
+    assert clock.pauses == TRIES - 1
 
     other.execute("COMMIT")
-    other.close()
     assert lane.run(taking(clock, 0.0)) == (1,)
+
+
+def test_run_waits_for_the_short_commit_of_another_process(lane, clock, other):
+    other.execute("BEGIN IMMEDIATE")
+    clock.at_pause = lambda: other.execute("COMMIT")
+
+    assert lane.run(taking(clock, 0.0)) == (1,)
+    assert clock.pauses == 1

@@ -62,7 +62,6 @@ def test_messages_of_a_killed_worker_run_again_at_once_and_another_worker_takes_
         os.kill(victim, signal.SIGKILL)
         killed_at = time.monotonic()
 
-        again_s += [again_at(work, until, body) - killed_at for body in here if worker_of[body] == victim]
         told = until(
             lambda end=log_length, pid=victim: re.search(rf"pid {pid}\) died: .*restart in (.*)", system.log()[end:]),
             "the death is told",
@@ -70,6 +69,7 @@ def test_messages_of_a_killed_worker_run_again_at_once_and_another_worker_takes_
         until(lambda end=log_length: "is up: " in system.log()[end:], "another worker is up")
         if told[1] == "0 s":  # later ones in a row wait on purpose
             up_s.append(time.monotonic() - killed_at)
+        again_s += [again_at(work, until, body) - killed_at for body in here if worker_of[body] == victim]
 
     figure("G5", broker.name, f"a killed worker's messages ran again after {spread(again_s)}")
     figure("G5", broker.name, f"another worker was up after {spread(up_s)}")

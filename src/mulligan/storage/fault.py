@@ -6,7 +6,17 @@ from pathlib import Path
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.value import value
 
-__all__ = ["Kinds", "corrupt", "is_busy", "no_log", "opening_fault", "replaced", "sync_failed", "translate"]
+__all__ = [
+    "Kinds",
+    "corrupt",
+    "is_busy",
+    "no_log",
+    "opening_fault",
+    "replaced",
+    "sync_failed",
+    "translate",
+    "writer_failed",
+]
 
 
 @value
@@ -83,8 +93,16 @@ def sync_failed(path: Path, exc: OSError) -> StorageBroken:
 def no_log(path: Path, exc: OSError) -> MulliganError:
     """The error for a write-ahead log that can't be opened beside SQLite."""
     return _problem(
-        f"database {path}: its write-ahead log {path.name}-wal can't be opened ({exc.strerror}). Make it readable for"
-        " this user; with too many open files (ulimit -n), allow more."
+        f"database {path}: its write-ahead log {exc.filename} can't be opened ({exc.strerror}). Look at its rights and"
+        " at the limit of open files (ulimit -n), then start again."
+    )
+
+
+def writer_failed(path: Path, exc: Exception) -> StorageBroken:
+    """The error for what nobody expects in the writer thread: what it was about is not certain any more."""
+    return StorageBroken(
+        f"database {path}: its writer has failed ({type(exc).__name__}: {exc}), so nothing written since the last"
+        " success is certain. Start again. If memory is not short, this is a defect of mulligan."
     )
 
 

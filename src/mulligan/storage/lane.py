@@ -2,7 +2,8 @@
 
 Such a job waits neither for the disk (a commit writes to the system's cache; the sync is the thread's) nor for a lock,
 but for the fraction of a millisecond that another process's commit takes: whoever finds the file locked for longer goes
-to the thread. What is left is a write that the system itself holds up. The first that takes long shows it, and for a
+to the thread. What is left is a write that the system itself holds up, and the sync that SQLite makes where the log
+begins anew, which `Database` leaves to the thread where it can tell. The first that takes long shows it, and for a
 while all jobs go to the thread.
 """
 
@@ -25,8 +26,8 @@ TRIES = 5
 PAUSE_S = 0.0001
 """Of five workers that commit all the time one in four found the file locked, and one in fifty after these pauses."""
 
-REST_S = 1.0
-"""For so long after a slow one the lane is closed."""
+REST_S = 0.25
+"""For so long after a slow one the lane is closed: on a busy machine it may only have waited for the processor."""
 
 
 class Lane:

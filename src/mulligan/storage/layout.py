@@ -11,12 +11,13 @@ from mulligan.core.error import ConfigurationError
 from mulligan.core.value import value
 from mulligan.storage import fault
 
-__all__ = ["WAL_MAX_BYTES", "Layout", "connect"]
+__all__ = ["OLDEST_SQLITE", "WAL_MAX_BYTES", "Layout", "connect", "connect_again", "log_of"]
 
 T = TypeVar("T")
 
 QUICK_CHECK_MAX_BYTES = 8 * 2**20  # about 20 ms; beyond, SQLite's own checks while reading must do
 WAL_MAX_BYTES = 32 * 2**20
+OLDEST_SQLITE = (3, 38)  # the first that knows ->>
 SETTINGS = (
     # The log is synced before a checkpoint and before it is begun anew, never at a commit: `Database` does that.
     "synchronous=NORMAL",
@@ -51,9 +52,14 @@ class Patiently(Protocol):
 def connect(path: Path, wanted: Layout, patiently: Patiently) -> sqlite3.Connection:
     """A connection to an existing file, checked and brought up to date.
 
-    Raises ConfigurationError for a file of another purpose or a newer version, StorageBroken for a damaged one, and
-    sqlite3.Error.
+    Raises ConfigurationError for a file of another purpose or a newer version, or a SQLite that is too old,
+    StorageBroken for a damaged file, and sqlite3.Error.
     """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise _problem(
+            f"{wanted.what} {path}: this Python has SQLite {sqlite3.sqlite_version}, expected"
+            f" {'.'.join(map(str, OLDEST_SQLITE))} or later. Use a Python that was built with a newer one."
+        )
     connection = _open(path)
     try:
         _set_up(connection, path, wanted, patiently)
@@ -73,6 +79,11 @@ def connect_again(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def log_of(connection: sqlite3.Connection) -> str:
+    """The path of the connection's write-ahead log, which is beside the file itself, not beside a link to it."""
+    return f"{connection.execute('PRAGMA database_list').fetchone()[2]}-wal"
 
 
 def _open(path: Path) -> sqlite3.Connection:

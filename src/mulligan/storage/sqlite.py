@@ -45,22 +45,22 @@ LAST_PAUSE_S = 0.010
 SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
-    """job: None when all there is to do is the sync."""
+    """job: None when all there is to do is the sync. is_told: its answer is on its way."""
 
     job: Job[Any] | None
     future: asyncio.Future[Any]
-    is_read: bool
-    is_synced: bool
+    is_read: bool = False
+    is_synced: bool = False
+    is_told: bool = False
 
 
 @dataclass(slots=True)
 class _Answer:
-    future: asyncio.Future[Any]
+    call: _Call
     result: Any = None
     error: Exception | None = None
-    is_of_job: bool = False
 
 
 class Database:
@@ -68,6 +68,7 @@ class Database:
 
     kinds: the errors that it raises, beside ConfigurationError from `open` and StorageBroken from anywhere. After a
     StorageBroken every call raises it again: a failed fsync can't be mended by trying once more.
+    has_lane: whether the event loop may commit quick jobs itself; else the thread does.
     busy_s: how long other processes may hold the file locked before a call is given up.
     sync: takes an open file to disk, or raises OSError.
     """
@@ -78,6 +79,7 @@ class Database:
         wanted: Layout,
         kinds: Kinds,
         *,
+        has_lane: bool = False,
         busy_s: float = 10.0,
         rand: Callable[[], float] = random.random,
         sync: Callable[[int], None] = SYNC,
@@ -85,6 +87,7 @@ class Database:
         self.path = path
         self._layout = wanted
         self._kinds = kinds
+        self._has_lane = has_lane
         self._busy_s = busy_s
         self._rand = rand
         self._sync = sync
@@ -102,6 +105,8 @@ class Database:
         self._log = -1  # a descriptor of the write-ahead log, for syncs only: SQLite holds no locks on that file
         self._pending = 0  # jobs that the thread has and has not answered: none must be overtaken
         self._look_at = LOG_LOOK_EVERY
+        self._checkpointing = threading.Lock()
+        self._is_log_done = False  # all of the log is in the database: the next commit begins it anew, and syncs that
 
     # -- the event loop's side
 
@@ -128,7 +133,7 @@ class Database:
 
         is_synced: False when it needs to outlast a death of the process only, not one of the machine: its result comes
         once it is committed. A later job that is synced takes it to disk first.
-        is_quick: few statements, on rows that were touched lately. The event loop may run it itself then.
+        is_quick: few statements, on rows that were touched lately. The event loop runs it itself then, if it may.
         Writes are committed in the order of the calls. When the caller is cancelled, the job may or may not have
         happened.
         """
@@ -163,45 +168,44 @@ class Database:
     def _run_in_lane(self, job: Job[T]) -> tuple[T] | None:
         """The job's result once it is committed; None when the thread has to do it."""
         self._check()
-        if self._pending or self._lane is None:
+        lane = self._lane
+        if lane is None or self._pending or self._is_log_done or not self._checkpointing.acquire(blocking=False):
             return None
         try:
-            done = self._lane.run(job)
+            done = lane.run(job)
         except sqlite3.Error as exc:
             raise self._meant(exc) from exc
+        finally:
+            self._checkpointing.release()
         if done is not None and file.identity(self.path) != self._identity:
             raise self._meant(fault.replaced(self.path))
         return done
 
     def _check(self) -> None:
-        if self._is_closed or self._opened is None or not self._opened.done() or self._pid != os.getpid():
+        opened = self._opened
+        if self._is_closed or opened is None or not opened.done() or opened.exception() or self._pid != os.getpid():
             state = "closed" if self._is_closed else "not open in this process"
             raise self._kinds.refused(f"database {self.path} is {state}. Open it first, in the process that uses it.")
         if self._broken is not None:
             raise StorageBroken(str(self._broken))
 
-    def _tell(self, answers: Sequence[_Answer]) -> None:
-        assert self._loop is not None
-        # RuntimeError: the loop has ended, and with it everyone who waited
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._deliver, answers)
-
     def _deliver(self, answers: Sequence[_Answer]) -> None:
         for answer in answers:
-            self._pending -= answer.is_of_job
-            if answer.future.done():
+            future = answer.call.future
+            self._pending -= answer.call.job is not None
+            if future.done():
                 continue  # its caller was cancelled
             if answer.error is None:
-                answer.future.set_result(answer.result)
+                future.set_result(answer.result)
             else:
-                answer.future.set_exception(answer.error)
+                future.set_exception(answer.error)
 
     # -- the writer thread's side
 
     def _work(self) -> None:
         assert self._opened is not None
         assert self._ended is not None
-        opened, ended = self._opened, self._ended
+        opened, ended = _Call(None, self._opened), _Call(None, self._ended)
         try:
             connection = self._connect()
         except Exception as exc:  # noqa: BLE001 - told to the one who opens; a thread has nobody else to tell
@@ -209,9 +213,23 @@ class Database:
             return
         self._tell([_Answer(opened)])
         while group := self._next_group():
-            self._serve(connection, group)
+            try:
+                self._serve(connection, group)
+            except Exception as exc:  # noqa: BLE001 - whatever it was: nobody may wait for ever
+                self._broken = fault.writer_failed(self.path, exc)
+                self._tell([_Answer(call, error=self._broken) for call in group if not call.is_told])
         self._disconnect(connection)
         self._tell([_Answer(ended)])
+
+    def _tell(self, answers: Sequence[_Answer]) -> None:
+        if not answers:
+            return
+        for answer in answers:
+            answer.call.is_told = True
+        assert self._loop is not None
+        # RuntimeError: the loop has ended, and with it everyone who waited
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._deliver, answers)
 
     def _next_group(self) -> list[_Call]:
         """Everything that waits; waits itself for the first. [] is the end."""
@@ -230,20 +248,15 @@ class Database:
         return group
 
     def _serve(self, connection: sqlite3.Connection, group: Sequence[_Call]) -> None:
-        # looked at once: a caller may be cancelled at any moment, and each call gets exactly one answer
-        given_up = {id(call) for call in group if call.future.cancelled()}
-        wanted = [call for call in group if id(call) not in given_up]
+        """Commit, sync, and answer each call, once. What need not be synced doesn't wait for what has to be."""
+        given_up = [call for call in group if call.future.cancelled()]  # looked at once: it may happen at any moment
+        wanted = [call for call in group if call not in given_up]
         writes = [call for call in wanted if call.job is not None and not call.is_read]
-        done = list(zip(writes, self._write(connection, writes), strict=True)) if writes else []
-        done += [(call, _Answer(call.future)) for call in wanted if call.job is None]
-        told = [_Answer(call.future, is_of_job=call.job is not None) for call in group if id(call) in given_up]
-        told += [answer for call, answer in done if not call.is_synced]
-        if told:
-            self._tell(told)
-        if synced := [answer for call, answer in done if call.is_synced]:
-            self._tell(self._on_disk(synced))
-        if reads := [call for call in wanted if call.is_read]:
-            self._tell([self._answer(connection, call) for call in reads])
+        done = self._write(connection, writes) if writes else []
+        done += [_Answer(call) for call in wanted if call.job is None]
+        self._tell([_Answer(call) for call in given_up] + [one for one in done if not one.call.is_synced])
+        self._tell(self._on_disk([one for one in done if one.call.is_synced]))
+        self._tell([self._answer(connection, call) for call in wanted if call.is_read])
         self._look_at_log(connection)
 
     def _on_disk(self, answers: list[_Answer]) -> list[_Answer]:
@@ -251,6 +264,8 @@ class Database:
 
         After a failure it isn't tried again: the system may have dropped what it could not write, and say yes now.
         """
+        if all(answer.error for answer in answers):
+            return answers
         if self._broken is None:
             try:
                 self._sync(self._log)
@@ -261,7 +276,7 @@ class Database:
         return [replace(answer, result=None, error=answer.error or self._broken) for answer in answers]
 
     def _look_at_log(self, connection: sqlite3.Connection) -> None:
-        """Now and then, keep the write-ahead log short. On an error the data is safe in it, and the next look follows.
+        """Now and then, keep the write-ahead log short.
 
         Commits of the loop are checkpointed by nobody else. And with several busy writers SQLite's own checkpoints
         never get to the log's end, so that it has to be emptied once it has grown.
@@ -270,9 +285,14 @@ class Database:
         if commits < self._look_at:
             return
         self._look_at = commits + LOG_LOOK_EVERY
-        with contextlib.suppress(OSError, sqlite3.Error):
+        # The loop commits nothing meanwhile: SQLite before 3.51.3 can overlook a log that is begun anew under a
+        # checkpoint. On an error the data is safe in the log, and the next look tries again.
+        with self._checkpointing, contextlib.suppress(OSError, sqlite3.Error, MemoryError):
             has_grown = os.fstat(self._log).st_size > layout.WAL_MAX_BYTES
-            connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if has_grown else 'PASSIVE'})").fetchone()
+            if has_grown or self._lane is not None:
+                mode = "TRUNCATE" if has_grown else "PASSIVE"
+                is_busy, length, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+                self._is_log_done = not is_busy and length == copied
 
     def _write(self, connection: sqlite3.Connection, calls: Sequence[_Call]) -> list[_Answer]:
         try:
@@ -280,10 +300,10 @@ class Database:
         except _JobError as failed:
             if len(calls) > 1:
                 return [answer for call in calls for answer in self._write(connection, [call])]
-            return [_Answer(calls[0].future, error=self._meant(failed.error), is_of_job=True)]
+            return [_Answer(calls[0], error=self._meant(failed.error))]
         except Exception as exc:  # noqa: BLE001 - told to every caller of the group
-            return [_Answer(call.future, error=self._meant(exc), is_of_job=True) for call in calls]
-        return [_Answer(call.future, result, is_of_job=True) for call, result in zip(calls, results, strict=True)]
+            return [_Answer(call, error=self._meant(exc)) for call in calls]
+        return [_Answer(call, result) for call, result in zip(calls, results, strict=True)]
 
     def _transaction(self, connection: sqlite3.Connection, calls: Sequence[_Call]) -> list[Any]:
         if self._broken is not None:
@@ -299,6 +319,7 @@ class Database:
         if file.identity(self.path) != self._identity:
             raise fault.replaced(self.path)
         self._commits += 1
+        self._is_log_done = False
         return results
 
     def _read(self, connection: sqlite3.Connection, job: Job[T]) -> T:
@@ -309,9 +330,9 @@ class Database:
     def _answer(self, connection: sqlite3.Connection, call: _Call) -> _Answer:
         assert call.job is not None
         try:
-            return _Answer(call.future, self._read(connection, call.job), is_of_job=True)
+            return _Answer(call, self._read(connection, call.job))
         except Exception as exc:  # noqa: BLE001 - told to the caller
-            return _Answer(call.future, error=self._meant(exc), is_of_job=True)
+            return _Answer(call, error=self._meant(exc))
 
     def _meant(self, exc: Exception) -> Exception:
         meant: Exception = fault.translate(exc, self.path, self._kinds) if isinstance(exc, sqlite3.Error) else exc
@@ -340,25 +361,28 @@ class Database:
         file.prepare(self.path, self._layout.what)
         try:
             connection = layout.connect(self.path, self._layout, self._patiently)
-            try:
-                self._lane = Lane(self._patiently(lambda: layout.connect_again(self.path)))
-                self._log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-            except BaseException:
-                self._disconnect(connection)
-                raise
         except sqlite3.Error as exc:
             raise fault.opening_fault(exc, self.path, self._kinds) from None
+        try:
+            self._log = os.open(layout.log_of(connection), os.O_RDONLY | os.O_CLOEXEC)
+            if self._has_lane:
+                self._lane = Lane(self._patiently(lambda: layout.connect_again(self.path)))
         except OSError as exc:
+            self._disconnect(connection)
             raise fault.no_log(self.path, exc) from None
+        except sqlite3.Error as exc:
+            self._disconnect(connection)
+            raise fault.opening_fault(exc, self.path, self._kinds) from None
         self._identity = file.identity(self.path)
         return connection
 
     def _disconnect(self, connection: sqlite3.Connection) -> None:
         """Close everything. Never raises: what was confirmed is on disk, and the next to open does what was left."""
-        if self._log >= 0:
-            os.close(self._log)
-            self._log = -1
+        log, self._log = self._log, -1
         lane, self._lane = self._lane, None
+        with contextlib.suppress(OSError):
+            if log >= 0:
+                os.close(log)
         for one in (connection, *([] if lane is None else [lane.connection])):
             with contextlib.suppress(sqlite3.Error):
                 one.close()

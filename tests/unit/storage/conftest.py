@@ -37,3 +37,11 @@ async def database(make):
     database = make()
     await database.open()
     return database
+
+
+@pytest.fixture
+async def quick(make):
+    """A database whose quick jobs the event loop commits itself."""
+    database = make(has_lane=True)
+    await database.open()
+    return database

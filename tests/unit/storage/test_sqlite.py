@@ -54,7 +54,7 @@ def syncs():
 
 @pytest.fixture
 async def watched(make, syncs):
-    database = make(sync=syncs)
+    database = make(sync=syncs, has_lane=True)
     await database.open()
     return database
 
@@ -97,6 +97,30 @@ async def test_run_syncs_the_log_that_holds_what_it_wrote(make, path):
     await database.run(add("a"))
 
     assert names == [Path(f"{path}-wal")]
+
+
+async def test_run_syncs_the_log_beside_the_file_itself_when_the_path_is_a_link(make, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "test.db").touch()
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "disk" / "test.db")
+    (tmp_path / "link.db-wal").write_text("of a database that was here before it was moved")
+    names = []
+    database = make(at=link, sync=lambda descriptor: names.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    await database.open()
+
+    await database.run(add("a"))
+
+    assert names == [tmp_path / "disk" / "test.db-wal"]
+
+
+async def test_run_syncs_nothing_for_jobs_that_all_failed(watched, syncs):
+    await watched.run(add("a"))
+
+    with pytest.raises(BrokerRefused):
+        await watched.run(add("a"))
+
+    assert syncs.count == 1
 
 
 async def test_run_syncs_once_for_all_that_wait_when_one_of_them_has_to_be(watched, syncs):
@@ -149,6 +173,17 @@ async def test_run_confirms_nothing_any_more_once_a_sync_has_failed(watched, syn
     assert syncs.count == 1
 
 
+async def test_run_and_close_end_when_something_fails_in_the_thread_that_nobody_expects(watched, syncs):
+    syncs.error = RuntimeError("no memory for more")
+
+    with pytest.raises(StorageBroken, match=r"its writer has failed \(RuntimeError: no memory for more\)"):
+        await watched.run(add("a"))
+    with pytest.raises(StorageBroken):
+        await watched.run(add("b"))
+
+    await asyncio.wait_for(watched.close(), 5)
+
+
 async def stuck_in_sync(database, syncs):
     """The task of a quick job that is committed, and whose sync goes on until the event is set."""
     syncs.may_end.clear()
@@ -175,10 +210,10 @@ def where(connection):
     return threading.get_ident()
 
 
-async def test_run_of_a_quick_job_is_committed_by_the_caller(database, path):
-    assert await database.run(where, is_quick=True) == threading.get_ident()
+async def test_run_of_a_quick_job_is_committed_by_the_caller(quick, path):
+    assert await quick.run(where, is_quick=True) == threading.get_ident()
 
-    await database.run(add("a"), is_synced=False, is_quick=True)
+    await quick.run(add("a"), is_synced=False, is_quick=True)
 
     with sqlite3.connect(path) as other:
         assert names(other) == ["a"]
@@ -209,25 +244,25 @@ async def test_run_of_a_quick_job_overtakes_no_job_that_came_before(watched, syn
     assert order == ["before", "quick"]
 
 
-async def test_run_of_a_quick_job_overtakes_no_job_whose_caller_was_cancelled(database):
-    may_end, first = await hold(database)
+async def test_run_of_a_quick_job_overtakes_no_job_whose_caller_was_cancelled(quick):
+    may_end, first = await hold(quick)
     first.cancel()
     await asyncio.sleep(0)
     order = []
-    quick = asyncio.create_task(database.run(lambda connection: order.append(where(connection)), is_quick=True))
+    quicker = asyncio.create_task(quick.run(lambda connection: order.append(where(connection)), is_quick=True))
     await asyncio.sleep(0)
     assert order == []
     may_end.set()
-    await quick
+    await quicker
 
     assert order != [threading.get_ident()]
-    assert await database.run(where, is_quick=True) == threading.get_ident()  # all were answered: the way is free again
+    assert await quick.run(where, is_quick=True) == threading.get_ident()  # all were answered: the way is free again
 
 
-async def test_run_of_a_quick_job_goes_to_the_thread_when_another_process_writes(database, path):
+async def test_run_of_a_quick_job_goes_to_the_thread_when_another_process_writes(quick, path):
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    task = asyncio.create_task(database.run(where, is_quick=True))
+    task = asyncio.create_task(quick.run(where, is_quick=True))
     await asyncio.sleep(0)
     assert not task.done()
 
@@ -237,24 +272,33 @@ async def test_run_of_a_quick_job_goes_to_the_thread_when_another_process_writes
     assert await asyncio.wait_for(task, 5) != threading.get_ident()
 
 
-async def test_run_of_a_quick_job_that_fails_leaves_nothing_and_the_next_one_works(database):
+async def test_run_of_a_quick_job_that_fails_leaves_nothing_and_the_next_one_works(quick):
     def half(connection):
         connection.execute("INSERT INTO item VALUES ('half done', '')")
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await database.run(half, is_quick=True)
-    await database.run(add("a"), is_quick=True)
+        await quick.run(half, is_quick=True)
+    await quick.run(add("a"), is_quick=True)
     with pytest.raises(BrokerRefused, match="SQLITE_CONSTRAINT"):
-        await database.run(add("a"), is_quick=True)
+        await quick.run(add("a"), is_quick=True)
 
-    assert await database.read(names) == ["a"]
+    assert await quick.read(names) == ["a"]
 
 
-async def test_log_stays_short_when_all_jobs_are_quick(database, path):
+async def test_commit_that_begins_the_log_anew_is_the_threads_because_sqlite_syncs_it(quick):
+    for number in range(LOG_LOOK_EVERY):
+        await quick.run(add(f"{number}"), is_quick=True)
+    await quick.read(names)  # and so the checkpoint is over
+
+    assert await quick.run(where, is_quick=True) != threading.get_ident()
+    assert await quick.run(where, is_quick=True) == threading.get_ident()
+
+
+async def test_log_stays_short_when_all_jobs_are_quick(quick, path):
     most = 0
     for number in range(3 * LOG_LOOK_EVERY):
-        await database.run(add(f"{number}", b"x" * 2**18), is_quick=True)
+        await quick.run(add(f"{number}", b"x" * 2**18), is_quick=True)
         most = max(most, Path(f"{path}-wal").stat().st_size)
 
     assert most < WAL_MAX_BYTES + 1.5 * LOG_LOOK_EVERY * 2**18  # it would be 3 times the latter
@@ -405,6 +449,29 @@ async def test_open_can_be_repeated_when_it_failed(make, path):
     assert await database.run(add("a")) == 1
 
 
+async def test_run_is_refused_when_an_open_that_was_cancelled_has_failed(make, path):
+    path.parent.mkdir()
+    path.write_text("no database")
+    database = make()
+    opening = asyncio.create_task(database.open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+    with pytest.raises(ConfigurationError):
+        await database.open()
+    with pytest.raises(BrokerRefused, match="not open"):
+        await database.run(add("a"))
+
+
+async def test_open_refuses_a_sqlite_that_is_too_old(make, monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
+
+    with pytest.raises(ConfigurationError, match=r"this Python has SQLite 3\..*, expected 3\.38 or later"):
+        await make().open()
+
+
 async def test_open_of_many_at_once_makes_one_database(make):
     databases = [make() for _ in range(5)]
 
@@ -509,11 +576,11 @@ async def test_open_takes_any_name_of_a_file(make, tmp_path, name):
 
 
 @pytest.mark.parametrize("is_quick", [False, True])
-async def test_database_that_is_deleted_under_us_confirms_nothing_any_more(database, path, is_quick):
-    await database.run(add("a"))
+async def test_database_that_is_deleted_under_us_confirms_nothing_any_more(quick, path, is_quick):
+    await quick.run(add("a"))
     path.unlink()
 
     with pytest.raises(StorageBroken, match="deleted, moved or replaced"):
-        await database.run(add("b"), is_quick=is_quick)
+        await quick.run(add("b"), is_quick=is_quick)
     with pytest.raises(StorageBroken, match="deleted, moved or replaced"):
-        await database.read(names)
+        await quick.read(names)

@@ -1,10 +1,13 @@
 """The run of kills on SQS, while the service itself does wrong: everything that its documentation allows, and more."""
 
+import os
+
 import pytest
 
 from tests.acceptance import killing
 from tests.acceptance.figure import figure
 
+MESSAGES = 10_000 if os.environ.get("MULLIGAN_TEST_FULL") else 5_000
 BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 FAULTS = (
     {"action": "ReceiveMessage", "fault": {"kind": "duplicate", "share": 0.1}},
@@ -26,7 +29,7 @@ def test_nothing_is_lost_or_run_again_after_its_record_under_kills_and_a_service
     sqs.point(app)
 
     run = killing.carry_out(
-        app, until, messages=5_000, worker_kills=30, supervisor_kills=1, sent=lambda: sqs.play(7, *FAULTS)
+        app, until, messages=MESSAGES, worker_kills=30, supervisor_kills=1, sent=lambda: sqs.play(7, *FAULTS)
     )
     counters = sqs.counters()
     sqs.behave()

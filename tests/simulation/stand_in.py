@@ -84,8 +84,8 @@ class SimSupervisor(Supervisor):
         child.keeper = supervising
         world.workers.append(child)
         seat.process = child  # type: ignore[assignment] # as much of a process as the supervisor asks of one
-        setup = Setup(seat.number, "{}", hand.requests, hand.rejects, slots)
-        child.spawn(_worker(world, child, setup, self._settings, theirs, table))
+        setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots)
+        child.spawn(_worker(world, child, setup, theirs, table))
         world.plan_death(child)
         seat.channel = ours  # type: ignore[assignment] # the same methods
         try:
@@ -96,13 +96,13 @@ class SimSupervisor(Supervisor):
             ours.close()
 
 
-async def _worker(world: Any, child: Process, setup: Setup, settings: Any, channel: Pipe, table: LeaseTable) -> None:
+async def _worker(world: Any, child: Process, setup: Setup, channel: Pipe, table: LeaseTable) -> None:
     await asyncio.sleep(0.2)
     hub = Hub([world.listener(child)])
     catalogue = world.plan.catalogue()
     world.watch.catalogues[child.name] = set(catalogue.tasks)
     worker = process.Worker(
-        setup, settings, channel, table, catalogue, hub, world.clock,  # type: ignore[arg-type]
+        setup, channel, table, catalogue, hub, world.clock,  # type: ignore[arg-type]
     )  # fmt: skip
     code = await worker.serve((_passing,) if world.plan.has_middleware else ())
     child.end(code)

@@ -4,6 +4,7 @@
 page docs/settings.md is generated from this module.
 """
 
+from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 from mulligan.core.policy import Backoff, Policy
+from mulligan.settings.worker import WorkerSettings
 
 __all__ = ["CONFIGURATION_FILE", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "Settings"]
 
@@ -242,11 +244,6 @@ class Settings(BaseModel):
         """Seconds that running tasks get at shutdown: 5 less than all, but at least half."""
         return max(self.shutdown_s - 5.0, self.shutdown_s / 2)
 
-    def to_json(self) -> str:
-        """All values as JSON, for a worker that must run with exactly these. Holds secrets: not for a log."""
-        return self.model_dump_json()
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The reverse of `to_json`."""
-        return cls.model_validate_json(text)
+    def for_worker(self) -> WorkerSettings:
+        """What a worker process needs of it. Holds secrets: not for a log."""
+        return WorkerSettings(**{field.name: getattr(self, field.name) for field in fields(WorkerSettings)})

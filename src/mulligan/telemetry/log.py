@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
-import structlog
-
 from mulligan.core.event import Event
+from mulligan.telemetry.absent import absent
 from mulligan.telemetry.hub import Hub, Listener
 from mulligan.telemetry.line import JsonLayout, TextLayout
 from mulligan.telemetry.sentence import sentence_of
 from mulligan.telemetry.sink import FileSink, Sink, StreamSink
+
+with absent("rich"):  # for pictures of tracebacks, which nothing here draws: a quarter of a worker's start
+    import structlog
 
 __all__ = ["Log", "LogSettings", "configure"]
 
@@ -29,7 +31,7 @@ Layout = Callable[[Record], str]
 
 
 class LogSettings(Protocol):
-    """What is needed of the settings (`settings.model.Settings` has it)."""
+    """What is needed of the settings (`Settings` and `WorkerSettings` have it)."""
 
     @property
     def logger_name(self) -> str: ...  # noqa: D102 - told in settings.model, as all below

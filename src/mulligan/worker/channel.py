@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from mulligan.settings.worker import WorkerSettings
+
 __all__ = [
     "Channel",
     "Drained",
@@ -34,10 +36,10 @@ _LENGTH = struct.Struct("<I")
 
 
 class Setup(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor to worker, first: who it is and what to do. settings is `Settings` as JSON."""
+    """Supervisor to worker, first: who it is and what to do."""
 
     worker: int
-    settings: str
+    settings: WorkerSettings
     requests: int
     rejects: int
     table_slots: int

@@ -23,7 +23,6 @@ from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
 from mulligan.ledger.open import open_ledger
-from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks import loader
 from mulligan.tasks.catalogue import Catalogue
@@ -95,7 +94,7 @@ async def _serve(end: socket.socket, table_descriptor: int) -> int:
     setup = await channel.receive()
     if not isinstance(setup, Setup):
         return FATAL
-    settings = Settings.from_json(setup.settings)
+    settings = setup.settings
     clock = SystemClock()
     problems: list[str] = []
     middleware = _checked(problems, lambda: named(settings.middleware, "MIDDLEWARE"))
@@ -117,7 +116,7 @@ async def _serve(end: socket.socket, table_descriptor: int) -> int:
         channel.send(Problems(problems))
         await channel.flush()
         return 2
-    worker = Worker(setup, settings, channel, LeaseTable(table_descriptor, setup.table_slots), catalogue, hub, clock)
+    worker = Worker(setup, channel, LeaseTable(table_descriptor, setup.table_slots), catalogue, hub, clock)
     return await worker.serve(middleware)
 
 
@@ -136,7 +135,6 @@ class Worker:
     def __init__(
         self,
         setup: Setup,
-        settings: Settings,
         channel: Channel[FromSupervisor],
         table: LeaseTable,
         catalogue: Catalogue,
@@ -144,7 +142,7 @@ class Worker:
         clock: SystemClock,
     ) -> None:
         self._setup = setup
-        self._settings = settings
+        self._settings = setup.settings
         self._channel = channel
         self._table = table
         self._catalogue = catalogue

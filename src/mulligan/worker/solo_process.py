@@ -16,7 +16,6 @@ from mulligan.core.error import ConfigurationError
 from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, Typed, Uid
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.route import NOT_ANY_MORE
-from mulligan.settings.model import Settings
 from mulligan.tasks import loader
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import Catalogue
@@ -40,7 +39,7 @@ async def _serve(end: socket.socket) -> None:
     setup = await channel.receive()
     if not isinstance(setup, Setup):
         return
-    settings = Settings.from_json(setup.settings)
+    settings = setup.settings
     hub = configure(settings, worker=setup.worker, rotates=False, now=time.time)
     try:
         catalogue = loader.load(Path.cwd(), tasks_file=settings.tasks_xml_file, defaults=settings.policy)

@@ -288,7 +288,7 @@ class Supervisor:
         if ARMED is not None:
             ARMED.reach(Point.SPAWNING)
         channel = seat.channel = await Channel.open(ours, from_worker)
-        channel.send(Setup(seat.number, self._settings.to_json(), hand.requests, hand.rejects, slots))
+        channel.send(Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots))
         return channel, process
 
     async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: asyncio.subprocess.Process) -> End:

@@ -19,6 +19,7 @@ from mulligan.core.message import QueueName, TaskName
 from mulligan.core.policy import Backoff, Policy
 from mulligan.ledger.base import Ledger
 from mulligan.ledger.memory import MemoryLedger
+from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import TaskContext
@@ -125,7 +126,8 @@ class Worker:
         emit = service.events.append
         shop = Shop(
             self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
-            packer=more.pop("packer", Packer(NO_FOLDER)), setup=more.pop("setup", Setup(number, "{}", 1, 1, slots)),
+            packer=more.pop("packer", Packer(NO_FOLDER)),
+            setup=more.pop("setup", Setup(number, Settings().for_worker(), 1, 1, slots)),
             new_token=lambda: f"w{number}-{next(tokens)}",
             stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
         )  # fmt: skip

@@ -65,7 +65,7 @@ async def suspect(service, body="hello"):
 
 
 def worker(service, *tasks, **more):
-    return service.worker(*tasks, setup=Setup(0, Settings(log_file=None).to_json(), 1, 1, 10), keeps=False, **more)
+    return service.worker(*tasks, setup=Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10), keeps=False, **more)
 
 
 def unseen(message, context):

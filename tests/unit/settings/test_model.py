@@ -9,17 +9,22 @@ from mulligan.settings.describe import NAMES, default_of, expected, help_of, sho
 from mulligan.settings.model import Settings
 
 
-def test_settings_survive_the_way_to_a_worker():
+def test_settings_for_a_worker_say_what_the_settings_say():
     settings = Settings(
-        pool_size=2,
         broker_url="sqlite:////tmp/a b.db",
         log_file=None,
         middleware=("a.b:c",),
         lease_s=1.5,
         unrouted="drop",
+        task_max_attempts=5,
+        shutdown_s=10,
     )
 
-    assert Settings.from_json(settings.to_json()) == settings
+    part = settings.for_worker()
+
+    assert (part.broker_url, part.log_file, part.middleware) == ("sqlite:////tmp/a b.db", None, ("a.b:c",))
+    assert (part.lease_s, part.unrouted, part.policy.max_attempts, part.grace_s) == (1.5, "drop", 5, 5.0)
+    assert part.queues == settings.queues
 
 
 def test_settings_can_not_be_changed():

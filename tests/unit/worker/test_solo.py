@@ -55,7 +55,7 @@ def app(tmp_path, monkeypatch):
 
 @pytest.fixture
 async def solo(ends, events):
-    made = Solo(Setup(0, Settings(log_file=None).to_json(), 1, 1, 10), ends, events.append)
+    made = Solo(Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10), ends, events.append)
     yield made
     await made.close()
 
@@ -117,7 +117,7 @@ async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, end
             def run(self, body):
                 open("started", "w").close()
     """)
-    setup = Setup(0, Settings(log_file=None).to_json(), 1, 1, 10)
+    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10)
     solo = Solo(setup, ends, events.append, holds=lambda flight: False)
 
     solo.put(make_flight("A", "B"), named("A", "B"))

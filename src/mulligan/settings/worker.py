@@ -1,0 +1,41 @@
+"""What a worker process needs of the settings, as plain values: it starts in half the time without pydantic.
+
+`settings.model.Settings` makes one; it has been checked there. It travels to the worker in its `Setup`.
+"""
+
+from typing import Literal
+
+from mulligan.core.delivery import Queues
+from mulligan.core.policy import Policy
+from mulligan.core.value import value
+
+__all__ = ["WorkerSettings"]
+
+
+@value
+class WorkerSettings:
+    """Part of the settings, by the names that they have there. Holds secrets: not for a log.
+
+    policy: of a task that says nothing of its own. grace_s, holds_groups: as `Settings` works them out.
+    """
+
+    broker_url: str
+    ledger_url: str
+    queues: Queues
+    lease_s: float
+    latency_s: float
+    grace_s: float
+    concurrency: int
+    holds_groups: bool
+    tasks_xml_file: str
+    policy: Policy
+    unrouted: Literal["bury", "drop"]
+    bodies_url: str
+    middleware: tuple[str, ...]
+    listeners: tuple[str, ...]
+    logger_name: str
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    log_format: Literal["auto", "text", "json"]
+    log_file: str | None
+    log_file_max_bytes: int
+    log_file_backups: int

@@ -23,10 +23,10 @@ FAIL_ALWAYS = 0.02
 DIES = 0.01
 POOL = 5
 SLOTS = 32
-MEAN_REPEATS = 24.0
+MEAN_REPEATS = 12.0
 """Effects that a kill of a worker with so many slots has done again, on average. The promise says 5, of a machine that
 is free to commit at once; a busy one takes longer to record what has ended. The mean is the rate at which attempts end
-times that delay, so it grows as tasks get shorter: with 5 ms instead of the 20 of `fate` it is about three times that.
+times that delay, so it grows as tasks get shorter.
 """
 END_S = 300.0
 """After the last kill; only a hang takes so long."""

@@ -278,8 +278,8 @@ class Database:
     def _look_at_log(self, connection: sqlite3.Connection) -> None:
         """Now and then, keep the write-ahead log short.
 
-        Commits of the loop are checkpointed by nobody else. And with several busy writers SQLite's own checkpoints
-        never get to the log's end, so that it has to be emptied once it has grown.
+        Where there is a lane nobody else checkpoints. And with several busy writers SQLite's own checkpoints never get
+        to the log's end, so that it has to be emptied once it has grown.
         """
         commits = self._commits + (self._lane.commits if self._lane else 0)
         if commits < self._look_at:
@@ -366,6 +366,7 @@ class Database:
         try:
             self._log = os.open(layout.log_of(connection), os.O_RDONLY | os.O_CLOEXEC)
             if self._has_lane:
+                connection.execute("PRAGMA wal_autocheckpoint=0").fetchone()  # `_look_at_log` keeps it from the lane
                 self._lane = Lane(self._patiently(lambda: layout.connect_again(self.path)))
         except OSError as exc:
             self._disconnect(connection)

@@ -46,6 +46,10 @@ POOL_SIZE = 5
 # Messages that one consumer has in flight at once.
 CONCURRENCY = 10
 
+# What a kill of a worker has done again is what had ended there and was not recorded yet. At most so many ends may wait
+# for their record before another attempt begins; 0 is any number. 5 costs tasks of a few milliseconds half their rate.
+# UNRECORDED_MAX = 0
+
 # Seconds from the signal to stop to the end. Running tasks get all but 5 of them, at least half.
 # SHUTDOWN_S = 25
 

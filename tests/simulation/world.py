@@ -100,6 +100,7 @@ class World:
             concurrency=dice.choice((1, 2, 4, 8)),
             shutdown_s=dice.choice((2.0, 10.0, 25.0)),
             latency_s=0.1,
+            unrecorded_max=1 + seed % 3 if seed % 11 == 7 else 0,
         )  # fmt: skip
 
     # -- what the stand-ins ask

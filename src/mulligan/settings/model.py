@@ -103,6 +103,12 @@ class Settings(BaseModel):
     no_of_rejects_consumers: Count = Field(2, ge=1, le=1000, description="Consumers of the rejects queue.")
     pool_size: Count = Field(5, ge=1, le=1000, description="Worker processes, over which the consumers are dealt out.")
     concurrency: Count = Field(10, ge=1, le=10_000, description="Messages that one consumer has in flight.")
+    unrecorded_max: Count = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Ends of tasks that may wait in a worker for their record before more tasks begin. 0: any number.",
+    )
     latency_s: Seconds = Field(
         0.1,
         ge=0,

@@ -26,6 +26,7 @@ class WorkerSettings:
     latency_s: float
     grace_s: float
     concurrency: int
+    unrecorded_max: int
     holds_groups: bool
     tasks_xml_file: str
     policy: Policy

@@ -369,7 +369,7 @@ class Consumer:
         if flight.running == 0:
             flight.ends_claim = is_finished or self._is_finished(flight, now)
         if after is not flight.saved:
-            self._recorder.put(flight)
+            self._recorder.put(flight, ends=1)
         elif flight.running == 0 and not flight.is_settling:
             self._advance(flight)
 

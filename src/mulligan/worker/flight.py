@@ -27,6 +27,7 @@ class Flight:
     problem: why its body can't be had; then it must not be run, copied or buried.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
+    unrecorded: ends of attempts whose record is not under way yet.
     """
 
     # what most flights never change is the class's: a hundred thousand of them a second are made
@@ -44,6 +45,7 @@ class Flight:
     slot = -1
     spends_stored = False
     stored: str | None = None
+    unrecorded = 0
 
     def __init__(self, delivery: Delivery, message: Message, story: Story | None, token: str, now: float) -> None:
         self.delivery = delivery

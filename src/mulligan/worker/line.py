@@ -7,6 +7,7 @@ from mulligan.clock import SystemClock
 from mulligan.core.event import Event
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.catalogue import Catalogue
+from mulligan.worker.brake import Brake
 from mulligan.worker.briefing import Stage
 from mulligan.worker.channel import Setup
 from mulligan.worker.consumer import Consumer
@@ -77,10 +78,13 @@ class Line:
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
             packer=shop.packer, new_token=shop.new_token,
         )  # fmt: skip
-        self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds)
+        brake = Brake(shop.setup.settings.unrecorded_max)
+        self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds, brake)
+        brake.wire(self.runner.go_on)
         self.recorder = Recorder(
             shop.ledger, shop.clock, shop.emit,
             kept=self.consumer.kept, lost=self._lost, left=self.consumer.over, failed=shop.failed,
+            brake=brake,
         )  # fmt: skip
         self.settler = Settler(
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,

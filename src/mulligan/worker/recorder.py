@@ -9,6 +9,7 @@ from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.core.event import SettlementFailed
 from mulligan.ledger.base import GRANTED, Answer, Claim, Held, Ledger, Record
 from mulligan.worker.batcher import Batcher
+from mulligan.worker.brake import Brake
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.outage import of_ledger
@@ -27,7 +28,7 @@ class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
 
     kept: called with flights whose progress is now saved. lost: with flights whose claim is somebody else's. left: with
-    flights whose claim has ended without a settlement.
+    flights whose claim has ended without a settlement. brake: told of ends, and of their records.
     While the ledger can't be written everything waits, and nothing is settled; an event says so once.
     """
 
@@ -41,7 +42,9 @@ class Recorder:
         lost: Callable[[Flight], None],
         left: Callable[[Flight], None] = lambda _: None,
         failed: Callable[[BaseException], None],
+        brake: Brake | None = None,
     ) -> None:
+        self._brake = brake or Brake()
         self._ledger = ledger
         self._keeps_nothing = not ledger.is_durable  # then it isn't asked: it would say yes to everything
         self._clock = clock
@@ -54,14 +57,20 @@ class Recorder:
         self._returns: Batcher[Flight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
         self._is_giving_up = False
 
-    def put(self, flight: Flight) -> None:
-        """Keep the flight's progress. Put again while it is being saved, it is saved again."""
+    def put(self, flight: Flight, *, ends: int = 0) -> None:
+        """Keep the flight's progress. Put again while it is being saved, it is saved again.
+
+        ends: attempts whose ends are new in it.
+        """
         if self._keeps_nothing:
             flight.saved = flight.progress
             if ARMED is not None and flight.running:
                 ARMED.reach(Point.RECORDED)
             self._kept((flight,))
-        elif not flight.is_saving:
+            return
+        flight.unrecorded += ends
+        self._brake.ended(ends)
+        if not flight.is_saving:
             flight.is_saving = True
             self._saves.put(flight)
 
@@ -163,8 +172,11 @@ class Recorder:
             Record(flight.message.uid, flight.generation, flight.token, snapshot, None, flight.ends_claim)
             for flight, snapshot in zip(flights, snapshots, strict=True)
         ]
+        ends = 0
         for flight in flights:
             flight.is_saving = False
+            ends += flight.unrecorded
+            flight.unrecorded = 0
         answers = await self.keep(records)
         if answers is None:
             return
@@ -177,6 +189,7 @@ class Recorder:
                 self._lost(flight)
         if ARMED is not None and any(flight.running for flight in kept):
             ARMED.reach(Point.RECORDED)
+        self._brake.recorded(ends)
         self._kept(kept)
 
     async def _wait(self, attempt: int, exc: LedgerUnavailable) -> bool:

@@ -19,6 +19,7 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
+from mulligan.worker.brake import Brake
 from mulligan.worker.deadline import Deadlines, Timed
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
@@ -56,6 +57,7 @@ class Runner:
 
     stuck: called with an attempt that goes on STUCK_AFTER_S after it was told to end.
     holds: whether a flight's claim is ours still; asked when an attempt begins later than it was to.
+    brake: while it is on attempts wait for `go_on`.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Runner:
         emit: Emit,
         middleware: Sequence[Middleware] = (),
         holds: Callable[[Flight], bool] = lambda _: True,
+        brake: Brake | None = None,
     ) -> None:
         self._holds = holds
+        self._brake = brake or Brake()
         self._loop = asyncio.get_running_loop()
         # an attempt's end leads to what runs next, and what it bound is none of that one's business
         self._context = contextvars.copy_context()
@@ -74,7 +78,8 @@ class Runner:
         self._stuck = stuck
         self._emit = emit
         self._middleware = tuple(middleware)
-        self._ready: deque[Attempt] = deque()
+        self._ready: deque[Attempt] = deque()  # async
+        self._held: deque[Attempt] = deque()  # sync, and the brake is on
         self._running: dict[Attempt, None] = {}  # in the order of their starts, so that a simulation can be repeated
         self._drivers: set[asyncio.Task[None]] = set()
         self._outcomes: list[tuple[Attempt, Outcome]] = []
@@ -102,19 +107,27 @@ class Runner:
                 self._deadlines.add(attempt, task.policy.timeout_s, now)
                 if task.is_async or self._middleware:
                     self._ready.append(attempt)
+                elif self._held or self._brake.is_on:
+                    self._held.append(attempt)
                 else:
                     self._threads.put(attempt)
         if self._ready and not self._is_kicked:
             self._is_kicked = True
             self._add_driver()
 
+    def go_on(self) -> None:
+        """The brake is off again: begin what waits."""
+        while self._held and not self._brake.is_on:
+            self._threads.put(self._held.popleft())
+        if self._ready:
+            self._ask_for_driver()
+
     def interrupt(self, of: Callable[[Flight], bool] = lambda _: True) -> None:
         """End what can be ended: attempts not begun, and async ones (by cancellation), as Interrupted."""
         for attempt in [one for one in self._running if of(one.flight)]:
             if attempt.driver is not None:
                 self._cancel(attempt, INTERRUPTED)
-            elif attempt in self._ready:
-                self._ready.remove(attempt)
+            elif self._was_waiting(attempt):
                 self._end(attempt, INTERRUPTED)
 
     def abandon(self) -> list[tuple[Attempt, Outcome]]:
@@ -142,7 +155,7 @@ class Runner:
             self._loop.call_soon(self._kick)
 
     def _kick(self) -> None:
-        if self._ready:
+        if self._ready and not self._brake.is_on:
             self._add_driver()
         else:
             self._is_kicked = False
@@ -157,7 +170,7 @@ class Runner:
         me = asyncio.current_task()
         assert me is not None
         clean = contextvars.copy_context()
-        while self._ready:
+        while self._ready and not self._brake.is_on:
             attempt = self._ready.popleft()
             if self._ready:
                 self._ask_for_driver()
@@ -242,8 +255,9 @@ class Runner:
     def _expired(self, item: Timed) -> None:
         assert isinstance(item, Attempt)
         attempt = item
-        if attempt.driver is None and attempt in self._ready:
-            self._ready.remove(attempt)  # never began: the loop was held all the time
+        if attempt.driver is None and self._was_waiting(
+            attempt
+        ):  # the loop was held all the time, or the ledger is down
             self._end(attempt, INTERRUPTED)
             return
         outcome = with_own_wait(attempt.task, attempt.number, TimedOut(attempt.task.policy.timeout_s))
@@ -252,6 +266,14 @@ class Runner:
         else:
             attempt.why = outcome
         self._overdue.add(attempt, STUCK_AFTER_S, self._loop.time())
+
+    def _was_waiting(self, attempt: Attempt) -> bool:
+        """Take an attempt out that has not begun; False when it has."""
+        for waiting in (self._ready, self._held):
+            if attempt in waiting:
+                waiting.remove(attempt)
+                return True
+        return False
 
     def _overran(self, item: Timed) -> None:
         assert isinstance(item, Attempt)

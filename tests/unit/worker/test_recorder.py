@@ -8,6 +8,7 @@ from mulligan.core.message import TaskName
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.ledger.base import Claim, Granted
 from mulligan.ledger.memory import MemoryLedger
+from mulligan.worker.brake import Brake
 from mulligan.worker.recorder import Recorder
 from tests.integration.worker.service import Network
 
@@ -224,3 +225,63 @@ async def test_recorder_hands_over_a_fault_that_ends_the_worker(recorder, make_h
 
     assert [str(error) for error in failed] == ["fsync failed"]
     assert kept == []
+
+
+@pytest.fixture
+def brake():
+    return Brake(2)
+
+
+@pytest.fixture
+async def braking(ledger, clock, events, kept, lost, failed, brake):
+    return Recorder(ledger, clock, events.append, kept=kept.append, lost=lost.append, failed=failed.append, brake=brake)
+
+
+async def test_recorder_has_the_brake_on_until_the_ends_are_recorded(braking, brake, make_held, ledger):
+    flights = [await make_held(number) for number in range(2)]
+    seen = []
+
+    async def look():
+        seen.append(brake.is_on)
+
+    ledger.faults["save"] = [look]
+    for flight in flights:
+        braking.put(flight, ends=1)
+    assert brake.is_on
+    await braking.drain()
+
+    assert (seen, brake.is_on) == ([True], False)
+
+
+async def test_recorder_counts_ends_that_come_while_others_are_saved_with_the_next_save(
+    braking, brake, make_held, ledger
+):
+    flight = await make_held()
+    seen = []
+
+    async def moving_on():
+        flight.progress = Progress({**DONE.marks, TaskName("Two"): Mark(State.DONE, 1)})
+        braking.put(flight, ends=1)
+        seen.append(brake.is_on)
+
+    async def look():
+        seen.append(brake.is_on)
+
+    ledger.faults["save"] = [moving_on, look]
+    braking.put(flight, ends=1)
+    await braking.drain()
+
+    assert seen == [True, False]
+    brake.ended(1)
+    assert not brake.is_on  # all were counted down again
+
+
+async def test_recorder_takes_the_brake_off_when_the_claim_is_lost(braking, brake, make_flight):
+    flight = make_flight("One", uid=f"{UID}9")  # never claimed
+    flight.progress = DONE
+
+    braking.put(flight, ends=2)
+    assert brake.is_on
+    await braking.drain()
+
+    assert not brake.is_on

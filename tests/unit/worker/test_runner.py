@@ -9,6 +9,7 @@ from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Failed, Skipped, TimedOut
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.signal import GiveUp, Retry, Skip
+from mulligan.worker.brake import Brake
 from mulligan.worker.runner import STUCK_AFTER_S, Runner
 
 NAME = contextvars.ContextVar("name", default="nobody")
@@ -656,3 +657,85 @@ async def test_runner_waits_for_the_thread_of_a_wrapped_sync_task_that_timed_out
     await ends.until_threads_end()
 
     assert ends.outcomes == [("One", TimedOut(5.0))]
+
+
+# -- the brake
+
+
+@pytest.fixture
+async def braked(ends, stuck, events):
+    """A runner whose brake is on, and the brake."""
+    brake = Brake(1)
+    runner = Runner(ends, stuck.append, events.append, brake=brake)
+    brake.wire(runner.go_on)
+    brake.ended(1)
+    yield runner, brake
+    runner.interrupt()
+    await asyncio.sleep(1)
+    runner.close()
+
+
+@pytest.fixture
+def two(make_flight, make_task):
+    """A flight with an async and a sync task, and what they note when they run."""
+    ran = []
+
+    async def run(message, context):
+        ran.append("async")
+
+    tasks = [make_task(run, "Async"), make_task(lambda message, context: ran.append("sync"), "Sync")]
+    return make_flight("Async", "Sync"), tasks, ran
+
+
+async def test_runner_begins_nothing_while_the_brake_is_on_and_all_of_it_then(braked, two, ends):
+    (runner, brake), (flight, tasks, ran) = braked, two
+    runner.start([flight], tasks)
+    await asyncio.sleep(5)
+    assert ran == []
+
+    brake.recorded(1)
+    await ends.until_threads_end(2)
+
+    assert sorted(ran) == ["async", "sync"]
+    assert sorted(ends.outcomes) == [("Async", SUCCEEDED), ("Sync", SUCCEEDED)]
+
+
+async def test_runner_begins_no_more_once_the_brake_is_on(braked, make_flight, make_task, ends):
+    (runner, brake), ran = braked, []
+
+    async def run(message, context):
+        ran.append(message.text)
+        brake.ended(1)  # as the recorder does, when it hears of the end
+
+    brake.recorded(1)
+    runner.start([make_flight("One"), make_flight("One")], [make_task(run)])
+    await asyncio.sleep(5)
+    assert len(ran) == 1
+
+    brake.recorded(1)
+    await ends.until(2)
+
+    assert len(ran) == 2
+
+
+async def test_runner_interrupts_what_waits_for_the_brake(braked, two, ends):
+    (runner, _), (flight, tasks, ran) = braked, two
+    runner.start([flight], tasks)
+
+    runner.interrupt()
+    await ends.until(2)
+
+    assert sorted(ends.outcomes, key=str) == [("Async", INTERRUPTED), ("Sync", INTERRUPTED)]
+    assert (ran, runner.running) == ([], 0)
+
+
+async def test_runner_burns_no_attempt_when_the_brake_is_on_for_longer_than_a_timeout(braked, two, ends):
+    (runner, brake), (flight, tasks, ran) = braked, two
+    runner.start([flight], tasks)
+
+    await ends.until(2)
+    brake.recorded(1)
+    await asyncio.sleep(5)
+
+    assert sorted(ends.outcomes, key=str) == [("Async", INTERRUPTED), ("Sync", INTERRUPTED)]
+    assert ran == []

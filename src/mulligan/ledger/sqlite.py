@@ -127,7 +127,7 @@ class SqliteLedger:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._database = Database(path, LAYOUT, Kinds(LedgerUnavailable, LedgerError), has_lane=True)
+        self._database = Database(path, LAYOUT, Kinds(LedgerUnavailable, LedgerError), has_shortcut=True)
 
     @property
     def is_durable(self) -> bool:

@@ -11,8 +11,8 @@ a group raises, the group is rolled back and each job runs in a transaction of i
 job to few statements: the interpreter's lock is let go at each, and taking it back from a busy event loop costs
 milliseconds (`sys.setswitchinterval`).
 
-A job that is quick is committed by the event loop itself when nobody is in the way (`storage.lane`), and only its sync
-is left to the thread.
+A job that is quick is committed by the event loop itself when nobody is in the way (`storage.shortcut`), and only its
+sync is left to the thread.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from typing import Any, TypeVar
 from mulligan.core.error import StorageBroken
 from mulligan.storage import fault, file, layout
 from mulligan.storage.fault import Kinds
-from mulligan.storage.lane import Lane
 from mulligan.storage.layout import Layout
+from mulligan.storage.shortcut import Shortcut
 from mulligan.storage.transaction import Job, begin, roll_back
 
 __all__ = ["Database", "Job", "Layout"]
@@ -68,7 +68,7 @@ class Database:
 
     kinds: the errors that it raises, beside ConfigurationError from `open` and StorageBroken from anywhere. After a
     StorageBroken every call raises it again: a failed fsync can't be mended by trying once more.
-    has_lane: whether the event loop may commit quick jobs itself; else the thread does.
+    has_shortcut: whether the event loop may commit quick jobs itself; else the thread does.
     busy_s: how long other processes may hold the file locked before a call is given up.
     sync: takes an open file to disk, or raises OSError.
     """
@@ -79,7 +79,7 @@ class Database:
         wanted: Layout,
         kinds: Kinds,
         *,
-        has_lane: bool = False,
+        has_shortcut: bool = False,
         busy_s: float = 10.0,
         rand: Callable[[], float] = random.random,
         sync: Callable[[int], None] = SYNC,
@@ -87,7 +87,7 @@ class Database:
         self.path = path
         self._layout = wanted
         self._kinds = kinds
-        self._has_lane = has_lane
+        self._has_shortcut = has_shortcut
         self._busy_s = busy_s
         self._rand = rand
         self._sync = sync
@@ -101,7 +101,7 @@ class Database:
         self._broken: StorageBroken | None = None
         self._identity: file.Identity | None = None
         self._commits = 0
-        self._lane: Lane | None = None
+        self._shortcut: Shortcut | None = None
         self._log = -1  # a descriptor of the write-ahead log, for syncs only: SQLite holds no locks on that file
         self._pending = 0  # jobs that the thread has and has not answered: none must be overtaken
         self._look_at = LOG_LOOK_EVERY
@@ -137,7 +137,7 @@ class Database:
         Writes are committed in the order of the calls. When the caller is cancelled, the job may or may not have
         happened.
         """
-        if is_quick and (done := self._run_in_lane(job)) is not None:
+        if is_quick and (done := self._run_by_shortcut(job)) is not None:
             if is_synced:
                 await self._ask(None, is_synced=True)
             return done[0]
@@ -165,14 +165,14 @@ class Database:
         self._calls.put(_Call(job, future, is_read, is_synced))
         return await future
 
-    def _run_in_lane(self, job: Job[T]) -> tuple[T] | None:
+    def _run_by_shortcut(self, job: Job[T]) -> tuple[T] | None:
         """The job's result once it is committed; None when the thread has to do it."""
         self._check()
-        lane = self._lane
-        if lane is None or self._pending or self._is_log_done or not self._checkpointing.acquire(blocking=False):
+        shortcut = self._shortcut
+        if shortcut is None or self._pending or self._is_log_done or not self._checkpointing.acquire(blocking=False):
             return None
         try:
-            done = lane.run(job)
+            done = shortcut.run(job)
         except sqlite3.Error as exc:
             raise self._meant(exc) from exc
         finally:
@@ -278,10 +278,10 @@ class Database:
     def _look_at_log(self, connection: sqlite3.Connection) -> None:
         """Now and then, keep the write-ahead log short.
 
-        Where there is a lane nobody else checkpoints. And with several busy writers SQLite's own checkpoints never get
-        to the log's end, so that it has to be emptied once it has grown.
+        Where there is a shortcut nobody else checkpoints. And with several busy writers SQLite's own checkpoints never
+        get to the log's end, so that it has to be emptied once it has grown.
         """
-        commits = self._commits + (self._lane.commits if self._lane else 0)
+        commits = self._commits + (self._shortcut.commits if self._shortcut else 0)
         if commits < self._look_at:
             return
         self._look_at = commits + LOG_LOOK_EVERY
@@ -289,7 +289,7 @@ class Database:
         # checkpoint. On an error the data is safe in the log, and the next look tries again.
         with self._checkpointing, contextlib.suppress(OSError, sqlite3.Error, MemoryError):
             has_grown = os.fstat(self._log).st_size > layout.WAL_MAX_BYTES
-            if has_grown or self._lane is not None:
+            if has_grown or self._shortcut is not None:
                 mode = "TRUNCATE" if has_grown else "PASSIVE"
                 is_busy, length, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
                 self._is_log_done = not is_busy and length == copied
@@ -365,9 +365,10 @@ class Database:
             raise fault.opening_fault(exc, self.path, self._kinds) from None
         try:
             self._log = os.open(layout.log_of(connection), os.O_RDONLY | os.O_CLOEXEC)
-            if self._has_lane:
-                connection.execute("PRAGMA wal_autocheckpoint=0").fetchone()  # `_look_at_log` keeps it from the lane
-                self._lane = Lane(self._patiently(lambda: layout.connect_again(self.path)))
+            if self._has_shortcut:
+                # `_look_at_log` checkpoints, and keeps the event loop from committing meanwhile
+                connection.execute("PRAGMA wal_autocheckpoint=0").fetchone()
+                self._shortcut = Shortcut(self._patiently(lambda: layout.connect_again(self.path)))
         except OSError as exc:
             self._disconnect(connection)
             raise fault.no_log(self.path, exc) from None
@@ -380,11 +381,11 @@ class Database:
     def _disconnect(self, connection: sqlite3.Connection) -> None:
         """Close everything. Never raises: what was confirmed is on disk, and the next to open does what was left."""
         log, self._log = self._log, -1
-        lane, self._lane = self._lane, None
+        shortcut, self._shortcut = self._shortcut, None
         with contextlib.suppress(OSError):
             if log >= 0:
                 os.close(log)
-        for one in (connection, *([] if lane is None else [lane.connection])):
+        for one in (connection, *([] if shortcut is None else [shortcut.connection])):
             with contextlib.suppress(sqlite3.Error):
                 one.close()
 

@@ -42,6 +42,6 @@ async def database(make):
 @pytest.fixture
 async def quick(make):
     """A database whose quick jobs the event loop commits itself."""
-    database = make(has_lane=True)
+    database = make(has_shortcut=True)
     await database.open()
     return database

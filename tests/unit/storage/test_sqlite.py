@@ -54,7 +54,7 @@ def syncs():
 
 @pytest.fixture
 async def watched(make, syncs):
-    database = make(sync=syncs, has_lane=True)
+    database = make(sync=syncs, has_shortcut=True)
     await database.open()
     return database
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from mulligan.storage import fault
 from mulligan.storage.transaction import Job, begin, roll_back
 
-__all__ = ["REST_S", "SLOW_S", "TRIES", "Lane"]
+__all__ = ["REST_S", "SLOW_S", "TRIES", "Shortcut"]
 
 T = TypeVar("T")
 
@@ -27,13 +27,13 @@ PAUSE_S = 0.0001
 """Of five workers that commit all the time one in four found the file locked, and one in fifty after these pauses."""
 
 REST_S = 0.25
-"""For so long after a slow one the lane is closed: on a busy machine it may only have waited for the processor."""
+"""For so long after a slow one the shortcut is closed: on a busy machine it may only have waited for the processor."""
 
 
-class Lane:
+class Shortcut:
     """Commits jobs in the thread that calls, one a transaction, without a sync.
 
-    connection: only the lane uses it. now: seconds of a clock that only goes on. pause: lets so many seconds pass.
+    connection: only the shortcut uses it. now: seconds of a clock that only goes on. pause: lets so many seconds pass.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Lane:
         self._closed_until = 0.0
 
     def run(self, job: Job[T]) -> tuple[T] | None:
-        """The job's result, once it is committed; None when it was not begun: the lane is closed, or the file locked.
+        """The job's result, once it is committed; None when it was not begun, for it is closed or the file locked.
 
         Raises what the job raises, and sqlite3.Error; then nothing of it was done.
         """

@@ -2,7 +2,7 @@ import sqlite3
 
 import pytest
 
-from mulligan.storage.lane import REST_S, SLOW_S, TRIES, Lane
+from mulligan.storage.shortcut import REST_S, SLOW_S, TRIES, Shortcut
 
 
 class Clock:
@@ -26,11 +26,11 @@ def clock():
 
 
 @pytest.fixture
-def lane(tmp_path, clock):
+def shortcut(tmp_path, clock):
     connection = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=0)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("CREATE TABLE item (name)")
-    yield Lane(connection, clock, clock.pause)
+    yield Shortcut(connection, clock, clock.pause)
     connection.close()
 
 
@@ -42,54 +42,54 @@ def taking(clock, seconds):
     return job
 
 
-def test_run_gives_what_the_job_gives_and_has_committed_it(lane, clock):
-    assert lane.run(taking(clock, 0.0)) == (1,)
+def test_run_gives_what_the_job_gives_and_has_committed_it(shortcut, clock):
+    assert shortcut.run(taking(clock, 0.0)) == (1,)
 
-    assert not lane.connection.in_transaction
-    assert lane.commits == 1
+    assert not shortcut.connection.in_transaction
+    assert shortcut.commits == 1
 
 
-def test_run_is_closed_for_a_while_after_a_job_that_took_long(lane, clock):
-    assert lane.run(taking(clock, SLOW_S * 2)) == (1,)
-    assert lane.run(taking(clock, 0.0)) is None
+def test_run_is_closed_for_a_while_after_a_job_that_took_long(shortcut, clock):
+    assert shortcut.run(taking(clock, SLOW_S * 2)) == (1,)
+    assert shortcut.run(taking(clock, 0.0)) is None
 
     clock.now += REST_S
 
-    assert lane.run(taking(clock, 0.0)) == (1,)
+    assert shortcut.run(taking(clock, 0.0)) == (1,)
 
 
-def test_run_is_closed_for_a_while_after_a_job_that_took_long_to_fail(lane, clock):
+def test_run_is_closed_for_a_while_after_a_job_that_took_long_to_fail(shortcut, clock):
     def job(connection):
         taking(clock, SLOW_S * 2)(connection)
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        lane.run(job)
+        shortcut.run(job)
 
-    assert lane.run(taking(clock, 0.0)) is None
-    assert lane.connection.execute("SELECT count(*) FROM item").fetchone() == (0,)
+    assert shortcut.run(taking(clock, 0.0)) is None
+    assert shortcut.connection.execute("SELECT count(*) FROM item").fetchone() == (0,)
 
 
 @pytest.fixture
-def other(tmp_path, lane):
+def other(tmp_path, shortcut):
     connection = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     yield connection
     connection.close()
 
 
-def test_run_begins_nothing_while_the_file_stays_locked(lane, clock, other):
+def test_run_begins_nothing_while_the_file_stays_locked(shortcut, clock, other):
     other.execute("BEGIN IMMEDIATE")
 
-    assert lane.run(taking(clock, 0.0)) is None
+    assert shortcut.run(taking(clock, 0.0)) is None
     assert clock.pauses == TRIES - 1
 
     other.execute("COMMIT")
-    assert lane.run(taking(clock, 0.0)) == (1,)
+    assert shortcut.run(taking(clock, 0.0)) == (1,)
 
 
-def test_run_waits_for_the_short_commit_of_another_process(lane, clock, other):
+def test_run_waits_for_the_short_commit_of_another_process(shortcut, clock, other):
     other.execute("BEGIN IMMEDIATE")
     clock.at_pause = lambda: other.execute("COMMIT")
 
-    assert lane.run(taking(clock, 0.0)) == (1,)
+    assert shortcut.run(taking(clock, 0.0)) == (1,)
     assert clock.pauses == 1

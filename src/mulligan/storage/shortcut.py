@@ -13,7 +13,7 @@ from time import perf_counter, sleep
 from typing import TypeVar
 
 from mulligan.storage import fault
-from mulligan.storage.transaction import Job, begin, roll_back
+from mulligan.storage.transaction import Job, begin, commit
 
 __all__ = ["REST_S", "SLOW_S", "TRIES", "Shortcut"]
 
@@ -54,14 +54,10 @@ class Shortcut:
         Raises what the job raises, and sqlite3.Error; then nothing of it was done.
         """
         began_at = self._now()
-        if began_at < self._closed_until or not self._has_begun():
+        if began_at < self._closed_until or not self._begin():
             return None
         try:
-            result = job(self.connection)
-            self.connection.execute("COMMIT")
-        except BaseException:
-            roll_back(self.connection)
-            raise
+            result = commit(self.connection, job)
         finally:
             ended_at = self._now()
             if ended_at - began_at > SLOW_S:
@@ -69,7 +65,7 @@ class Shortcut:
         self.commits += 1
         return (result,)
 
-    def _has_begun(self) -> bool:
+    def _begin(self) -> bool:
         for number in range(TRIES):
             if number:
                 self._pause(PAUSE_S)

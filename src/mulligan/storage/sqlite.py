@@ -32,7 +32,7 @@ from mulligan.storage import fault, file, layout
 from mulligan.storage.fault import Kinds
 from mulligan.storage.layout import Layout
 from mulligan.storage.shortcut import Shortcut
-from mulligan.storage.transaction import Job, begin, roll_back
+from mulligan.storage.transaction import Job, begin, commit
 
 __all__ = ["Database", "Job", "Layout"]
 
@@ -309,12 +309,7 @@ class Database:
         if self._broken is not None:
             raise StorageBroken(str(self._broken))
         self._patiently(lambda: begin(connection))
-        try:
-            results = [_run(call, connection) for call in calls]
-            connection.execute("COMMIT")
-        except BaseException:
-            roll_back(connection)
-            raise
+        results = commit(connection, lambda it: [_run(call, it) for call in calls])
         # after the commit, so that no confirmed write can be in a file that is gone
         if file.identity(self.path) != self._identity:
             raise fault.replaced(self.path)

@@ -1,11 +1,11 @@
-"""What a write transaction of SQLite is to us: the type of its jobs, its beginning and its undoing."""
+"""What a write transaction of SQLite is to us: the type of its jobs, its beginning and its end."""
 
 import contextlib
 import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["Job", "begin", "roll_back"]
+__all__ = ["Job", "begin", "commit"]
 
 T = TypeVar("T")
 
@@ -18,9 +18,18 @@ def begin(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
 
 
-def roll_back(connection: sqlite3.Connection) -> None:
-    """Undo what was begun. Never raises."""
-    # an error here says less than the one that led here; a full disk and the like have rolled back by themselves
-    with contextlib.suppress(sqlite3.Error):
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+def commit(connection: sqlite3.Connection, job: Job[T]) -> T:
+    """What the job gives, once the transaction that was begun is committed.
+
+    Raises what the job raises, and sqlite3.Error; then nothing of it was done.
+    """
+    try:
+        result = job(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # an error here says less than the one that led here; a full disk and the like have rolled back by themselves
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+    return result

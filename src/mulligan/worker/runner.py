@@ -127,7 +127,7 @@ class Runner:
         for attempt in [one for one in self._running if of(one.flight)]:
             if attempt.driver is not None:
                 self._cancel(attempt, INTERRUPTED)
-            elif self._was_waiting(attempt):
+            elif self._withdraw(attempt):
                 self._end(attempt, INTERRUPTED)
 
     def abandon(self) -> list[tuple[Attempt, Outcome]]:
@@ -255,9 +255,7 @@ class Runner:
     def _expired(self, item: Timed) -> None:
         assert isinstance(item, Attempt)
         attempt = item
-        if attempt.driver is None and self._was_waiting(
-            attempt
-        ):  # the loop was held all the time, or the ledger is down
+        if self._withdraw(attempt):  # never began: the loop was held all the time, or the ledger is down
             self._end(attempt, INTERRUPTED)
             return
         outcome = with_own_wait(attempt.task, attempt.number, TimedOut(attempt.task.policy.timeout_s))
@@ -267,8 +265,8 @@ class Runner:
             attempt.why = outcome
         self._overdue.add(attempt, STUCK_AFTER_S, self._loop.time())
 
-    def _was_waiting(self, attempt: Attempt) -> bool:
-        """Take an attempt out that has not begun; False when it has."""
+    def _withdraw(self, attempt: Attempt) -> bool:
+        """Let an attempt wait no longer to begin; False when it has begun."""
         for waiting in (self._ready, self._held):
             if attempt in waiting:
                 waiting.remove(attempt)

@@ -2,10 +2,14 @@
 #
 # PYTHON=...  the interpreter that .venv is made with
 # ARGS=...    more arguments: make run ARGS=--drain, make test ARGS="-k flow -x"
+# JOBS=...    how many tests run side by side; each process starts the servers that its tests need
 
 SHELL := /bin/bash
 export PYTHON
 ARGS ?=
+JOBS ?= 3
+# in the order of the files but for those that are to run alone, which come last
+SIDE_BY_SIDE := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -25,7 +29,7 @@ test: ## run every test
 	@tools/install-postgres.sh
 	@tools/install-localemu.sh
 	@tools/install-rabbitmq.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated docs
 	@tools/setup.sh test
@@ -59,7 +63,7 @@ soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq M
 
 figures: ## run the tests that tell a figure of the promise, and write the table in docs/reliability.md
 	@tools/setup.sh test
-	@$(BIN)/python tools/figures.py $(ARGS)
+	@$(BIN)/python tools/figures.py $(SIDE_BY_SIDE) $(ARGS)
 
 lock: ## write the lock files again (ARGS=--upgrade: with the newest versions)
 	@tools/lock.sh $(ARGS)

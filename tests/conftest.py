@@ -1,6 +1,6 @@
-"""Servers that tests of several folders share, started by the first test that asks for them."""
+"""Servers that tests of several folders share, started by the first test that asks for them, and who runs when."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -9,6 +9,25 @@ from tests import rabbitmq as rabbit
 from tests.localemu import Localemu
 from tests.postgres import Server, running
 from tests.rabbitmq import RabbitServer
+from tests.turns import turn
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that run alone come last: the others are waited for once."""
+    items.sort(key=_is_alone)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Side by side (`-n`), each waits for its turn; outside of pytest-timeout's wrapper, whose time begins after."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with turn(is_alone=_is_alone(item)):
+        return (yield)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,13 @@ from tests import rabbitmq as rabbit
 from tests.localemu import Localemu
 from tests.postgres import Server, running
 from tests.rabbitmq import RabbitServer
-from tests.turns import turn
+from tests.schedule import Scheduling, turn
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    """Of `-n`."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -191,10 +191,6 @@ KINDS = {
 }
 
 
-together = pytest.mark.xdist_group("hanging")
-"""One process runs what shares them."""
-
-
 @pytest.fixture(scope="module")
 def hanging(tmp_path_factory, request) -> Any:
     """One system a kind of hang, all at the same time: each takes a while to be seen. Given drained."""
@@ -218,7 +214,6 @@ def hanging(tmp_path_factory, request) -> Any:
             system.end()
 
 
-@together
 @pytest.mark.parametrize("kind", KINDS)
 def test_task_that_hangs_is_timed_out_and_its_attempts_count(hanging, kind):
     app, _ = hanging[kind]
@@ -230,7 +225,6 @@ def test_task_that_hangs_is_timed_out_and_its_attempts_count(hanging, kind):
     assert letter["tasks"]["Hangs"]["attempts"] == (2 if kind == "async" else 1)
 
 
-@together
 @pytest.mark.parametrize("kind", KINDS)
 def test_neighbours_of_a_task_that_hangs_lose_nothing(hanging, kind):
     app, system = hanging[kind]
@@ -241,7 +235,6 @@ def test_neighbours_of_a_task_that_hangs_lose_nothing(hanging, kind):
     assert "Traceback" not in system.log()
 
 
-@together
 @pytest.mark.parametrize("kind", ["thread", "swallows-cancellation"])
 def test_worker_is_recycled_in_order_when_a_task_does_not_end(hanging, kind):
     _, system = hanging[kind]
@@ -249,7 +242,6 @@ def test_worker_is_recycled_in_order_when_a_task_does_not_end(hanging, kind):
     assert "is replaced: task Hangs goes on although its 1 s are over" in system.log()
 
 
-@together
 def test_worker_is_killed_and_its_stacks_are_told_when_a_task_blocks_its_loop(hanging):
     _, system = hanging["blocks-the-loop"]
 

@@ -16,8 +16,6 @@ from tests.acceptance.figure import figure
 from tests.acceptance.source import tasks
 from tests.acceptance.sqs import start_server
 
-pytestmark = pytest.mark.xdist_group("outage")
-
 OUTAGE_S = 20.0
 """What is tested is that this much time goes by."""
 GENEROUS_S = 30.0

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("poison")
-
 CODE = """
     class Neighbour(Task):
         def accepts(self, message):

@@ -130,6 +130,8 @@ def test_messages_are_lost_when_the_power_goes_and_commits_are_not_synced(work, 
     assert "self._sync(self._log)" in text
     storage.write_text(text.replace("self._sync(self._log)", "pass"))
     work.environment["PYTHONPATH"] = str(tmp_path / "src")
+    assert "sleep(0.01)" in CODE
+    work.task("work", CODE.replace("sleep(0.01)", "sleep(1)"))  # on no machine are all of them done before the cut
     bodies = [f"ok-0-{place}" for place in range(MESSAGES)]
     work.settings["LEASE_S"] = 60
     system = work.start("--for", "600", NO_OF_REQUESTS_CONSUMERS=1, CONCURRENCY=1).until_up()

@@ -13,8 +13,6 @@ from mulligan.core.progress import DONE_AT_FIRST_TRY, Progress
 from mulligan.ledger.base import Claim, Granted, Held, Record
 from mulligan.ledger.postgres.session import Limits
 
-pytestmark = pytest.mark.xdist_group("postgres-faults")
-
 A, B = Uid("018bcfe56801-0123456789abcdef0123"), Uid("018bcfe56802-0123456789abcdef0123")
 DONE = Progress({TaskName("Jira"): DONE_AT_FIRST_TRY})
 QUICK = Limits(connect_s=1.0, call_s=1.0)

@@ -9,8 +9,6 @@ import pytest
 from mulligan.core.error import ConfigurationError
 from tests.postgres import running
 
-pytestmark = pytest.mark.xdist_group("postgres-tls")
-
 CERTIFICATES = Path(__file__).resolve().parents[2] / "unit" / "brokers" / "sqs" / "certificates"
 AUTHORITY = CERTIFICATES / "authority.pem"
 

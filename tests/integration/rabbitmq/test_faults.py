@@ -13,8 +13,6 @@ from mulligan.core.error import BrokerUnavailable
 from mulligan.core.event import BrokerNotice
 from tests import rabbitmq as rabbit
 
-pytestmark = pytest.mark.xdist_group("rabbitmq-faults")
-
 
 @pytest.fixture(scope="module")
 def rabbitmq():

@@ -16,8 +16,6 @@ from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from tests import rabbitmq as rabbit
 
-pytestmark = pytest.mark.xdist_group("rabbitmq-tls")
-
 
 class Certificates:
     """A CA, and keys with certificates by it, as PEM files in a folder."""

@@ -115,7 +115,7 @@ class Consumer:
             await self._unpack(flight, told)
         if ARMED is not None:
             ARMED.reach(Point.RECEIVED)
-        answers = await self._recorder.claim(flights, self._stage.lease_s)
+        answers = await self._recorder.claim(flights)
         if answers is None:
             self._not_claimed(flights)
             return

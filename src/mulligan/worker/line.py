@@ -82,7 +82,7 @@ class Line:
         self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds, brake)
         brake.wire(self.runner.go_on)
         self.recorder = Recorder(
-            shop.ledger, shop.clock, shop.emit,
+            shop.ledger, shop.clock, shop.emit, pace.lease_s,
             kept=self.consumer.kept, lost=self._lost, left=self.consumer.over, failed=shop.failed,
             brake=brake,
         )  # fmt: skip

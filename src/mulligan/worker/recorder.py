@@ -17,18 +17,33 @@ from mulligan.worker.outage import of_ledger
 __all__ = ["CLAIM_SPENT", "Recorder"]
 
 _BATCH_MAX = 1000
+_ASKS_MAX = 40
 _DAMAGED_S = 60.0
 
 CLAIM_SPENT = 0.25
 """Share of a claim's time that may pass before the ledger's answer to it is known."""
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
+_Found = tuple[list[Answer], float]
+"""Answers to claims, and the monotonic second at which they were asked for."""
+
+
+class _Ask:
+    """Claims of one receive. answered: gives what was found; None when the process has to end."""
+
+    __slots__ = ("answered", "flights")
+
+    def __init__(self, flights: Sequence[Flight]) -> None:
+        self.flights = flights
+        self.answered: asyncio.Future[_Found | None] = asyncio.get_running_loop().create_future()
+
 
 class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
 
-    kept: called with flights whose progress is now saved. lost: with flights whose claim is somebody else's. left: with
-    flights whose claim has ended without a settlement. brake: told of ends, and of their records.
+    lease_s: for how long claims are asked for. kept: called with flights whose progress is now saved. lost: with
+    flights whose claim is somebody else's. left: with flights whose claim has ended without a settlement. brake: told
+    of ends, and of their records.
     While the ledger can't be written everything waits, and nothing is settled; an event says so once.
     """
 
@@ -37,6 +52,7 @@ class Recorder:
         ledger: Ledger,
         clock: SystemClock,
         emit: Emit,
+        lease_s: float,
         *,
         kept: Callable[[Sequence[Flight]], None],
         lost: Callable[[Flight], None],
@@ -49,12 +65,14 @@ class Recorder:
         self._keeps_nothing = not ledger.is_durable  # then it isn't asked: it would say yes to everything
         self._clock = clock
         self._emit = emit
+        self._lease_s = lease_s
         self._kept = kept
         self._lost = lost
         self._left = left
         self._outage = of_ledger(clock, emit)
         self._saves: Batcher[Flight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
         self._returns: Batcher[Flight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
+        self._claims: Batcher[_Ask] = Batcher(self._claim, max_batch=_ASKS_MAX, failed=failed)
         self._is_giving_up = False
 
     def put(self, flight: Flight, *, ends: int = 0) -> None:
@@ -79,44 +97,65 @@ class Recorder:
         """Everything that was put is saved, and every claim that was to be left is given back."""
         return self._saves.is_idle and self._returns.is_idle
 
-    async def claim(self, flights: Sequence[Flight], lease_s: float) -> list[Answer] | None:
-        """The ledger's answers to claims of so many seconds; waits while it is not available. None: until `give_up`.
+    async def claim(self, flights: Sequence[Flight]) -> list[Answer] | None:
+        """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`.
 
         An answer that comes late is asked for again: what it grants may have run out on its way.
         """
         if self._keeps_nothing:
             return [GRANTED] * len(flights)
+        while True:
+            ask = _Ask(flights)
+            self._claims.put(ask)
+            found = await ask.answered
+            if found is None:
+                return None
+            answers, asked_at = found
+            # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
+            if self._is_giving_up or self._clock.monotonic() - asked_at <= CLAIM_SPENT * self._lease_s:
+                return answers
+
+    async def _claim(self, asks: list["_Ask"]) -> None:
+        """What several receives brought goes together: a transaction costs as much as the claims of ten messages."""
+        found = await self._answers([flight for ask in asks for flight in ask.flights])
+        place = 0
+        for ask in asks:
+            end = place + len(ask.flights)
+            if not ask.answered.done():  # else who asked was cancelled
+                ask.answered.set_result(found and (found[0][place:end], found[1]))
+            place = end
+
+    async def _answers(self, flights: Sequence[Flight]) -> _Found | None:
         for attempt in range(1_000_000):
             asked_at, now = self._clock.monotonic(), self._clock.now()
-            until = now + lease_s
+            until = now + self._lease_s
+            claims = [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights]
             try:
-                answers = await self._ledger.claim(
-                    [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights], now
-                )
+                answers = await self._ledger.claim(claims, now)
             except LedgerUnavailable as exc:
                 if not await self._wait(attempt, exc):
                     return None
                 continue
             except LedgerError as exc:
-                return await self._claim_apart(flights, lease_s, exc)
+                return await self._answers_apart(flights, exc)
             self._outage.is_over()
-            if self._is_giving_up or self._clock.monotonic() - asked_at <= CLAIM_SPENT * lease_s:
-                return answers
+            return answers, asked_at
         return None
 
-    async def _claim_apart(self, flights: Sequence[Flight], lease_s: float, exc: LedgerError) -> list[Answer] | None:
+    async def _answers_apart(self, flights: Sequence[Flight], exc: LedgerError) -> _Found | None:
         """Claim one by one, so that a damaged row keeps only its own message back; that one is held for a while."""
+        asked_at = self._clock.monotonic()
         if len(flights) == 1:
             uid = flights[0].message.uid
             self._emit(SettlementFailed(uid, "claim", str(exc), f"it is tried again in {_DAMAGED_S:g} s"))
-            return [Held(self._clock.now() + _DAMAGED_S)]
+            return [Held(self._clock.now() + _DAMAGED_S)], asked_at
         answers: list[Answer] = []
         for flight in flights:
-            answer = await self.claim([flight], lease_s)
-            if answer is None:
+            found = await self._answers([flight])
+            if found is None:
                 return None
-            answers += answer
-        return answers
+            answers += found[0]
+        return answers, asked_at
 
     async def keep(self, records: Sequence[Record]) -> list[bool] | None:
         """The ledger's answers to records that are not a flight's progress; waits as `claim` does."""

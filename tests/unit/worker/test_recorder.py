@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from mulligan.core.error import LedgerUnavailable
-from mulligan.core.event import LedgerDown, LedgerUp
+from mulligan.core.error import LedgerError, LedgerUnavailable
+from mulligan.core.event import LedgerDown, LedgerUp, SettlementFailed
 from mulligan.core.message import TaskName
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.ledger.base import Claim, Granted
+from mulligan.ledger.base import Claim, Granted, Held
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.worker.brake import Brake
 from mulligan.worker.recorder import Recorder
@@ -34,7 +34,7 @@ def lost():
 
 @pytest.fixture
 async def recorder(ledger, clock, events, kept, lost, failed):
-    return Recorder(ledger, clock, events.append, kept=kept.append, lost=lost.append, failed=failed.append)
+    return Recorder(ledger, clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_recorder_claims_when_the_ledger_is_back_with_an_end_that_is_not_o
     flight = make_flight("One", uid=f"{UID}0")
     ledger.faults["claim"] = [DOWN] * 30
 
-    (answer,) = await recorder.claim([flight], 60.0)
+    (answer,) = await recorder.claim([flight])
 
     assert answer == Granted(None)
     waited_s = clock.now() - began
@@ -166,7 +166,7 @@ async def test_recorder_claims_once_when_the_wall_clock_jumped_beyond_the_claims
 ):
     """It asked again and again: the end of its claim lay in the past, so each answer seemed to come late."""
     ledger.faults["claim"] = [DOWN]
-    asking = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")], 60.0))
+    asking = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")]))
     await asyncio.sleep(0.05)
 
     clock.jumped_s += 3600
@@ -175,9 +175,58 @@ async def test_recorder_claims_once_when_the_wall_clock_jumped_beyond_the_claims
     assert ledger.count("claim") == 2
 
 
+async def test_receives_of_one_turn_claim_together_and_each_gets_its_own_answers(recorder, ledger, clock, make_flight):
+    flights = [make_flight("One", uid=f"{UID}{number}") for number in range(4)]
+    now = clock.now()
+    await ledger.claim([Claim(flights[2].message.uid, 0, 0, "another", now + 60)], now)
+
+    answers = await asyncio.gather(
+        recorder.claim(flights[:1]), recorder.claim(flights[1:3]), recorder.claim(flights[3:])
+    )
+
+    assert answers == [[Granted(None)], [Granted(None), Held(now + 60)], [Granted(None)]]
+    assert ledger.count("claim") == 1 + 1
+
+
+async def test_damaged_row_keeps_only_its_own_message_back_when_receives_claim_together(
+    clock, events, kept, lost, failed, make_flight
+):
+    flights = [make_flight("One", uid=f"{UID}{number}") for number in range(4)]
+
+    class Damaged(MemoryLedger):
+        is_durable = True  # or it would not be asked
+
+        async def claim(self, claims, now):
+            if any(claim.uid == flights[2].message.uid for claim in claims):
+                raise LedgerError("the row can't be read")
+            return await super().claim(claims, now)
+
+    recorder = Recorder(
+        Damaged(clock), clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append
+    )
+
+    answers = await asyncio.gather(
+        recorder.claim(flights[:2]), recorder.claim(flights[2:3]), recorder.claim(flights[3:])
+    )
+
+    assert answers == [[Granted(None)] * 2, [Held(clock.now() + 60)], [Granted(None)]]
+    assert [(type(event), event.uid) for event in events] == [(SettlementFailed, flights[2].message.uid)]
+
+
+async def test_receive_that_is_cancelled_leaves_the_claims_of_others_to_be_answered(recorder, ledger, make_flight):
+    ledger.faults["claim"] = [DOWN]
+    cancelled = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")]))
+    other = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}1")]))
+    await asyncio.sleep(0.05)
+
+    cancelled.cancel()
+
+    assert await other == [Granted(None)]
+
+
 async def test_recorder_gives_a_claim_up_when_the_process_has_to_end(recorder, ledger, make_flight):
     ledger.cut["claim"] = DOWN
-    asking = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")], 60.0))
+    asking = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")]))
     await asyncio.sleep(60)
 
     recorder.give_up()
@@ -234,7 +283,9 @@ def brake():
 
 @pytest.fixture
 async def braking(ledger, clock, events, kept, lost, failed, brake):
-    return Recorder(ledger, clock, events.append, kept=kept.append, lost=lost.append, failed=failed.append, brake=brake)
+    return Recorder(
+        ledger, clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append, brake=brake
+    )
 
 
 async def test_recorder_has_the_brake_on_until_the_ends_are_recorded(braking, brake, make_held, ledger):

@@ -65,7 +65,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 async def recorder(ledger, clock, events, failed):
-    return Recorder(ledger, clock, events.append, kept=lambda _: None, lost=lambda _: None, failed=failed.append)
+    return Recorder(ledger, clock, events.append, 60.0, kept=lambda _: None, lost=lambda _: None, failed=failed.append)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ KINDS = {
 POISON = [f"{kind}-{number}" for number, kind in zip(range(20), list(KINDS) * 4, strict=False)]
 SHARE = 0.2
 """The promise says 0.8, of a machine that has another worker up in half a second."""
-CLEAN, AMONG = 2000, 7000
+CLEAN, AMONG = 2000, 10_000
 """Messages before the first poison and among it: half a minute, of which the workers' starts are a small part."""
 
 CODE = f"""

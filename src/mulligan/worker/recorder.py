@@ -37,6 +37,14 @@ class _Ask:
         self.flights = flights
         self.answered: asyncio.Future[_Found | None] = asyncio.get_running_loop().create_future()
 
+    def answer(self, found: _Found | None) -> None:
+        if not self.answered.done():  # else who asked was cancelled
+            self.answered.set_result(found)
+
+    def fail(self, exc: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(exc)
+
 
 class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
@@ -117,12 +125,16 @@ class Recorder:
 
     async def _claim(self, asks: list["_Ask"]) -> None:
         """What several receives brought goes together: a transaction costs as much as the claims of ten messages."""
-        found = await self._answers([flight for ask in asks for flight in ask.flights])
+        try:
+            found = await self._answers([flight for ask in asks for flight in ask.flights])
+        except Exception as exc:  # noqa: BLE001 - a fault that ends the worker, told by whoever asked: none may wait on
+            for ask in asks:
+                ask.fail(exc)
+            return
         place = 0
         for ask in asks:
             end = place + len(ask.flights)
-            if not ask.answered.done():  # else who asked was cancelled
-                ask.answered.set_result(found and (found[0][place:end], found[1]))
+            ask.answer(found and (found[0][place:end], found[1]))
             place = end
 
     async def _answers(self, flights: Sequence[Flight]) -> _Found | None:

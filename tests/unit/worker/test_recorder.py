@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mulligan.core.error import LedgerError, LedgerUnavailable
+from mulligan.core.error import LedgerError, LedgerUnavailable, StorageBroken
 from mulligan.core.event import LedgerDown, LedgerUp, SettlementFailed
 from mulligan.core.message import TaskName
 from mulligan.core.progress import Mark, Progress, State
@@ -222,6 +222,20 @@ async def test_receive_that_is_cancelled_leaves_the_claims_of_others_to_be_answe
     cancelled.cancel()
 
     assert await other == [Granted(None)]
+
+
+async def test_every_receive_is_told_of_a_fault_that_ends_the_worker_when_they_claim_together(
+    recorder, ledger, failed, make_flight
+):
+    """They waited for ever, and so did the worker that had to end."""
+    ledger.faults["claim"] = [StorageBroken("a sync failed")]
+
+    found = await asyncio.gather(
+        *(recorder.claim([make_flight("One", uid=f"{UID}{number}")]) for number in range(2)), return_exceptions=True
+    )
+
+    assert [str(one) for one in found] == ["a sync failed"] * 2
+    assert failed == []
 
 
 async def test_recorder_gives_a_claim_up_when_the_process_has_to_end(recorder, ledger, make_flight):

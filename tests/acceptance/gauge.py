@@ -35,6 +35,8 @@ def gauge(app: Any) -> Iterator[Gauge]:
     prefix = app.settings.get("COMMON_PREFIX", "msgparser")
     queues = Queues(prefix, *(QueueName(f"{prefix}-{kind}-q") for kind in ("requests", "rejects", "dead")))
     url = app.settings.get("BROKER_URL", "sqlite:///var/mulligan.db")
+    if url.startswith("amqp"):
+        url += "?heartbeat=0"  # between two looks the loop stands still
     with asyncio.Runner() as runner:
         broker = open_broker(url, clock=SystemClock(), emit=lambda _: None, base_dir=app.folder)
         try:

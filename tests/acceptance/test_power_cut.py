@@ -124,7 +124,8 @@ def test_nothing_acknowledged_is_lost_when_the_power_goes(work, disk, until):
 @pytest.mark.timeout(300)
 def test_messages_are_lost_when_the_power_goes_and_commits_are_not_synced(work, disk, until, tmp_path):
     """The test above can fail: without the sync at each commit the same cut loses what was acknowledged."""
-    shutil.copytree(REPOSITORY / "src" / "mulligan", tmp_path / "src" / "mulligan")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "src" / "mulligan", tmp_path / "src" / "mulligan", ignore=ignored)
     storage = tmp_path / "src" / "mulligan" / "storage" / "sqlite.py"
     text = storage.read_text()
     assert "self._sync(self._log)" in text

@@ -7,7 +7,7 @@ from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.core.event import SettlementFailed
-from mulligan.ledger.base import GRANTED, Answer, Claim, Held, Ledger, Record
+from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Held, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.brake import Brake
 from mulligan.worker.failpoint import ARMED, Point
@@ -24,20 +24,17 @@ CLAIM_SPENT = 0.25
 """Share of a claim's time that may pass before the ledger's answer to it is known."""
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-_Found = tuple[list[Answer], float]
-"""Answers to claims, and the monotonic second at which they were asked for."""
-
 
 class _Ask:
-    """Claims of one receive. answered: gives what was found; None when the process has to end."""
+    """Claims of one receive. answered: the ledger's answers, and the monotonic second at which they were asked for."""
 
     __slots__ = ("answered", "flights")
 
     def __init__(self, flights: Sequence[Flight]) -> None:
         self.flights = flights
-        self.answered: asyncio.Future[_Found | None] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[tuple[list[Answer], float]] = asyncio.get_running_loop().create_future()
 
-    def answer(self, found: _Found | None) -> None:
+    def answer(self, found: tuple[list[Answer], float]) -> None:
         if not self.answered.done():  # else who asked was cancelled
             self.answered.set_result(found)
 
@@ -112,62 +109,75 @@ class Recorder:
         """
         if self._keeps_nothing:
             return [GRANTED] * len(flights)
-        while True:
-            ask = _Ask(flights)
-            self._claims.put(ask)
-            found = await ask.answered
-            if found is None:
-                return None
-            answers, asked_at = found
-            # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
-            if self._is_giving_up or self._clock.monotonic() - asked_at <= CLAIM_SPENT * self._lease_s:
-                return answers
-
-    async def _claim(self, asks: list["_Ask"]) -> None:
-        """What several receives brought goes together: a transaction costs as much as the claims of ten messages."""
-        try:
-            found = await self._answers([flight for ask in asks for flight in ask.flights])
-        except Exception as exc:  # noqa: BLE001 - a fault that ends the worker, told by whoever asked: none may wait on
-            for ask in asks:
-                ask.fail(exc)
-            return
-        place = 0
-        for ask in asks:
-            end = place + len(ask.flights)
-            ask.answer(found and (found[0][place:end], found[1]))
-            place = end
-
-    async def _answers(self, flights: Sequence[Flight]) -> _Found | None:
         for attempt in range(1_000_000):
-            asked_at, now = self._clock.monotonic(), self._clock.now()
-            until = now + self._lease_s
-            claims = [Claim(one.message.uid, one.generation, one.hop, one.token, until) for one in flights]
+            ask = _Ask(flights)
+            if attempt == 0:
+                self._claims.put(ask)
+            else:  # by itself: it may be a row of another receive that somebody has locked
+                await self._claim([ask])
             try:
-                answers = await self._ledger.claim(claims, now)
+                answers, asked_at = await ask.answered
             except LedgerUnavailable as exc:
                 if not await self._wait(attempt, exc):
                     return None
                 continue
             except LedgerError as exc:
-                return await self._answers_apart(flights, exc)
+                return await self._claim_apart(flights, exc)
             self._outage.is_over()
-            return answers, asked_at
+            # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
+            if not self._is_late(asked_at):
+                return answers
         return None
 
-    async def _answers_apart(self, flights: Sequence[Flight], exc: LedgerError) -> _Found | None:
+    async def _claim(self, asks: list["_Ask"]) -> None:
+        """What several receives brought goes together: a transaction costs as much as the claims of ten messages.
+
+        What goes wrong is told to each, and each goes on by itself: one that has to wait keeps no other waiting.
+        """
+        asked_at, now = self._clock.monotonic(), self._clock.now()
+        until = now + self._lease_s
+        claims = [
+            Claim(one.message.uid, one.generation, one.hop, one.token, until) for ask in asks for one in ask.flights
+        ]
+        try:
+            answers = await self._ledger.claim(claims, now)
+        except Exception as exc:  # noqa: BLE001 - whatever it is: nobody may wait for ever
+            is_of_one = isinstance(exc, LedgerError) and not isinstance(exc, LedgerUnavailable)
+            if is_of_one and len(asks) > 1:
+                for ask in asks:
+                    await self._claim([ask])
+            else:
+                for ask in asks:
+                    ask.fail(exc)
+            return
+        place = 0
+        for ask in asks:
+            end = place + len(ask.flights)
+            ask.answer((answers[place:end], asked_at))
+            place = end
+
+    async def _claim_apart(self, flights: Sequence[Flight], exc: LedgerError) -> list[Answer] | None:
         """Claim one by one, so that a damaged row keeps only its own message back; that one is held for a while."""
-        asked_at = self._clock.monotonic()
         if len(flights) == 1:
             uid = flights[0].message.uid
             self._emit(SettlementFailed(uid, "claim", str(exc), f"it is tried again in {_DAMAGED_S:g} s"))
-            return [Held(self._clock.now() + _DAMAGED_S)], asked_at
-        answers: list[Answer] = []
+            return [Held(self._clock.now() + _DAMAGED_S)]
+        began_at = self._clock.monotonic()
+        found: list[Answer] = []
         for flight in flights:
-            found = await self._answers([flight])
-            if found is None:
+            if (answers := await self.claim([flight])) is None:
                 return None
-            answers += found[0]
-        return answers, asked_at
+            found += answers
+        granted = [place for place, answer in enumerate(found) if isinstance(answer, Granted)]
+        if granted and self._is_late(began_at):  # the first may have run out while the others were asked for
+            if (answers := await self.claim([flights[place] for place in granted])) is None:
+                return None
+            for place, answer in zip(granted, answers, strict=True):
+                found[place] = answer
+        return found
+
+    def _is_late(self, asked_at: float) -> bool:
+        return not self._is_giving_up and self._clock.monotonic() - asked_at > CLAIM_SPENT * self._lease_s
 
     async def keep(self, records: Sequence[Record]) -> list[bool] | None:
         """The ledger's answers to records that are not a flight's progress; waits as `claim` does."""

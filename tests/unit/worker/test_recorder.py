@@ -213,6 +213,57 @@ async def test_damaged_row_keeps_only_its_own_message_back_when_receives_claim_t
     assert [(type(event), event.uid) for event in events] == [(SettlementFailed, flights[2].message.uid)]
 
 
+async def test_receives_are_answered_when_claiming_one_by_one_takes_longer_than_a_claim_may(
+    clock, events, kept, lost, failed, make_flight
+):
+    """All answers were late, and all receives asked again together with the damaged row, without end."""
+    flights = [make_flight("One", uid=f"{UID}{number}") for number in range(9)]
+
+    class Slow(MemoryLedger):
+        is_durable = True
+
+        async def claim(self, claims, now):
+            await asyncio.sleep(10.0)
+            if any(claim.uid == flights[2].message.uid for claim in claims):
+                raise LedgerError("the row can't be read")
+            return await super().claim(claims, now)
+
+    recorder = Recorder(
+        Slow(clock), clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append
+    )
+
+    answers = await asyncio.gather(recorder.claim(flights[:4]), recorder.claim(flights[4:]))
+
+    assert [type(one) for one in answers[0]] == [Granted, Granted, Held, Granted]
+    assert answers[1] == [Granted(None)] * 5
+
+
+async def test_receive_that_has_to_wait_for_the_ledger_keeps_no_other_waiting(
+    clock, events, kept, lost, failed, make_flight
+):
+    """Somebody has one row of the ledger locked: what came later waited behind it."""
+    locked, free = (make_flight("One", uid=f"{UID}{number}") for number in range(2))
+
+    class Locked(MemoryLedger):
+        is_durable = True
+
+        async def claim(self, claims, now):
+            if any(claim.uid == locked.message.uid for claim in claims):
+                raise LedgerUnavailable("the row is locked")
+            return await super().claim(claims, now)
+
+    recorder = Recorder(
+        Locked(clock), clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append
+    )
+    waiting = asyncio.create_task(recorder.claim([locked]))
+    await asyncio.sleep(0)
+
+    assert await recorder.claim([free]) == [Granted(None)]
+    assert not waiting.done()
+    recorder.give_up()
+    assert await waiting is None
+
+
 async def test_receive_that_is_cancelled_leaves_the_claims_of_others_to_be_answered(recorder, ledger, make_flight):
     ledger.faults["claim"] = [DOWN]
     cancelled = asyncio.create_task(recorder.claim([make_flight("One", uid=f"{UID}0")]))

@@ -87,7 +87,6 @@ def test_messages_of_a_killed_worker_run_again_at_once_and_another_worker_takes_
 
 
 @pytest.mark.figure
-@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_messages_run_again_after_their_lease_when_supervisor_and_workers_are_killed(work, broker, until):
     lease_s, again_s, bodies = 3, [], []

@@ -73,7 +73,8 @@ def main() -> int:
             [sys.executable, "-m", "pytest", "-m", "figure", *sys.argv[1:]], check=False, cwd=ROOT,
             env=os.environ | {"FIGURES_FILE": file.name},
         ).returncode  # fmt: skip
-        figures = [json.loads(line) for line in file]
+        # in an order of their own: tests that run side by side end in any
+        figures = sorted(map(json.loads, file), key=lambda one: (one["row"], one["test"], one["figure"]))
     if code == 0:
         kept = {
             "began": f"{began:%Y-%m-%d %H:%M} UTC",

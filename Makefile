@@ -9,7 +9,7 @@ export PYTHON
 ARGS ?=
 JOBS ?= 3
 # in the order of the files but for those that are to run alone, which come last
-SIDE_BY_SIDE := -n $(JOBS) --dist loadscope --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(JOBS) --no-loadscope-reorder
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help

@@ -9,7 +9,7 @@ from mulligan.brokers.base import Broker
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Queues
-from mulligan.core.message import QueueName
+from mulligan.settings.model import Settings
 
 __all__ = ["Gauge", "gauge"]
 
@@ -32,15 +32,14 @@ class Gauge:
 @contextmanager
 def gauge(app: Any) -> Iterator[Gauge]:
     """For an application whose queues are there; in any thread. AWS keys are those of this process's environment."""
-    prefix = app.settings.get("COMMON_PREFIX", "msgparser")
-    queues = Queues(prefix, *(QueueName(f"{prefix}-{kind}-q") for kind in ("requests", "rejects", "dead")))
-    url = app.settings.get("BROKER_URL", "sqlite:///var/mulligan.db")
+    settings = Settings(**{name.lower(): item for name, item in app.settings.items()})
+    url = settings.broker_url
     if url.startswith("amqp"):
         url += "?heartbeat=0"  # between two looks the loop stands still
     with asyncio.Runner() as runner:
         broker = open_broker(url, clock=SystemClock(), emit=lambda _: None, base_dir=app.folder)
         try:
-            runner.run(broker.declare(queues, create=False))
-            yield Gauge(runner, broker, queues)
+            runner.run(broker.declare(settings.queues, create=False))
+            yield Gauge(runner, broker, settings.queues)
         finally:
             runner.run(broker.close())

@@ -113,7 +113,7 @@ class Recorder:
             ask = _Ask(flights)
             if attempt == 0:
                 self._claims.put(ask)
-            else:  # by itself: it may be a row of another receive that somebody has locked
+            else:  # by itself: the row that is locked or damaged may be another receive's
                 await self._claim([ask])
             try:
                 answers, asked_at = await ask.answered
@@ -122,6 +122,8 @@ class Recorder:
                     return None
                 continue
             except LedgerError as exc:
+                if attempt == 0:
+                    continue
                 return await self._claim_apart(flights, exc)
             self._outage.is_over()
             # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
@@ -129,7 +131,7 @@ class Recorder:
                 return answers
         return None
 
-    async def _claim(self, asks: list["_Ask"]) -> None:
+    async def _claim(self, asks: list[_Ask]) -> None:
         """What several receives brought goes together: a transaction costs as much as the claims of ten messages.
 
         What goes wrong is told to each, and each goes on by itself: one that has to wait keeps no other waiting.
@@ -142,13 +144,8 @@ class Recorder:
         try:
             answers = await self._ledger.claim(claims, now)
         except Exception as exc:  # noqa: BLE001 - whatever it is: nobody may wait for ever
-            is_of_one = isinstance(exc, LedgerError) and not isinstance(exc, LedgerUnavailable)
-            if is_of_one and len(asks) > 1:
-                for ask in asks:
-                    await self._claim([ask])
-            else:
-                for ask in asks:
-                    ask.fail(exc)
+            for ask in asks:
+                ask.fail(exc)
             return
         place = 0
         for ask in asks:

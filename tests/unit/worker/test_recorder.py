@@ -33,8 +33,19 @@ def lost():
 
 
 @pytest.fixture
-async def recorder(ledger, clock, events, kept, lost, failed):
-    return Recorder(ledger, clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append)
+async def record_in(clock, events, kept, lost, failed):
+    def make(ledger, **more):
+        """A recorder of that ledger, with claims of a minute."""
+        return Recorder(
+            ledger, clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append, **more
+        )
+
+    return make
+
+
+@pytest.fixture
+async def recorder(record_in, ledger):
+    return record_in(ledger)
 
 
 @pytest.fixture
@@ -189,7 +200,7 @@ async def test_receives_of_one_turn_claim_together_and_each_gets_its_own_answers
 
 
 async def test_damaged_row_keeps_only_its_own_message_back_when_receives_claim_together(
-    clock, events, kept, lost, failed, make_flight
+    record_in, clock, events, make_flight
 ):
     flights = [make_flight("One", uid=f"{UID}{number}") for number in range(4)]
 
@@ -201,9 +212,7 @@ async def test_damaged_row_keeps_only_its_own_message_back_when_receives_claim_t
                 raise LedgerError("the row can't be read")
             return await super().claim(claims, now)
 
-    recorder = Recorder(
-        Damaged(clock), clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append
-    )
+    recorder = record_in(Damaged(clock))
 
     answers = await asyncio.gather(
         recorder.claim(flights[:2]), recorder.claim(flights[2:3]), recorder.claim(flights[3:])
@@ -214,7 +223,7 @@ async def test_damaged_row_keeps_only_its_own_message_back_when_receives_claim_t
 
 
 async def test_receives_are_answered_when_claiming_one_by_one_takes_longer_than_a_claim_may(
-    clock, events, kept, lost, failed, make_flight
+    record_in, clock, make_flight
 ):
     """All answers were late, and all receives asked again together with the damaged row, without end."""
     flights = [make_flight("One", uid=f"{UID}{number}") for number in range(9)]
@@ -228,9 +237,7 @@ async def test_receives_are_answered_when_claiming_one_by_one_takes_longer_than_
                 raise LedgerError("the row can't be read")
             return await super().claim(claims, now)
 
-    recorder = Recorder(
-        Slow(clock), clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append
-    )
+    recorder = record_in(Slow(clock))
 
     answers = await asyncio.gather(recorder.claim(flights[:4]), recorder.claim(flights[4:]))
 
@@ -238,9 +245,7 @@ async def test_receives_are_answered_when_claiming_one_by_one_takes_longer_than_
     assert answers[1] == [Granted(None)] * 5
 
 
-async def test_receive_that_has_to_wait_for_the_ledger_keeps_no_other_waiting(
-    clock, events, kept, lost, failed, make_flight
-):
+async def test_receive_that_has_to_wait_for_the_ledger_keeps_no_other_waiting(record_in, clock, make_flight):
     """Somebody has one row of the ledger locked: what came later waited behind it."""
     locked, free = (make_flight("One", uid=f"{UID}{number}") for number in range(2))
 
@@ -252,9 +257,7 @@ async def test_receive_that_has_to_wait_for_the_ledger_keeps_no_other_waiting(
                 raise LedgerUnavailable("the row is locked")
             return await super().claim(claims, now)
 
-    recorder = Recorder(
-        Locked(clock), clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append
-    )
+    recorder = record_in(Locked(clock))
     waiting = asyncio.create_task(recorder.claim([locked]))
     await asyncio.sleep(0)
 
@@ -347,10 +350,8 @@ def brake():
 
 
 @pytest.fixture
-async def braking(ledger, clock, events, kept, lost, failed, brake):
-    return Recorder(
-        ledger, clock, events.append, 60.0, kept=kept.append, lost=lost.append, failed=failed.append, brake=brake
-    )
+async def braking(record_in, ledger, brake):
+    return record_in(ledger, brake=brake)
 
 
 async def test_recorder_has_the_brake_on_until_the_ends_are_recorded(braking, brake, make_held, ledger):

@@ -40,6 +40,7 @@ class Watch:
         self.begun: Counter[tuple[str, int, str]] = Counter()
         self.effects: Counter[tuple[str, int, str]] = Counter()
         self.running: dict[tuple[Any, ...], float] = {}
+        self.places: dict[str, int] = {}
         self.innocent: set[tuple[str, str, int]] = set()
         self.disturbed: set[tuple[str, int, str]] = set()
         self.unrouted: set[Key] = set()
@@ -211,13 +212,28 @@ class Watch:
             self.wrong(f"default task {spec.name} starts on {uid}, which is not buried")
         if context.attempt > spec.policy.max_attempts:
             self.wrong(f"{spec.name} starts attempt {context.attempt} on {uid}")
-        if (process.name.partition("/")[0], *key) not in self.granted:
+        worker = process.name.partition("/")[0]
+        if (worker, *key) not in self.granted:
             self.wrong(f"{spec.name} starts on {uid} in {process}, which has no claim")
         if (holder := self._other_holder(process, key)) is not None:
             self.wrong(f"{spec.name} starts on {uid} in {process}, though {holder} has claimed it meanwhile")
+        if (at_work := self._at_work(worker)) > self.places[worker]:
+            self.wrong(
+                f"{spec.name} starts on {uid} in {process}, with {at_work} of {self.places[worker]} places taken"
+            )
         if (before := whose_turn(self, key)) is not None:
             self.wrong(f"{spec.name} starts on {uid}, though it is the turn of {before} of its group")
         return world.plan.act(number, spec, generation)
+
+    def _at_work(self, worker: str) -> int:
+        """How many messages a worker, with its solo processes, works on now."""
+        return len(
+            {
+                (uid, generation)
+                for who, uid, generation, _ in self.running
+                if not who.is_dead and who.name.partition("/")[0] == worker
+            }
+        )
 
     def _other_holder(self, process: Process, key: Key) -> str | None:
         row = self.known(key)

@@ -99,7 +99,7 @@ class World:
             pool_size=dice.randint(1, 3),
             concurrency=dice.choice((1, 2, 4, 8)),
             shutdown_s=dice.choice((2.0, 10.0, 25.0)),
-            latency_s=0.1,
+            latency_s=20.0 if seed % 7 == 3 else 0.1,  # long: then much is asked for ahead
             unrecorded_max=1 + seed % 3 if seed % 11 == 7 else 0,
         )  # fmt: skip
 

@@ -23,7 +23,7 @@ class Stage:
     """The queue that a consumer serves, and how.
 
     index: as the lease table names it: 0 requests, 1 rejects. is_trusted: the stories of its messages are believed.
-    prefix: of the queues' names. lease_s: as messages are received.
+    prefix: of the queues' names. lease_s: as messages are received. capacity: messages that are worked on at once.
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
     holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
@@ -33,6 +33,7 @@ class Stage:
     is_trusted: bool
     prefix: str
     lease_s: float
+    capacity: int
     suspects_repeats: bool = False
     holds_groups: bool = False
     holds_deliveries: bool = False

@@ -36,6 +36,7 @@ from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
+from mulligan.worker.places import Places
 from mulligan.worker.recorder import CLAIM_SPENT, Recorder
 from mulligan.worker.runner import Attempt, Runner
 from mulligan.worker.settler import Settler
@@ -47,6 +48,7 @@ from mulligan.worker.usual import UsualWays
 
 __all__ = ["Consumer"]
 
+_NO_PLACE = "no place came free in time"
 _HEAD_FIRST = "the head of its group comes first"
 
 _NO_BODY_S = 60.0
@@ -84,6 +86,7 @@ class Consumer:
         self._usual = UsualWays()
         self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
         self._flights: dict[int, Flight] = {}
+        self._places = Places(stage.capacity, begin=self._begin_all, give_back=self._give_back)
         self._can_run = True
         self._turns: Turns[Flight] = Turns()
         self._following: deque[Flight] = deque()
@@ -135,7 +138,7 @@ class Consumer:
                 self._finish(flight, Release(0.0), _HEAD_FIRST)
             elif self._turns.enter(group, flight):
                 first.append(flight)
-        self._begin_all(first)  # after all have entered: a head that ends at once must find those behind it
+        self._let_in(first)  # after all have entered: a head that ends at once must find those behind it
         for flight in dropped:
             self._forsake(flight)
 
@@ -165,6 +168,18 @@ class Consumer:
                 for flight in new:
                     self._advance(flight)
 
+    def _let_in(self, flights: Sequence[Flight]) -> None:
+        granted = [flight for flight in flights if isinstance(flight.answer, Granted)]
+        if granted:
+            self._places.enter(granted)
+        if len(granted) < len(flights):
+            for flight in flights:
+                if not isinstance(flight.answer, Granted):  # it isn't to be run, so it needs no place
+                    self._begin(flight)
+
+    def _give_back(self, flight: Flight) -> None:
+        self._finish(flight, Release(0.0), _NO_PLACE)
+
     def _begin(self, flight: Flight) -> None:
         """It is the flight's turn, which is at once but for FIFO queues."""
         assert flight.answer is not None
@@ -182,6 +197,7 @@ class Consumer:
     def stop_running(self) -> None:
         """From now on start no attempt: what is unfinished is released or handed on."""
         self._can_run = False
+        self._places.open()
 
     def lose(self, slot: int, sequence: int) -> None:
         """The lease of a slot is somebody else's: cancel what can be cancelled, settle nothing."""
@@ -432,6 +448,7 @@ class Consumer:
         if not flight.has_landed:
             flight.has_landed = True
             self.in_flight -= 1
+            self._places.leave(flight)
             if flight.delivery.group is not None:
                 self._pass_turn(flight, flight.delivery.group, goes_on)
         self._freed()
@@ -451,7 +468,7 @@ class Consumer:
         self._is_following = True
         try:
             while self._following:
-                self._begin(self._following.popleft())
+                self._let_in((self._following.popleft(),))
         finally:
             self._is_following = False
 

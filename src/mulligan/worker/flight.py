@@ -28,6 +28,8 @@ class Flight:
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
     unrecorded: ends of attempts whose record is not under way yet.
+    has_place: it is one of those that may be worked on now. waits_since: the loop's seconds since which it waits for
+    that; 0.0 when it doesn't.
     """
 
     # what most flights never change is the class's: a hundred thousand of them a second are made
@@ -36,6 +38,7 @@ class Flight:
     ends_claim = False
     has_landed = False
     has_moved = False
+    has_place = False
     is_lost = False
     is_saving = False
     is_settling = False
@@ -46,6 +49,7 @@ class Flight:
     spends_stored = False
     stored: str | None = None
     unrecorded = 0
+    waits_since = 0.0
 
     def __init__(self, delivery: Delivery, message: Message, story: Story | None, token: str, now: float) -> None:
         self.delivery = delivery

@@ -70,7 +70,7 @@ class Line:
     def __init__(self, shop: Shop, index: int, pace: Pace, slots: int, *, holds_groups: bool = False) -> None:
         queue = shop.queues.all[index]
         stage = Stage(
-            index, index == 1, shop.queues.prefix, pace.lease_s,
+            index, index == 1, shop.queues.prefix, pace.lease_s, pace.capacity,
             suspects_repeats=not shop.ledger.is_durable, holds_groups=holds_groups,
             holds_deliveries=not shop.broker.features.keeps_lease,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.event import BrokerRefuses
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
-from mulligan.worker.demand import Width, adapt, wanted
+from mulligan.worker.demand import Turnover, Width, adapt, wanted
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.outage import of_broker
 
@@ -23,6 +23,7 @@ _RETRY_MAX_S = 30.0
 _RETRY_SHARE = 0.2  # of what an outage has lasted: after twenty seconds of it work goes on within four
 _RETRY_SHORT_S = 2.0  # and that share does not count below this
 _REFUSED_RETRY_S = 60.0
+_TOOK_MAX_S = 0.25
 _FREE_PAUSE_S = 0.002  # without a price, waiting for fuller receives is worth no more than this
 
 
@@ -78,8 +79,11 @@ class Pollers:
         self._wait_s = features.long_poll_s
         if not features.cancels_receive:  # the next one costs as much as this one: no less than a second
             self._wait_s = min(self._wait_s, max(1.0, pace.grace_s))
-        # more would only wait for room
-        self._pollers_max = min(features.max_pollers, -(-pace.capacity // self._batch))
+        # as many again as there is room for may be asked for ahead; more would only wait
+        self._pollers_max = min(features.max_pollers, -(-2 * pace.capacity // self._batch))
+        self._turnover = Turnover(clock.monotonic())
+        self._received = 0
+        self._took_s = 0.0  # a full receive, of late
         self._asked = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._woken = 0
@@ -104,11 +108,12 @@ class Pollers:
     def _look(self) -> None:
         self._is_looking = False
         # who was woken and has not asked yet will take a batch
-        free = self._free() - self._woken * self._batch
-        while self._waiters and free >= self._batch:
+        free, soon_free = self._room()
+        taken = self._woken * self._batch
+        while self._waiters and soon_free - taken >= self._batch:
             self._wake()
-            free -= self._batch
-        if self._waiters and free > 0:
+            taken += self._batch
+        if self._waiters and free > taken:
             self._be_patient()
 
     async def stop(self) -> None:
@@ -147,6 +152,7 @@ class Pollers:
             if count == 0:
                 return
             self._asked += count
+            asked_at = self._clock.monotonic()
             try:
                 deliveries = await self._receive(count)
             except BrokerUnavailable as exc:
@@ -165,11 +171,16 @@ class Pollers:
             # from here on they count as in flight
             self._asked -= count
             if deliveries:
-                await self._take(deliveries, self._clock.monotonic() + self._pace.lease_s)
+                now = self._clock.monotonic()
+                if len(deliveries) == count:  # others have waited for messages
+                    self._took_s += (min(now - asked_at, _TOOK_MAX_S) - self._took_s) / 8
+                self._received += len(deliveries)
+                await self._take(deliveries, now + self._pace.lease_s)
             self._width = adapt(self._width, count, len(deliveries), self._pollers_max)
             if len(self._tasks) > self._width.pollers:
                 # counted out here, not when the loop gets to it: another that ends in this turn must not see it
                 self._tasks.discard(me)
+                self.freed()  # what it asked for in vain is room for another, which may be the only one left
                 return
             self._widen()
             if not self._width.is_short:
@@ -201,8 +212,8 @@ class Pollers:
     async def _demand(self) -> int:
         """How many to ask for, as soon as there is room; 0 at the end."""
         while not self._stopping.is_set():
-            free = self._free()
-            count = wanted(free, self._pace.capacity, self._max_batch, has_waited=self._is_patience_over)
+            free, soon_free = self._room()
+            count = wanted(free, soon_free, self._pace.capacity, self._max_batch, has_waited=self._is_patience_over)
             if count:
                 self._end_patience()
                 return count
@@ -220,8 +231,13 @@ class Pollers:
         self._woken += 1
         self._waiters.popleft().set_result(None)
 
-    def _free(self) -> int:
-        return min(self._pace.capacity - self._in_flight(), self._free_slots()) - self._asked
+    def _room(self) -> tuple[int, int]:
+        """Places that nobody has or has asked for, now, and a little after the answer to a receive is there."""
+        capacity, in_flight, slots = self._pace.capacity, self._in_flight(), self._free_slots()
+        per_s = self._turnover.per_s(self._clock.monotonic(), self._received - in_flight)
+        ending = min(int(per_s * (self._took_s + self._pause_s / 2)), capacity)
+        free = capacity - in_flight
+        return min(free, slots) - self._asked, min(free + ending, slots) - self._asked
 
     def _be_patient(self) -> None:
         """Wait a little for a whole batch of room; then ask for what there is."""

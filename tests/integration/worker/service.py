@@ -12,7 +12,7 @@ from typing import Any
 
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
 from mulligan.core import story
-from mulligan.core.delivery import EntryFault, Fault, Outgoing, Queues
+from mulligan.core.delivery import Delivery, EntryFault, Fault, Outgoing, Queues
 from mulligan.core.error import BrokerUnavailable, LedgerUnavailable
 from mulligan.core.event import Event
 from mulligan.core.message import QueueName, TaskName
@@ -61,8 +61,8 @@ class Network:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.lost_replies: set[str] = set()
         self.is_gone = False
-        self.group: str | None = None
-        """The message group of every delivery, as on a FIFO queue."""
+        self.group: str | Callable[[Delivery], str] | None = None
+        """The message group of every delivery, or of each, as on a FIFO queue."""
 
     @property
     def features(self) -> Any:
@@ -90,7 +90,8 @@ class Network:
             if self.is_gone:
                 await asyncio.Event().wait()
             if name == "receive" and self.group is not None:
-                answer = [replace(delivery, group=self.group) for delivery in answer]
+                group_of = self.group if callable(self.group) else lambda _, group=self.group: group
+                answer = [replace(delivery, group=group_of(delivery)) for delivery in answer]
             if name in self.lost_replies:
                 self.lost_replies.discard(name)
                 raise BrokerUnavailable("the reply was lost")

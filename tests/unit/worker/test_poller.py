@@ -62,6 +62,7 @@ class Consumer:
 
     async def take(self, deliveries, lease_until):
         self.in_flight += len(deliveries)
+        self.free_slots -= len(deliveries)
         self.taken += [one.receipt for one in deliveries]
         if self.taking_s:
             await asyncio.sleep(self.taking_s)
@@ -134,6 +135,21 @@ async def test_pollers_leave_one_that_asks_when_two_come_back_short_in_the_same_
     assert queue.now == 1
 
 
+async def test_pollers_ask_on_when_the_one_that_goes_had_asked_for_all_the_room_there_is(make, consumer):
+    """One waited for room, the other came back with nothing and went: the queue was never asked again."""
+    queue = Queue()
+    queue.answers = [deliveries(10)]
+    pollers = make(queue, capacity=10)
+    await asyncio.sleep(1)
+    for _ in range(10):
+        consumer.in_flight -= 1
+        pollers.freed()
+
+    await asyncio.sleep(100)
+
+    assert queue.now == 1
+
+
 async def test_pollers_never_ask_for_more_than_there_is_room(make, consumer):
     queue = Queue()
     queue.answers = [deliveries(10, n * 10) for n in range(50)]
@@ -193,6 +209,68 @@ async def test_pollers_lose_patience_again_when_there_was_no_room_the_first_time
     await asyncio.sleep(5)
 
     assert queue.asked == [10, 1]
+
+
+async def test_pollers_ask_ahead_for_what_will_have_ended_when_messages_end_fast(make, consumer):
+    """The slots that came free waited for the answer: a fifth of a worker's time, with a network of 10 ms."""
+    queue = Queue()
+    queue.answers = [deliveries(10, n * 10) for n in range(500)]
+    pollers = make(queue, capacity=40, latency_s=0.1)
+    most = 0
+    for _ in range(100):  # 500 messages a second: 25 end within half the latency
+        await asyncio.sleep(0.02)
+        most = max(most, consumer.in_flight + 10 * queue.now)
+        for _ in range(10):
+            consumer.in_flight -= 1
+            pollers.freed()
+
+    assert 40 < most <= 40 + 25
+    assert set(queue.asked) == {10}
+
+
+async def test_pollers_ask_for_nothing_ahead_when_messages_take_long(make, consumer):
+    queue = Queue()
+    queue.answers = [deliveries(10, n * 10) for n in range(500)]
+    pollers = make(queue, capacity=40, latency_s=0.1)
+    await asyncio.sleep(60)
+    for _ in range(10):  # all that came together ends together, as much as fits into one turn of the loop
+        for _ in range(40):
+            consumer.in_flight -= 1
+            pollers.freed()
+        await asyncio.sleep(60)
+        assert consumer.in_flight == 40
+
+
+async def test_pollers_ask_for_no_more_ahead_than_the_lease_table_holds(make, consumer):
+    queue = Queue()
+    queue.answers = [deliveries(10, n * 10) for n in range(10_000)]
+    pollers = make(queue, capacity=40, latency_s=10.0)
+    consumer.free_slots = 55
+    most = 0
+    for _ in range(1000):
+        await asyncio.sleep(0.001)
+        most = max(most, consumer.in_flight)
+        for _ in range(min(10, consumer.in_flight)):
+            consumer.in_flight -= 1
+            consumer.free_slots += 1
+            pollers.freed()
+
+    assert 40 < most <= 55
+
+
+async def test_pollers_never_ask_for_more_than_as_much_again_ahead(make, consumer):
+    queue = Queue()
+    queue.answers = [deliveries(10, n * 10) for n in range(10_000)]
+    pollers = make(queue, capacity=40, latency_s=10.0)
+    most = 0
+    for _ in range(1000):  # 1,000 a second, of which 5,000 would end within half the latency
+        await asyncio.sleep(0.01)
+        most = max(most, consumer.in_flight)
+        for _ in range(10):
+            consumer.in_flight -= 1
+            pollers.freed()
+
+    assert most == 80
 
 
 @pytest.mark.parametrize("features", [{"has_price": True}, {"has_price": False}])

@@ -1,0 +1,90 @@
+"""Who may be worked on now: a queue's messages in one process, as many at a time as it has places.
+
+Messages that were asked for ahead wait here, claimed and with their leases kept, and take a place in the moment in
+which it comes free. They wait for milliseconds; if it gets longer, they are given back for others to take.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from mulligan.worker.flight import Flight
+
+__all__ = ["WAIT_MAX_S", "Places"]
+
+WAIT_MAX_S = 1.0
+"""Seconds that a message waits for a place before it is given back."""
+
+
+class Places:
+    """The places of one queue in one process, and the line of those that wait for one.
+
+    begin: called with those that have got a place. give_back: with each that has waited for too long.
+    """
+
+    def __init__(
+        self, capacity: int, *, begin: Callable[[Sequence[Flight]], None], give_back: Callable[[Flight], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._capacity = capacity
+        self._begin = begin
+        self._give_back = give_back
+        self._taken = 0
+        self._waiting: deque[Flight] = deque()
+        self._is_open = True
+        self._is_looking = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, flights: Sequence[Flight]) -> None:
+        """Begin with these, or have them wait behind those that do."""
+        if not self._is_open or (not self._waiting and self._taken + len(flights) <= self._capacity):
+            self._seat(flights)
+            return
+        now = self._loop.time()
+        for flight in flights:
+            flight.waits_since = now
+        self._waiting.extend(flights)
+        self._look()
+        if self._waiting and self._timer is None:
+            self._timer = self._loop.call_at(self._waiting[0].waits_since + WAIT_MAX_S, self._lose_patience)
+
+    def leave(self, flight: Flight) -> None:
+        """A message is not worked on any more, or will not be."""
+        if flight.has_place:
+            flight.has_place = False
+            self._taken -= 1
+            if self._waiting and not self._is_looking:
+                self._is_looking = True
+                self._loop.call_soon(self._look)  # once for all that end in this turn of the loop
+        elif flight.waits_since:
+            flight.waits_since = 0.0
+            self._waiting.remove(flight)
+
+    def open(self) -> None:
+        """Let everybody in, now and from now on: nothing is started any more, and each goes its way out."""
+        self._is_open = False
+        self._look()
+
+    def _look(self) -> None:
+        self._is_looking = False
+        waiting = self._waiting
+        free = self._capacity - self._taken if self._is_open else len(waiting)
+        if waiting and free > 0:
+            self._seat([waiting.popleft() for _ in range(min(free, len(waiting)))])
+
+    def _seat(self, flights: Sequence[Flight]) -> None:
+        self._taken += len(flights)
+        for flight in flights:
+            flight.waits_since = 0.0
+            flight.has_place = True
+        self._begin(flights)
+
+    def _lose_patience(self) -> None:
+        self._timer = None
+        latest = self._loop.time() - WAIT_MAX_S
+        while self._waiting and self._waiting[0].waits_since <= latest:
+            flight = self._waiting.popleft()
+            flight.waits_since = 0.0
+            self._give_back(flight)
+        if self._waiting:
+            self._timer = self._loop.call_at(self._waiting[0].waits_since + WAIT_MAX_S, self._lose_patience)

@@ -1,0 +1,122 @@
+import asyncio
+
+import pytest
+
+from mulligan.worker.places import WAIT_MAX_S, Places
+
+
+@pytest.fixture
+def begun():
+    return []
+
+
+@pytest.fixture
+def given_back():
+    return []
+
+
+@pytest.fixture
+async def places(begun, given_back):
+    """Three of them."""
+    return Places(3, begin=lambda flights: begun.append(list(flights)), give_back=given_back.append)
+
+
+async def test_places_are_taken_at_once_while_there_are_any(places, begun, make_flight):
+    flights = [make_flight() for _ in range(3)]
+
+    places.enter(flights[:2])
+    places.enter(flights[2:])
+
+    assert begun == [flights[:2], flights[2:]]
+
+
+async def test_places_that_come_free_are_taken_in_the_order_of_the_line(places, begun, make_flight):
+    flights = [make_flight() for _ in range(7)]
+    places.enter(flights[:5])
+    places.enter(flights[5:])
+    assert begun == [flights[:3]]
+
+    places.leave(flights[0])
+    places.leave(flights[2])
+    await asyncio.sleep(0)
+
+    assert begun == [flights[:3], flights[3:5]]
+    places.leave(flights[3])
+    places.leave(flights[1])
+    await asyncio.sleep(0)
+    assert begun[2:] == [flights[5:]]
+
+
+async def test_newcomers_do_not_overtake_those_that_wait(places, begun, make_flight):
+    flights = [make_flight() for _ in range(5)]
+    places.enter(flights[:3])
+    places.enter(flights[3:4])
+    places.leave(flights[0])
+
+    places.enter(flights[4:])  # before the loop has looked at the place that came free
+    await asyncio.sleep(0)
+
+    assert begun == [flights[:3], flights[3:4]]
+
+
+async def test_one_that_waits_for_too_long_is_given_back_and_takes_no_place_later(
+    places, begun, given_back, make_flight
+):
+    flights = [make_flight() for _ in range(6)]
+    places.enter(flights[:4])
+    await asyncio.sleep(WAIT_MAX_S / 2)
+    places.enter(flights[4:])
+    await asyncio.sleep(WAIT_MAX_S / 2)
+    assert given_back == flights[3:4]
+
+    await asyncio.sleep(WAIT_MAX_S)
+    places.leave(flights[3])  # its end, as of any other
+    places.leave(flights[0])
+    await asyncio.sleep(10)
+
+    assert given_back == flights[3:]
+    assert begun == [flights[:3]]
+    places.enter([last := make_flight()])
+    assert begun[1:] == [[last]]
+
+
+async def test_one_that_leaves_while_it_waits_is_never_begun(places, begun, given_back, make_flight):
+    flights = [make_flight() for _ in range(5)]
+    places.enter(flights)
+
+    places.leave(flights[3])
+    places.leave(flights[0])
+    await asyncio.sleep(10)
+
+    assert begun == [flights[:3], flights[4:]]
+    assert given_back == []
+
+
+async def test_open_lets_everybody_in_now_and_later(places, begun, given_back, make_flight):
+    flights = [make_flight() for _ in range(9)]
+    places.enter(flights[:5])
+
+    places.open()
+    places.enter(flights[5:])
+    await asyncio.sleep(10)
+
+    assert begun == [flights[:3], flights[3:5], flights[5:]]
+    assert given_back == []
+
+
+async def test_one_that_ends_as_it_begins_makes_room_for_the_next(given_back, make_flight):
+    begun = []
+
+    def begin(some):
+        begun.extend(some)
+        for flight in some:
+            places.leave(flight)
+
+    places = Places(1, begin=begin, give_back=given_back.append)
+    flights = [make_flight() for _ in range(2000)]
+
+    places.enter(flights)
+    await asyncio.sleep(1)
+
+    assert begun == flights
+    assert given_back == []

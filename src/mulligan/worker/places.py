@@ -81,8 +81,8 @@ class Places:
 
     def _lose_patience(self) -> None:
         self._timer = None
-        latest = self._loop.time() - WAIT_MAX_S
-        while self._waiting and self._waiting[0].waits_since <= latest:
+        now = self._loop.time()
+        while self._waiting and self._waiting[0].waits_since + WAIT_MAX_S <= now:  # summed as for the timer, which may spin
             flight = self._waiting.popleft()
             flight.waits_since = 0.0
             self._give_back(flight)

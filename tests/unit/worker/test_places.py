@@ -80,6 +80,21 @@ async def test_one_that_waits_for_too_long_is_given_back_and_takes_no_place_late
     assert begun[1:] == [[last]]
 
 
+@pytest.mark.timeout(20)
+async def test_waiting_ends_whatever_the_time_at_which_it_began(places, begun, given_back, make_flight):
+    """A time to which a second is added and from which it is taken again is not always what it was: the timer spun."""
+    places.enter([make_flight() for _ in range(3)])
+    for n in range(1, 200):
+        await asyncio.sleep(WAIT_MAX_S + 1 / 3 + n / 1000)
+        places.enter([make_flight()])
+        assert len(given_back) == n - 1
+
+    await asyncio.sleep(WAIT_MAX_S)
+
+    assert len(given_back) == 199
+    assert len(begun) == 1
+
+
 async def test_one_that_leaves_while_it_waits_is_never_begun(places, begun, given_back, make_flight):
     flights = [make_flight() for _ in range(5)]
     places.enter(flights)

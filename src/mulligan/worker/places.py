@@ -82,7 +82,8 @@ class Places:
     def _lose_patience(self) -> None:
         self._timer = None
         now = self._loop.time()
-        while self._waiting and self._waiting[0].waits_since + WAIT_MAX_S <= now:  # summed as for the timer, which may spin
+        # the sum that the timer was set to: another one may come out later than it, and the timer would fire for ever
+        while self._waiting and self._waiting[0].waits_since + WAIT_MAX_S <= now:
             flight = self._waiting.popleft()
             flight.waits_since = 0.0
             self._give_back(flight)

@@ -79,8 +79,8 @@ class Pollers:
         self._wait_s = features.long_poll_s
         if not features.cancels_receive:  # the next one costs as much as this one: no less than a second
             self._wait_s = min(self._wait_s, max(1.0, pace.grace_s))
-        # as many again as there is room for may be asked for ahead; more would only wait
-        self._pollers_max = min(features.max_pollers, -(-2 * pace.capacity // self._batch))
+        # more would wait for room, or bring what only waits: with twice as many no-op tasks cost a fifth more
+        self._pollers_max = min(features.max_pollers, -(-pace.capacity // self._batch))
         self._turnover = Turnover(clock.monotonic())
         self._received = 0
         self._took_s = 0.0  # a full receive, of late
@@ -180,7 +180,6 @@ class Pollers:
             if len(self._tasks) > self._width.pollers:
                 # counted out here, not when the loop gets to it: another that ends in this turn must not see it
                 self._tasks.discard(me)
-                self.freed()  # what it asked for in vain is room for another, which may be the only one left
                 return
             self._widen()
             if not self._width.is_short:

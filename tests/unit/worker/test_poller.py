@@ -135,21 +135,6 @@ async def test_pollers_leave_one_that_asks_when_two_come_back_short_in_the_same_
     assert queue.now == 1
 
 
-async def test_pollers_ask_on_when_the_one_that_goes_had_asked_for_all_the_room_there_is(make, consumer):
-    """One waited for room, the other came back with nothing and went: the queue was never asked again."""
-    queue = Queue()
-    queue.answers = [deliveries(10)]
-    pollers = make(queue, capacity=10)
-    await asyncio.sleep(1)
-    for _ in range(10):
-        consumer.in_flight -= 1
-        pollers.freed()
-
-    await asyncio.sleep(100)
-
-    assert queue.now == 1
-
-
 async def test_pollers_never_ask_for_more_than_there_is_room(make, consumer):
     queue = Queue()
     queue.answers = [deliveries(10, n * 10) for n in range(50)]

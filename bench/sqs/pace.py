@@ -26,7 +26,7 @@ LEASE_S = 4
 LONG_S = 3 * LEASE_S
 LONG_MESSAGES = 2000
 
-POLLS = {"a bare long poll": ("pip", "bare_poll.py"), "boto3's long poll": ("boto3", "boto3_poll.py")}
+POLLS = {"a bare long poll": ("uvloop", "bare_poll.py"), "boto3's long poll": ("boto3", "boto3_poll.py")}
 """What our latency is compared with: the package it takes, the script."""
 Bounds = dict[str, str]
 """What is wanted, by the poll that it is against."""

@@ -1,6 +1,6 @@
 """`python boto3_poll.py QUEUE FILE`: a long poll by boto3: receive 10, write how late each message is, delete 10.
 
-The shortest loop that works on Amazon SQS. Bodies are those of `bare_poll.py`.
+What one writes by hand. Bodies are those of `bare_poll.py`.
 """
 
 import sys

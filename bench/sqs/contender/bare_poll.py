@@ -1,8 +1,8 @@
 """`python bare_poll.py QUEUE FILE`: a bare long poll on asyncio and uvloop with a signature of its own.
 
-The shortest loop that Amazon SQS would answer: one connection, receive 10, write how late each message is, delete 10. It
-verifies no checksum, survives no fault and starts no task. Bodies begin with the monotonic time in nanoseconds at which
-they were sent.
+The shortest loop that Amazon SQS would answer: one connection, receive 10, write how late each message is, delete 10.
+It verifies no checksum, survives no fault and starts no task. Bodies begin with the monotonic time in nanoseconds at
+which they were sent.
 """
 
 import asyncio

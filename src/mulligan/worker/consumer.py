@@ -86,7 +86,6 @@ class Consumer:
         self._usual = UsualWays()
         self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
         self._flights: dict[int, Flight] = {}
-        self._places = Places(stage.capacity, begin=self._begin_all, give_back=self._give_back)
         self._can_run = True
         self._turns: Turns[Flight] = Turns()
         self._following: deque[Flight] = deque()
@@ -94,12 +93,22 @@ class Consumer:
         self.in_flight = 0
         """Messages received whose processing has not ended."""
 
-    def wire(self, runner: Runner, recorder: Recorder, settler: Settler, solo: Solo, freed: Callable[[], None]) -> None:
+    def wire(
+        self,
+        runner: Runner,
+        recorder: Recorder,
+        settler: Settler,
+        solo: Solo,
+        freed: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
         """Connect the parts that act for this consumer and call it back. Once, before `take`.
 
         freed: called when a message stops being in flight or gives its slot back, so that another may be asked for.
+        failed: with a fault of ours that ends the worker.
         """
         self._freed = freed
+        self._places = Places(self._stage.capacity, begin=self._begin_all, give_back=self._give_back, failed=failed)
         self._runner = runner
         self._recorder = recorder
         self._settler = settler
@@ -188,6 +197,11 @@ class Consumer:
                 self._advance(flight)
             else:  # a task that left tasks.xml: what that means is recorded before it has consequences
                 self._recorder.put(flight)
+
+    def ending(self, within_s: float) -> int:
+        """How many messages more there will be room for in so many seconds. None where nothing is asked for ahead."""
+        # a message that comes a second time is a suspect there, and may come so because it was given back unbegun
+        return 0 if self._stage.suspects_repeats else self._places.ending(within_s)
 
     @property
     def held(self) -> int:

@@ -94,9 +94,9 @@ class Line:
         self.pollers = Pollers(
             shop.broker, queue, pace, shop.clock, shop.emit,
             take=self.consumer.take, in_flight=lambda: self.consumer.in_flight,
-            free_slots=lambda: slots - self.consumer.held, failed=shop.failed,
+            free_slots=lambda: slots - self.consumer.held, ending=self.consumer.ending, failed=shop.failed,
         )  # fmt: skip
-        self.consumer.wire(self.runner, self.recorder, self.settler, self.solo, self.pollers.freed)
+        self.consumer.wire(self.runner, self.recorder, self.settler, self.solo, self.pollers.freed, shop.failed)
 
     @property
     def is_idle(self) -> bool:

@@ -12,7 +12,7 @@ from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.event import BrokerRefuses
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
-from mulligan.worker.demand import Turnover, Width, adapt, wanted
+from mulligan.worker.demand import Width, adapt, wanted
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.outage import of_broker
 
@@ -45,7 +45,8 @@ class Pollers:
     """All receives of one queue in one process.
 
     take: gets the deliveries of one receive and the end of their leases (monotonic seconds).
-    in_flight: how many messages are in flight now. free_slots: how many more the lease table can hold.
+    in_flight: how many messages are in flight now. free_slots: how many more the lease table can hold. ending: how many
+    will have ended in so many seconds.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Pollers:
         take: Callable[[Sequence[Delivery], float], Awaitable[None]],
         in_flight: Callable[[], int],
         free_slots: Callable[[], int],
+        ending: Callable[[float], int],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._broker = broker
@@ -69,6 +71,7 @@ class Pollers:
         self._take = take
         self._in_flight = in_flight
         self._free_slots = free_slots
+        self._ending = ending
         self._failed = failed
         features = broker.features
         self._max_batch = features.max_batch
@@ -81,8 +84,6 @@ class Pollers:
             self._wait_s = min(self._wait_s, max(1.0, pace.grace_s))
         # more would wait for room, or bring what only waits: with twice as many no-op tasks cost a fifth more
         self._pollers_max = min(features.max_pollers, -(-pace.capacity // self._batch))
-        self._turnover = Turnover(clock.monotonic())
-        self._received = 0
         self._took_s = 0.0  # a full receive, of late
         self._asked = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -174,7 +175,6 @@ class Pollers:
                 now = self._clock.monotonic()
                 if len(deliveries) == count:  # others have waited for messages
                     self._took_s += (min(now - asked_at, _TOOK_MAX_S) - self._took_s) / 8
-                self._received += len(deliveries)
                 await self._take(deliveries, now + self._pace.lease_s)
             self._width = adapt(self._width, count, len(deliveries), self._pollers_max)
             if len(self._tasks) > self._width.pollers:
@@ -232,11 +232,9 @@ class Pollers:
 
     def _room(self) -> tuple[int, int]:
         """Places that nobody has or has asked for, now, and a little after the answer to a receive is there."""
-        capacity, in_flight, slots = self._pace.capacity, self._in_flight(), self._free_slots()
-        per_s = self._turnover.per_s(self._clock.monotonic(), self._received - in_flight)
-        ending = min(int(per_s * (self._took_s + self._pause_s / 2)), capacity)
-        free = capacity - in_flight
-        return min(free, slots) - self._asked, min(free + ending, slots) - self._asked
+        free, slots = self._pace.capacity - self._in_flight(), self._free_slots()
+        soon_free = free + self._ending(self._took_s + self._pause_s / 2)
+        return min(free, slots) - self._asked, min(soon_free, slots) - self._asked
 
     def _be_patient(self) -> None:
         """Wait a little for a whole batch of room; then ask for what there is."""

@@ -7,6 +7,7 @@ import pytest
 
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import LeaseLost, MessageDone, MessageReleased, SuspectIsolated, TwinFolded
+from mulligan.ledger.none import NoLedger
 from mulligan.worker.table import Standing
 from tests.integration.worker.service import QUEUES, Recording, task
 
@@ -118,6 +119,39 @@ async def test_message_that_waits_is_no_suspect_when_its_worker_dies(service):
 
     assert {standings[flight.slot] for flight in ahead(worker)} == {Standing.HELD}
     assert list(standings.values()).count(Standing.RUNNING) <= 5
+
+
+async def test_messages_are_not_received_over_and_over_while_no_place_comes_free(service):
+    """What was given back looked as if it had ended, so that as many were asked for again: after a quarter of an hour
+    Amazon SQS would have moved them to the dead queue, unrun."""
+    one = Recording(*[0.05] * 300, *[3600.0] * 20)
+    service.worker(
+        task("One", one, timeout_s=7200.0), capacity=10, stages=(0,), latency_s=60.0,
+        features={"has_price": True, "max_batch": 10, "max_pollers": 40},
+    )  # fmt: skip
+    await service.send(*map(str, range(320)))
+    await service.until(lambda: len(one.runs) == 310)
+
+    await asyncio.sleep(1200)
+
+    assert max(one.receive_count for one in service.queues.get(QUEUES.requests).stored.values()) <= 2
+
+
+async def test_nothing_is_asked_for_ahead_without_a_ledger(service):
+    """What is given back unbegun comes a second time, and whatever does so without a ledger is a suspect."""
+    one = Recording(*[0.01] * 400)
+    worker = service.worker(
+        task("One", one), capacity=5, features=PRICED, stages=(0,), latency_s=0.2, ledger=NoLedger(), starts=False
+    )
+    await service.send(*map(str, range(400)))
+
+    worker.start()
+    most = 0
+    while len(one.runs) < 400:
+        await asyncio.sleep(0.002)
+        most = max(most, worker.in_flight)
+
+    assert most == 5
 
 
 async def test_copy_that_is_not_to_be_run_needs_no_place(service):

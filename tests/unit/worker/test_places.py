@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mulligan.worker.places import WAIT_MAX_S, Places
+from mulligan.worker.places import HOLD_OFF_S, WAIT_MAX_S, Places
 
 
 @pytest.fixture
@@ -16,9 +16,11 @@ def given_back():
 
 
 @pytest.fixture
-async def places(begun, given_back):
+async def places(begun, given_back, failed):
     """Three of them."""
-    return Places(3, begin=lambda flights: begun.append(list(flights)), give_back=given_back.append)
+    return Places(
+        3, begin=lambda flights: begun.append(list(flights)), give_back=given_back.append, failed=failed.append
+    )
 
 
 async def test_places_are_taken_at_once_while_there_are_any(places, begun, make_flight):
@@ -118,7 +120,7 @@ async def test_open_lets_everybody_in_now_and_later(places, begun, given_back, m
     assert given_back == []
 
 
-async def test_one_that_ends_as_it_begins_makes_room_for_the_next(given_back, make_flight):
+async def test_one_that_ends_as_it_begins_makes_room_for_the_next(given_back, failed, make_flight):
     begun = []
 
     def begin(some):
@@ -126,7 +128,7 @@ async def test_one_that_ends_as_it_begins_makes_room_for_the_next(given_back, ma
         for flight in some:
             places.leave(flight)
 
-    places = Places(1, begin=begin, give_back=given_back.append)
+    places = Places(1, begin=begin, give_back=given_back.append, failed=failed.append)
     flights = [make_flight() for _ in range(2000)]
 
     places.enter(flights)
@@ -134,3 +136,78 @@ async def test_one_that_ends_as_it_begins_makes_room_for_the_next(given_back, ma
 
     assert begun == flights
     assert given_back == []
+
+
+async def end(places, make_flight, count, after_s):
+    """As many messages begin and end, one after the other."""
+    for _ in range(count):
+        places.enter([flight := make_flight()])
+        await asyncio.sleep(after_s)
+        places.leave(flight)
+        places.ending(0.0)
+
+
+async def test_ending_is_what_ends_in_that_time_as_messages_end_now(places, make_flight):
+    assert places.ending(0.2) == 0
+
+    await end(places, make_flight, 200, 0.1)
+
+    assert places.ending(0.25) == 2
+    assert places.ending(0.45) == 3  # of three
+
+
+async def test_ending_counts_nothing_that_may_have_to_wait_for_longer_than_is_waited(places, make_flight):
+    await end(places, make_flight, 200, 0.4)
+
+    assert places.ending(0.5) == places.ending(60.0) == 1
+
+
+async def test_ending_does_not_count_those_that_had_no_place(places, make_flight):
+    """Ten that were given back looked like ten that had ended, so that ten more were asked for, over and over."""
+    places.enter([make_flight() for _ in range(3)])
+    places.ending(0.0)
+    await asyncio.sleep(5)
+    places.ending(0.0)
+
+    for _ in range(20):
+        places.enter([flight := make_flight()])
+        places.leave(flight)
+
+    assert places.ending(0.5) == 0
+
+
+async def test_ending_is_nothing_for_a_while_after_some_were_given_back(places, given_back, make_flight):
+    await end(places, make_flight, 100, 0.05)
+    assert places.ending(0.2) == 3
+    slow = [make_flight() for _ in range(4)]
+    places.enter(slow)
+    await asyncio.sleep(WAIT_MAX_S)
+    assert given_back == slow[3:]
+    for one in slow[:3]:
+        places.leave(one)
+
+    await end(places, make_flight, int((HOLD_OFF_S - 1) / 0.05), 0.05)
+    assert places.ending(0.2) == 0
+
+    await end(places, make_flight, 40, 0.05)
+    assert places.ending(0.2) == 3
+
+
+async def test_fault_of_ours_in_one_that_begins_later_ends_the_worker(failed, make_flight):
+    """The loop would only log it: the places stay taken, and the queue stands still."""
+
+    begun = []
+
+    def begin_or_fail(flights):
+        if begun:
+            raise RuntimeError("a fault of ours")
+        begun.extend(flights)
+
+    places = Places(1, begin=begin_or_fail, give_back=lambda _: None, failed=failed.append)
+    first = make_flight()
+    places.enter([first])
+    places.enter([make_flight()])
+    places.leave(first)
+    await asyncio.sleep(0)
+
+    assert [str(exc) for exc in failed] == ["a fault of ours"]

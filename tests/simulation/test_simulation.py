@@ -1,6 +1,8 @@
 """Two thousand simulated histories, each of many messages, each held against the promise."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,17 @@ BLOCKS = 10
 def simulate(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """`make simulate`, in a process without pytest's threads, so that it may fork."""
     command = [sys.executable, "-m", "tests.simulation", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate()
+        except (
+            BaseException
+        ):  # the timeout of a history that doesn't end: the processes that it has would go on for ever
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))

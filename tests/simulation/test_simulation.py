@@ -25,9 +25,7 @@ def simulate(*arguments: str) -> "subprocess.CompletedProcess[str]":
     ) as process:
         try:
             out, err = process.communicate()
-        except (
-            BaseException
-        ):  # the timeout of a history that doesn't end: the processes that it has would go on for ever
+        except BaseException:  # a timeout: what the process has started would go on for ever
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)

@@ -108,9 +108,8 @@ class Pollers:
 
     def _look(self) -> None:
         self._is_looking = False
-        # who was woken and has not asked yet will take a batch
         free, soon_free = self._room()
-        taken = self._woken * self._batch
+        taken = self._woken * self._batch  # by those who were woken and have not asked yet
         while self._waiters and soon_free - taken >= self._batch:
             self._wake()
             taken += self._batch

@@ -195,7 +195,6 @@ async def test_ending_is_nothing_for_a_while_after_some_were_given_back(places, 
 
 async def test_fault_of_ours_in_one_that_begins_later_ends_the_worker(failed, make_flight):
     """The loop would only log it: the places stay taken, and the queue stands still."""
-
     begun = []
 
     def begin_or_fail(flights):

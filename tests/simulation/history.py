@@ -11,6 +11,7 @@ from tests.simulation.world import World
 
 __all__ = ["Result", "run"]
 
+_STAFFED_WITHIN_S = 120.0
 _ENDS_WITHIN_S = 40_000.0
 _TROUBLES = {
     "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
@@ -183,6 +184,8 @@ async def _end(world: World, hosts: list[int]) -> None:
     if world.is_calm:
         await _until_empty(world)
     for host in hosts:
+        await _until_staffed(world, host)
+    for host in hosts:
         await _stop(world, host)
     until = world.loop.time() + _ENDS_WITHIN_S
     while True:
@@ -196,6 +199,19 @@ async def _end(world: World, hosts: list[int]) -> None:
         if not world.is_estimating:
             raise TimeoutError("--drain ended before the queues were empty")
         await asyncio.sleep(5.0)
+
+
+async def _until_staffed(world: World, host: int) -> None:
+    """No worker's place stays empty, however the one before came to its end."""
+    until = world.loop.time() + _STAFFED_WITHIN_S
+    while True:
+        names = [one.name for one in world.alive(host)]
+        supervisors = [name for name in names if name.startswith("s")]
+        if not supervisors or len(names) - len(supervisors) >= world.settings.pool_size:
+            return
+        if world.loop.time() > until:
+            raise TimeoutError(f"a worker is missing {_STAFFED_WITHIN_S:g} s after the last fault: {names}")
+        await asyncio.sleep(1.0)
 
 
 async def _until_empty(world: World) -> None:

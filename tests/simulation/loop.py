@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from mulligan.worker.leftover import Leftovers
+
 __all__ = ["PROCESS", "Deadlock", "Process", "SimLoop", "ended"]
 
 BEGINS_AT = 1000.0  # 0.0 means "never" to some of the code under test
@@ -79,6 +81,10 @@ class Process:
         await asyncio.shield(self._over)
         assert self.returncode is not None
         return self.returncode
+
+    async def end_leftovers(self, *, patience_s: float = 0.0) -> Leftovers:
+        """Tasks start no processes of their own here."""
+        return Leftovers()
 
     def stop_for(self, seconds: float) -> None:
         """As SIGSTOP and SIGCONT do, or code that holds the interpreter."""

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import random
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from mulligan.telemetry.hub import Hub
 from mulligan.worker import line, process, runner, solo_process, supervisor
 from mulligan.worker.channel import Job, JobEnd, Setup
+from mulligan.worker.child import ends_with
 from mulligan.worker.solo import Solo
 from mulligan.worker.supervisor import End, Seat, Supervisor
 from mulligan.worker.table import LeaseTable
@@ -20,6 +23,9 @@ from tests.simulation.plan import raise_for
 
 __all__ = ["SimSupervisor", "standing_in"]
 
+HELD_OPEN = 0.2
+"""Of the processes: those whose channel stays open at their death."""
+
 
 class Pipe:
     """One end of a channel: what was sent arrives, also when the sender is dead by then."""
@@ -28,6 +34,7 @@ class Pipe:
         self._loop = loop
         self._inbox: deque[Any] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._is_over = False
         self.is_closed = False
         self.peer: Pipe
 
@@ -47,11 +54,15 @@ class Pipe:
 
     async def receive(self) -> Any:
         while not self._inbox:
-            if self.is_closed or self.peer.is_closed:
+            if self.is_closed or self.peer.is_closed or self._is_over:
                 return None
             self._waiter = self._loop.create_future()
             await self._waiter
         return self._inbox.popleft()
+
+    def end_input(self) -> None:
+        self._is_over = True
+        self._wake()
 
     def close(self) -> None:
         self.is_closed = True
@@ -67,7 +78,7 @@ class SimSupervisor(Supervisor):
     """The supervisor, whose workers are processes of the simulation."""
 
     def __init__(self, world: Any, host: int, settings: Any, broker: Any, ledger: Any, hub: Any) -> None:
-        super().__init__(settings, broker, ledger, hub, world.clock)
+        super().__init__(settings, broker, ledger, hub, world.clock, Path())
         self.world = world
         self.host = host
 
@@ -77,7 +88,7 @@ class SimSupervisor(Supervisor):
         table = seat.table = world.table(LeaseTable.create(slots))
         ours, theirs = Pipe.pair(world.loop)
         child = Process(world.loop, f"w{self.host}.{seat.number}.{world.lives()}")  # survives its supervisor
-        child.at_end.append(theirs.close)
+        _close_at_end(world, child, theirs)
         supervising = PROCESS.get()
         assert supervising is not None
         supervising.at_end.append(ours.close)
@@ -85,13 +96,15 @@ class SimSupervisor(Supervisor):
         world.workers.append(child)
         world.watch.places[child.name] = (hand.requests + hand.rejects) * capacity
         seat.process = child  # type: ignore[assignment] # as much of a process as the supervisor asks of one
-        setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots)
+        setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots, "")
         child.spawn(_worker(world, child, setup, theirs, table))
         world.plan_death(child)
         seat.channel = ours  # type: ignore[assignment] # the same methods
+        watcher = self._start(ends_with(child, ours))  # type: ignore[arg-type]
         try:
             return await self._listen(seat, ours, child)  # type: ignore[arg-type]
         finally:
+            watcher.cancel()
             seat.ready.clear()
             seat.channel = None
             ours.close()
@@ -126,12 +139,20 @@ class SimSolo(Solo):
         ours, theirs = Pipe.pair(parent.loop)
         child = Process(parent.loop, f"{parent.name}/solo", parent)
         child.parent = parent
-        child.at_end.append(theirs.close)
+        _close_at_end(world, child, theirs)
         child.spawn(_solo(world, child, theirs))
         self._child = child  # type: ignore[assignment]
         self._channel = ours  # type: ignore[assignment]
         ours.send(self._setup)
+        self._watch(child, ours)  # type: ignore[arg-type]
         return ours
+
+
+def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
+    """Have the channel end with its process; now and then a child that a task left behind holds it open."""
+    is_held = world.is_bad and random.Random(f"{world.seed} {child.name}").random() < HELD_OPEN
+    if not is_held:
+        child.at_end.append(end.close)
 
 
 async def _solo(world: Any, child: Process, channel: Pipe) -> None:

@@ -110,7 +110,7 @@ def _of_ground(chosen: Settings, folder: Path) -> list[_Finding]:
     if chosen.log_file is not None:
         findings.append(_found("log", lambda: ground.of_log(chosen, folder)))
     if chosen.middleware or chosen.listeners:
-        findings.append(_found("settings", lambda: ground.of_functions(chosen)))
+        findings.append(_found("settings", lambda: ground.of_functions(chosen, folder)))
     return findings
 
 

@@ -32,14 +32,14 @@ def require_application(folder: Path, loaded: Loaded) -> None:
         )
 
 
-def of_functions(chosen: Settings) -> str:
+def of_functions(chosen: Settings, folder: Path) -> str:
     """The functions around tasks and events. Imports them."""
     from mulligan.worker.extension import named
 
     problems: list[str] = []
     for names, setting in ((chosen.middleware, "MIDDLEWARE"), (chosen.listeners, "LISTENERS")):
         try:
-            named(names, setting)
+            named(names, setting, folder)
         except ConfigurationError as exc:
             problems += exc.problems
     if problems:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mulligan.brokers.open import open_broker
 from mulligan.cli.aws import beside
+from mulligan.cli.session import app_dir
 from mulligan.clock import SystemClock
 from mulligan.ledger.open import open_ledger
 from mulligan.settings.model import Settings
@@ -23,23 +24,25 @@ def run(settings: Settings, *, drain: bool, for_s: float | None, sqs_port: int |
     sqs_port: serve the embedded queue as SQS beside it, on that port of the loopback address.
     Raises what the command line turns into words and an exit code.
     """
-    clock = SystemClock()
-    listeners = named(settings.listeners, "LISTENERS")
+    clock, folder = SystemClock(), app_dir()
+    listeners = named(settings.listeners, "LISTENERS", folder)
     hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
     try:
         with beside(settings, sqs_port):
-            run_loop(_run(settings, hub, clock, drain, for_s))
+            run_loop(_run(settings, hub, clock, folder, drain, for_s))
     finally:
         hub.close()
     return 0
 
 
-async def _run(settings: Settings, hub: Hub, clock: SystemClock, drains: bool, for_s: float | None) -> None:
-    broker = open_broker(settings.broker_url, clock=clock, emit=hub.emit, base_dir=Path.cwd())
-    ledger = open_ledger(settings.ledger_url, clock=clock, base_dir=Path.cwd())
+async def _run(
+    settings: Settings, hub: Hub, clock: SystemClock, folder: Path, drains: bool, for_s: float | None
+) -> None:
+    broker = open_broker(settings.broker_url, clock=clock, emit=hub.emit, base_dir=folder)
+    ledger = open_ledger(settings.ledger_url, clock=clock, base_dir=folder)
     try:
         await ledger.open()
-        await Supervisor(settings, broker, ledger, hub, clock).run(drains=drains, for_s=for_s)
+        await Supervisor(settings, broker, ledger, hub, clock, folder).run(drains=drains, for_s=for_s)
     finally:
         await broker.close()
         await ledger.close()

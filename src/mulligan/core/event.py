@@ -165,6 +165,20 @@ class SuspectDied(Event):
 
 
 @value
+class IsolationFailed(Event):
+    """The process in which a suspect was to run alone can't be had, or can't load the tasks: it is tried again.
+
+    tries_left: 0 when this was the last one, and counts as a failed attempt.
+    """
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    task: TaskName
+    problem: str
+    tries_left: int
+
+
+@value
 class LeaseLost(Event):
     """The lease or the claim went to somebody else: the delivery is dropped without a settlement."""
 
@@ -237,6 +251,19 @@ class WorkerBlocked(Event):
     worker: int
     pid: int
     overdue_s: float
+
+
+@value
+class ProcessesLeft(Event):
+    """A process of tasks has ended, and left others behind that its tasks had started. Each is "name (pid)".
+
+    ended: were ended before any message was given back. stayed: could not be.
+    """
+
+    level: ClassVar[Level] = "warning"
+    pid: int
+    ended: tuple[str, ...]
+    stayed: tuple[str, ...]
 
 
 @value

@@ -4,6 +4,7 @@ Nothing that it does can end in a traceback: every mistake comes back as a probl
 """
 
 import ast
+import contextlib
 import sys
 import types
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def read(app_dir: Path) -> Configuration:
     module = types.ModuleType("config.configuration")
     module.__file__ = str(path)
     try:
-        with _importable(app_dir):
+        with _importable(app_dir), contextlib.chdir(app_dir):  # and back, should the file change the folder
             exec(code, module.__dict__)  # noqa: S102 - the configuration is Python, as the request has it
     except KeyboardInterrupt:
         raise

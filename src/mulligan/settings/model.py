@@ -5,6 +5,7 @@ page docs/settings.md is generated from this module.
 """
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -21,6 +22,7 @@ ENVIRONMENT_PREFIX = "MULLIGAN_"
 
 OTHER_VARIABLES = {
     "MULLIGAN_DEBUG": "1: an unexpected error of the command line shows its traceback.",
+    "MULLIGAN_WORKER": "Set by a worker for all that its tasks start, to end it with the worker (docs/tasks.md).",
     "MULLIGAN_FAILPOINT": "name:nth:kill|stop|raise; for tests of crashes: fail at that point. Off when not set.",
 }
 """Variables of the environment that begin with the prefix and are no settings."""
@@ -250,6 +252,12 @@ class Settings(BaseModel):
         """Seconds that running tasks get at shutdown: 5 less than all, but at least half."""
         return max(self.shutdown_s - 5.0, self.shutdown_s / 2)
 
-    def for_worker(self) -> WorkerSettings:
-        """What a worker process needs of it. Holds secrets: not for a log."""
-        return WorkerSettings(**{field.name: getattr(self, field.name) for field in fields(WorkerSettings)})
+    def for_worker(self, folder: Path = Path()) -> WorkerSettings:
+        """What a worker process needs of it. Holds secrets: not for a log.
+
+        folder: the application's. A task may change the current one, and the log file is opened again now and then.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(WorkerSettings)}
+        if self.log_file is not None:
+            values["log_file"] = str(folder / self.log_file)
+        return WorkerSettings(**values)

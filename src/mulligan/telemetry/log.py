@@ -147,7 +147,7 @@ def _outputs(
 
     if settings.log_file is not None:
         file = FileSink(
-            Path(settings.log_file),
+            Path(settings.log_file).absolute(),  # it is opened again now and then, whatever the folder is by then
             max_bytes=settings.log_file_max_bytes,
             backups=settings.log_file_backups,
             rotates=rotates,

@@ -12,7 +12,14 @@ from mulligan.core.message import TaskName
 __all__ = ["AnyEvent", "duration", "first_line", "sentence", "sentence_of"]
 
 TaskEvent = (
-    e.TaskSucceeded | e.TaskSkipped | e.TaskFailed | e.TaskExhausted | e.TaskStuck | e.SuspectIsolated | e.SuspectDied
+    e.TaskSucceeded
+    | e.TaskSkipped
+    | e.TaskFailed
+    | e.TaskExhausted
+    | e.TaskStuck
+    | e.SuspectIsolated
+    | e.SuspectDied
+    | e.IsolationFailed
 )
 MessageEvent = (
     e.MessageDone
@@ -31,6 +38,7 @@ ProcessEvent = (
     | e.WorkerDied
     | e.WorkerRecycled
     | e.WorkerBlocked
+    | e.ProcessesLeft
     | e.ThreadsShort
     | e.Started
     | e.Stopping
@@ -130,6 +138,9 @@ def _of_task(event: TaskEvent) -> str:
             return f"was in flight at {_count(event.deaths, 'death')} of a worker: its tasks run alone now"
         case e.SuspectDied():
             return f"{event.task} ended its process ({event.how}), {_count(event.deaths, 'time')} now"
+        case e.IsolationFailed():
+            then = f"tried {_count(event.tries_left, 'more time')}" if event.tries_left else "which is a failed attempt"
+            return f"{event.task} can't be run alone, {then}: {first_line(event.problem)}"
         case _:
             assert_never(event)
 
@@ -154,6 +165,10 @@ def _of_process(event: ProcessEvent) -> str:
                 f"worker {event.worker} (pid {event.pid}) is killed and replaced: "
                 f"a task holds it {duration(event.overdue_s)} beyond its timeout"
             )
+        case e.ProcessesLeft():
+            ended = f"ended what its tasks had started: {_names(event.ended)}" if event.ended else ""
+            stayed = f"could not end what its tasks had started: {_names(event.stayed)}" if event.stayed else ""
+            return f"after the end of process {event.pid} {'; '.join(filter(None, (ended, stayed)))}"
         case e.ThreadsShort():
             return (
                 f"a worker has {_count(event.threads, 'thread')} for sync tasks and can't have more "

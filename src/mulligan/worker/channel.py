@@ -1,9 +1,11 @@
 """Messages between the supervisor, its workers and their solo processes: msgpack frames over a socket pair.
 
-The end of the stream is a message too: the other side is gone.
+The end of the stream is a message too: the other side is gone. It may never come where a child of the other side has
+that one's end: whoever knows that its process has ended says so by `end_input`.
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Generic, TypeVar
@@ -30,19 +32,22 @@ __all__ = [
     "from_solo",
     "from_supervisor",
     "from_worker",
+    "hear",
+    "tell",
 ]
 
 _LENGTH = struct.Struct("<I")
 
 
 class Setup(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor to worker, first: who it is and what to do."""
+    """Supervisor to worker, first: who it is and what to do. folder: the application's, absolute."""
 
     worker: int
     settings: WorkerSettings
     requests: int
     rejects: int
     table_slots: int
+    folder: str
 
 
 class Go(msgspec.Struct, tag=True, frozen=True):
@@ -135,24 +140,27 @@ class Channel(Generic[T]):
     """One end: `send` never waits and never raises; `receive` gives None at the end of the stream."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, decoder: msgspec.msgpack.Decoder[T]
+        self,
+        end: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        decoder: msgspec.msgpack.Decoder[T],
     ) -> None:
+        self._end = end
         self._reader = reader
         self._writer = writer
         self._decoder = decoder
-        self._encoder = msgspec.msgpack.Encoder()
 
     @classmethod
     async def open(cls, end: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> "Channel[T]":
         """The channel over one end of a socket pair, which it owns from now on."""
         reader, writer = await asyncio.open_connection(sock=end)
-        return cls(reader, writer, decoder)
+        return cls(end, reader, writer, decoder)
 
     def send(self, message: msgspec.Struct) -> None:
         """Hand a message over. If the other side is gone, `receive` will tell."""
-        data = self._encoder.encode(message)
         if not self._writer.is_closing():
-            self._writer.write(_LENGTH.pack(len(data)) + data)
+            self._writer.write(_frame(message))
 
     async def flush(self) -> None:
         """Wait until what was sent has been handed to the system, or the other side is gone."""
@@ -169,6 +177,42 @@ class Channel(Generic[T]):
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
 
+    def end_input(self) -> None:
+        """Have `receive` give what has been sent already, and then the end of the stream: no one is left to send."""
+        with contextlib.suppress(OSError):  # closed, or ended by the other side
+            self._end.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Close this end."""
         self._writer.close()
+
+
+def tell(end: socket.socket, message: msgspec.Struct) -> None:
+    """Send before there is an event loop. If the other side is gone, `hear` will tell."""
+    with contextlib.suppress(OSError):
+        end.sendall(_frame(message))
+
+
+def hear(end: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> T | None:
+    """Receive before there is an event loop: the next message; None when the other side is gone. Blocks."""
+    head = _exactly(end, _LENGTH.size)
+    body = None if head is None else _exactly(end, *_LENGTH.unpack(head))
+    return None if body is None else decoder.decode(body)
+
+
+def _exactly(end: socket.socket, count: int) -> bytes | None:
+    data = b""
+    while len(data) < count:
+        try:
+            part = end.recv(count - len(data))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        data += part
+    return data
+
+
+def _frame(message: msgspec.Struct) -> bytes:
+    data = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(data)) + data

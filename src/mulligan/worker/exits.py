@@ -2,11 +2,16 @@
 
 import signal
 
-__all__ = ["told"]
+__all__ = ["UNSEEN", "told"]
+
+UNSEEN = 1000
+"""Stands for the return code of a process whose real one was taken by somebody else's `wait`."""
 
 
 def told(returncode: int) -> str:
     """Either "signal 9 (SIGKILL)" or "exit code 1"."""
+    if returncode == UNSEEN:
+        return "an exit that was not seen (a task waits for every child: os.wait, waitpid(-1), SIGCHLD ignored)"
     if returncode >= 0:
         return f"exit code {returncode}"
     try:

@@ -11,12 +11,14 @@ from mulligan.core.error import ConfigurationError
 __all__ = ["named"]
 
 
-def named(names: Sequence[str], setting: str) -> tuple[Callable[..., Any], ...]:
-    """The functions. Imports user code, with the current folder first. Raises ConfigurationError with all problems."""
+def named(names: Sequence[str], setting: str, folder: Path) -> tuple[Callable[..., Any], ...]:
+    """The functions. Imports user code, with the application's folder first. Raises ConfigurationError with all
+    problems.
+    """
     found: list[Callable[..., Any]] = []
     problems: list[str] = []
-    if names and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if names and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
     for name in names:
         module_name, _, attribute = name.partition(":")
         try:

@@ -1,6 +1,7 @@
 """One queue's parts in a worker process, wired to each other: pollers, consumer, runner, recorder, settler, solo."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from mulligan.brokers.base import Broker, Queues
 from mulligan.clock import SystemClock
@@ -17,7 +18,7 @@ from mulligan.worker.poller import Pace, Pollers
 from mulligan.worker.recorder import Recorder
 from mulligan.worker.runner import Attempt, Middleware, Runner
 from mulligan.worker.settler import Settler
-from mulligan.worker.solo import Solo
+from mulligan.worker.solo import START_S, Solo
 from mulligan.worker.table import LeaseTable
 
 __all__ = ["Line", "Shop"]
@@ -43,6 +44,8 @@ class Shop:
         stuck: Callable[[Attempt], None],
         failed: Callable[[BaseException], None],
         middleware: Sequence[Middleware] = (),
+        executor: Executor | None = None,
+        solo_start_s: float = START_S,
     ) -> None:
         self.broker = broker
         self.ledger = ledger
@@ -58,6 +61,8 @@ class Shop:
         self.stuck = stuck
         self.failed = failed
         self.middleware = middleware
+        self.executor = executor
+        self.solo_start_s = solo_start_s
 
 
 class Line:
@@ -79,7 +84,9 @@ class Line:
             packer=shop.packer, new_token=shop.new_token,
         )  # fmt: skip
         brake = Brake(shop.setup.settings.unrecorded_max)
-        self.runner = Runner(self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds, brake)
+        self.runner = Runner(
+            self.consumer.ended, shop.stuck, shop.emit, shop.middleware, self.consumer.holds, brake, shop.executor
+        )
         brake.wire(self.runner.go_on)
         self.recorder = Recorder(
             shop.ledger, shop.clock, shop.emit, pace.lease_s,
@@ -90,7 +97,7 @@ class Line:
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
             buried=self.consumer.buried, over=self.consumer.over, failed=shop.failed,
         )  # fmt: skip
-        self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds)
+        self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds, shop.solo_start_s)
         self.pollers = Pollers(
             shop.broker, queue, pace, shop.clock, shop.emit,
             take=self.consumer.take, in_flight=lambda: self.consumer.in_flight,

@@ -4,7 +4,7 @@ import ctypes
 import signal
 import sys
 
-__all__ = ["die_with_parent"]
+__all__ = ["die_with_parent", "outlive_parent"]
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -14,5 +14,14 @@ def die_with_parent() -> None:
 
     The end of the pipe tells the same to a process that listens; a task that holds the interpreter does not.
     """
+    _set(signal.SIGKILL)
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    _set(0)
+
+
+def _set(number: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)

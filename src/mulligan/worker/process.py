@@ -1,7 +1,7 @@
 """A worker process: `main`, with DESCRIPTOR and TABLE as arguments. Started by the supervisor only (see `interrupt`).
 
 It loads the tasks, tells that it is ready, works from `Go` on, and drains at `Stop`, at SIGTERM, or when the supervisor
-is gone. An exit without `Drained` counts as a crash, whatever its code.
+is gone. Then the hooks of `atexit` have a few seconds. An exit without `Drained` counts as a crash, whatever its code.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+from mulligan import fork
 from mulligan.brokers.base import Broker
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
@@ -42,14 +43,20 @@ from mulligan.worker.channel import (
     Setup,
     Stop,
     from_supervisor,
+    hear,
+    tell,
 )
+from mulligan.worker.child import OWN_MARK, become, leave
 from mulligan.worker.drain import drain
 from mulligan.worker.extension import named
+from mulligan.worker.leftover import end_leftovers
 from mulligan.worker.line import Line, Shop
-from mulligan.worker.loop import run
+from mulligan.worker.loop import run_and_leave
+from mulligan.worker.orphan import die_with_parent, outlive_parent
 from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace
 from mulligan.worker.runner import Attempt
+from mulligan.worker.solo import START_S
 from mulligan.worker.table import LeaseTable
 
 __all__ = ["main", "slots_for"]
@@ -58,6 +65,8 @@ T = TypeVar("T")
 
 FATAL = 70  # EX_SOFTWARE of sysexits.h
 TICK_S = 1.0
+_SLOWER = 10.0
+"""How much longer an isolated process may take to load the tasks than this one did."""
 
 FromSupervisor = Setup | Go | Stop | LeasesLost
 
@@ -65,8 +74,17 @@ FromSupervisor = Setup | Go | Stop | LeasesLost
 def main() -> None:
     """Serve until told to stop."""
     end, table = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    become(end, table)
     stack.register(table)  # the supervisor asks for stacks before it kills
-    run(_serve_and_exit(end, table))
+    try:
+        code, is_orphan = _serve(end, table)
+    except BaseException:  # noqa: BLE001 - whatever it was, it must not keep a process that does nothing any more
+        traceback.print_exc()
+        code, is_orphan = FATAL, False
+    leave(code)
+    if is_orphan:  # nobody else is left to do it
+        end_leftovers(os.getpid(), OWN_MARK, patience_s=0.0)
+    os._exit(code)
 
 
 def slots_for(capacity: int) -> int:
@@ -74,31 +92,21 @@ def slots_for(capacity: int) -> int:
     return 2 * capacity + 256
 
 
-async def _serve_and_exit(end: socket.socket, table: int) -> None:
-    """Serve, then end the process from inside the loop.
+def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
+    """The exit code, and whether the supervisor is gone.
 
-    The loop's own end waits for tasks that swallow their cancellation, and the interpreter's for threads.
+    User code is loaded before there is an event loop, as on the command line: much of it begins one of its own.
     """
-    try:
-        code = await _serve(end, table)
-    except BaseException:  # noqa: BLE001 - whatever it was, it must not keep a process that does nothing any more
-        traceback.print_exc()
-        code = FATAL
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-async def _serve(end: socket.socket, table_descriptor: int) -> int:
-    channel = await Channel.open(end, from_supervisor)
-    setup = await channel.receive()
+    die_with_parent()  # nobody listens to the supervisor meanwhile
+    setup = hear(end, from_supervisor)
     if not isinstance(setup, Setup):
-        return FATAL
-    settings = setup.settings
+        return FATAL, False
+    settings, folder = setup.settings, Path(setup.folder)
     clock = SystemClock()
+    began_at = clock.monotonic()
     problems: list[str] = []
-    middleware = _checked(problems, lambda: named(settings.middleware, "MIDDLEWARE"))
-    listeners = _checked(problems, lambda: named(settings.listeners, "LISTENERS"))
+    middleware = _checked(problems, lambda: named(settings.middleware, "MIDDLEWARE", folder))
+    listeners = _checked(problems, lambda: named(settings.listeners, "LISTENERS", folder))
     hub = _checked(
         problems,
         lambda: configure(settings, worker=setup.worker, rotates=False, now=clock.now, listeners=listeners or ()),
@@ -106,18 +114,39 @@ async def _serve(end: socket.socket, table_descriptor: int) -> int:
     catalogue = _checked(
         problems,
         lambda: loader.load(
-            Path.cwd(),
+            folder,
             tasks_file=settings.tasks_xml_file,
             defaults=settings.policy,
             drops_unrouted=settings.unrouted == "drop",
         ),
     )
+    if fork.FORKED.is_true:  # by a file that was imported
+        fork.end()
     if middleware is None or hub is None or catalogue is None:
-        channel.send(Problems(problems))
-        await channel.flush()
-        return 2
-    worker = Worker(setup, channel, LeaseTable(table_descriptor, setup.table_slots), catalogue, hub, clock)
-    return await worker.serve(middleware)
+        tell(end, Problems(problems))
+        return 2, False
+    loaded_s = clock.monotonic() - began_at
+    outlive_parent()
+    table = LeaseTable(table_descriptor, setup.table_slots)
+    return run_and_leave(_work(end, setup, table, catalogue, hub, clock, middleware, loaded_s))
+
+
+async def _work(
+    end: socket.socket,
+    setup: Setup,
+    table: LeaseTable,
+    catalogue: Catalogue,
+    hub: Hub,
+    clock: SystemClock,
+    middleware: Sequence[Callable[..., object]],
+    loaded_s: float,
+) -> tuple[int, bool]:
+    fork.sole_loop(asyncio.get_running_loop())
+    channel = await Channel.open(end, from_supervisor)
+    worker = Worker(setup, channel, table, catalogue, hub, clock, loaded_s)
+    signal.signal(signal.SIGTERM, worker.terminated)
+    fork.keep_handler(signal.SIGTERM)
+    return await worker.serve(middleware), worker.is_orphan
 
 
 def _checked(problems: list[str], make: Callable[[], T]) -> T | None:
@@ -130,7 +159,10 @@ def _checked(problems: list[str], make: Callable[[], T]) -> T | None:
 
 
 class Worker:
-    """What the process is made of, and what it does with the supervisor's messages."""
+    """What the process is made of, and what it does with the supervisor's messages.
+
+    loaded_s: seconds that it took to load the tasks.
+    """
 
     def __init__(
         self,
@@ -140,7 +172,9 @@ class Worker:
         catalogue: Catalogue,
         hub: Hub,
         clock: SystemClock,
+        loaded_s: float = 0.0,
     ) -> None:
+        self._loaded_s = loaded_s
         self._setup = setup
         self._settings = setup.settings
         self._channel = channel
@@ -153,23 +187,38 @@ class Worker:
         self._broker: Broker | None = None
         self._told_requests: dict[str, int] = {}
         self._lines: list[Line] = []
+        self._loop = asyncio.get_running_loop()
+        self.is_orphan = False
+        """The supervisor is gone."""
+
+    def terminated(self, *_: object) -> None:
+        """What SIGTERM does; a handler of `signal.signal`.
+
+        Who sends it to a worker as a rule sends it to all processes, those of its tasks, too (systemd's
+        KillMode=control-group, an operator's kill): what fails from now on has been interrupted.
+        """
+        for line in self._lines:
+            line.runner.forgive()
+        self._loop.call_soon_threadsafe(self._ask_to_stop, self._settings.grace_s)
 
     async def serve(self, middleware: Sequence[Callable[..., object]]) -> int:
         """Work until told to stop; the exit code."""
         settings, setup = self._settings, self._setup
-        broker = open_broker(settings.broker_url, clock=self._clock, emit=self._hub.emit, base_dir=Path.cwd())
-        ledger = open_ledger(settings.ledger_url, clock=self._clock, base_dir=Path.cwd())
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._ask_to_stop, settings.grace_s)
+        folder = Path(setup.folder)
+        broker = open_broker(settings.broker_url, clock=self._clock, emit=self._hub.emit, base_dir=folder)
+        ledger = open_ledger(settings.ledger_url, clock=self._clock, base_dir=folder)
         total = (setup.requests + setup.rejects) * settings.concurrency
-        loop.set_default_executor(ThreadPoolExecutor(max(8, total * len(self._catalogue.names))))
+        threads = max(8, total * len(self._catalogue.names))
+        self._loop.set_default_executor(ThreadPoolExecutor(threads))  # for the tasks; they may put another in its place
         self._broker = broker
         try:
             shop = Shop(
                 broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
-                self._hub.wants, packer=Packer(BodyFolder(Path.cwd() / settings.bodies_url)),
+                self._hub.wants, packer=Packer(BodyFolder(folder / settings.bodies_url)),
                 setup=setup, new_token=_tokens(), stuck=self._recycle, failed=self._fail,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
+                executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,
+                solo_start_s=max(START_S, _SLOWER * self._loaded_s),
             )  # fmt: skip
             self._channel.send(Ready())
             match await self._channel.receive():
@@ -178,7 +227,8 @@ class Worker:
                 case Stop():
                     return await self._leave()
                 case _:
-                    return FATAL  # the supervisor is gone
+                    self.is_orphan = True
+                    return FATAL
             await ledger.open()
             await broker.declare(settings.queues, create=False)
             self._lines = [
@@ -204,7 +254,7 @@ class Worker:
         return await self._leave()
 
     async def _work(self) -> None:
-        setup, loop = self._setup, asyncio.get_running_loop()
+        setup, loop = self._setup, self._loop
         listener = loop.create_task(self._listen())
         ticker = loop.create_task(self._tick())
         for task in (listener, ticker):
@@ -249,6 +299,7 @@ class Worker:
                         for line in self._lines:
                             line.consumer.lose(slot, sequence)
                 case None:
+                    self.is_orphan = True
                     # nobody extends the leases any more: what runs has the rest of the shortest one
                     self._ask_to_stop(min(self._settings.grace_s, 0.3 * self._settings.lease_s))
                     return

@@ -9,13 +9,16 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any, assert_never
 
+from mulligan.blocking import caught
 from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskStuck, ThreadsShort
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
 from mulligan.core.progress import Mark, Progress, State
+from mulligan.fork import FORKED, end
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
@@ -58,6 +61,7 @@ class Runner:
     stuck: called with an attempt that goes on STUCK_AFTER_S after it was told to end.
     holds: whether a flight's claim is ours still; asked when an attempt begins later than it was to.
     brake: while it is on attempts wait for `go_on`.
+    executor: for sync tasks behind middleware; None for the loop's own.
     """
 
     def __init__(
@@ -68,8 +72,11 @@ class Runner:
         middleware: Sequence[Middleware] = (),
         holds: Callable[[Flight], bool] = lambda _: True,
         brake: Brake | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._holds = holds
+        self._executor = executor
+        self._is_forgiving = False
         self._brake = brake or Brake()
         self._loop = asyncio.get_running_loop()
         # an attempt's end leads to what runs next, and what it bound is none of that one's business
@@ -141,6 +148,10 @@ class Runner:
         self._running.clear()
         return left
 
+    def forgive(self) -> None:
+        """Take failures for interruptions from now on, but for those that a task calls final."""
+        self._is_forgiving = True
+
     def close(self) -> None:
         """Stop timers and idle threads."""
         self._deadlines.close()
@@ -176,6 +187,8 @@ class Runner:
                 self._ask_for_driver()
             attempt.driver = me
             outcome = await self._run_async(attempt) if self._may_begin(attempt) else INTERRUPTED
+            if FORKED.is_true:
+                end()
             attempt.driver = None
             self._end(attempt, outcome)
             # a task that was cancelled, by us or by its attempt, may hold a cancellation back for its next wait
@@ -205,7 +218,7 @@ class Runner:
             if isinstance(exc, GeneratorExit) and not self._loop.is_running():
                 raise  # the loop is closed under it: no end of an attempt
             outcome = outcome_of_error(task, exc)
-        return _explained(attempt, outcome)
+        return self._explained(attempt, outcome)
 
     async def _wrapped(self, attempt: Attempt) -> Any:
         context = context_of(attempt)
@@ -214,7 +227,7 @@ class Runner:
             task, message = attempt.task, attempt.flight.message
             if task.is_async:
                 return await task.invoke(message, context)
-            return await _in_thread(lambda: task.invoke(message, context))
+            return await _in_thread(self._executor, lambda: task.invoke(message, context))
 
         for middleware in reversed(self._middleware):
             call = _bound(middleware, call, context)
@@ -232,10 +245,13 @@ class Runner:
             return outcome_of_result(task.invoke(message, context_of(attempt) if task.wants_context else None))
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
             return outcome_of_error(task, exc)
+        finally:
+            if FORKED.is_true:
+                end()
 
     def _collect(self, results: list[tuple[Attempt, Outcome]]) -> None:
         for attempt, outcome in results:
-            self._end(attempt, _explained(attempt, outcome))
+            self._end(attempt, self._explained(attempt, outcome))
 
     # -- ends
 
@@ -247,6 +263,17 @@ class Runner:
         if not self._outcomes:
             self._loop.call_soon(self._tell, context=self._context.copy())
         self._outcomes.append((attempt, outcome))
+
+    def _explained(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        """The outcome as it is recorded: a failure after we told the attempt to end has our reason, not its own.
+
+        A success after the timeout is one all the same: a retry would repeat its effect.
+        """
+        if not isinstance(outcome, Failed):
+            return outcome
+        if self._is_forgiving and not outcome.is_final:
+            return attempt.why or INTERRUPTED
+        return attempt.why or with_own_wait(attempt.task, attempt.number, outcome)
 
     def _tell(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
@@ -284,10 +311,10 @@ class Runner:
             attempt.driver.cancel()
 
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
+async def _in_thread(executor: Executor | None, call: Callable[[], Any]) -> Any:
     """What `call` gives, from a thread. Does not end before the thread does: a retry must not run beside it."""
     context = contextvars.copy_context()  # a trace that a middleware began goes on in the task
-    future = asyncio.get_running_loop().run_in_executor(None, context.run, _caught, call)
+    future = asyncio.get_running_loop().run_in_executor(executor, context.run, caught, call)
     was_cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -298,14 +325,6 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
     if error is not None:
         raise was_cancelled or error
     return result
-
-
-def _caught(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What `call` gives or raises, as values: a future that is to hold a StopIteration never ends."""
-    try:
-        return call(), None
-    except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the attempt raises it again
-        return None, exc
 
 
 def _bound(middleware: Middleware, call_next: Callable[[], Awaitable[Any]], context: TaskContext) -> Any:
@@ -340,16 +359,6 @@ def _may_repeat(flight: Flight, number: int, mark: Mark | None) -> bool:
     if number == 1:
         return flight.carried.is_buried if flight.progress.is_buried else flight.hop > 0
     return mark is not None and flight.delivery.sent_at >= mark.due_at
-
-
-def _explained(attempt: Attempt, outcome: Outcome) -> Outcome:
-    """The outcome as it is recorded: a failure after we told the attempt to end has our reason, not its own.
-
-    A success after the timeout is one all the same: a retry would repeat its effect.
-    """
-    if isinstance(outcome, Failed):
-        return attempt.why or with_own_wait(attempt.task, attempt.number, outcome)
-    return outcome
 
 
 def _story_of(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...]]:

@@ -9,25 +9,30 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from mulligan.core import story
-from mulligan.core.event import Event
+from mulligan.core.event import Event, IsolationFailed, ProcessesLeft
 from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_solo
-from mulligan.worker.child import spawn
+from mulligan.worker.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.exits import told
 from mulligan.worker.flight import Flight
 
 __all__ = ["Solo"]
 
 _IDLE_S = 20.0
-_START_S = 60.0
-"""Seconds that the child has to load the tasks."""
+START_S = 60.0
+"""Seconds that the child has to load the tasks, at least."""
 _AGAIN_S = 3.0
 """Seconds before another child is tried when one could not be started or could not load the tasks."""
+_TRIES = 4
+"""So often a child is tried before that is taken for a failed attempt: a suspect must not wait for ever."""
+_GONE_S = 2.0
+"""Seconds that a child has to end once its end of the channel is closed."""
 
 
 class Ended(Protocol):
@@ -42,6 +47,7 @@ class Solo:
     """One child process, started when it is needed and ended when it has been idle for a while.
 
     holds: whether a flight's claim is ours still; the turn of a suspect may come late.
+    start_s: seconds that the child has to load the tasks.
     """
 
     def __init__(
@@ -50,15 +56,18 @@ class Solo:
         ended: Ended,
         emit: Callable[[Event], None],
         holds: Callable[[Flight], bool] = lambda _: True,
+        start_s: float = START_S,
     ) -> None:
         self._holds = holds
+        self._start_s = start_s
         self._setup = setup
         self._ended = ended
         self._emit = emit
         self._waiting: deque[tuple[Flight, Sequence[LoadedTask]]] = deque()
         self._current: Flight | None = None
         self._server: asyncio.Task[None] | None = None
-        self._child: asyncio.subprocess.Process | None = None
+        self._child: Child | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._channel: Channel[JobEnd] | None = None
         self._interrupted = asyncio.Event()
         self._wake = asyncio.Event()
@@ -124,9 +133,11 @@ class Solo:
                 return
 
     async def _attempt(self, flight: Flight, task: LoadedTask) -> Outcome:
-        channel = await self._started()
-        if channel is None or self._interrupted.is_set():
+        channel = await self._until_started(flight, task)
+        if self._interrupted.is_set():
             return INTERRUPTED
+        if isinstance(channel, Failed):
+            return channel
         channel.send(_job(flight, task))
         try:
             async with asyncio.timeout(task.policy.timeout_s):
@@ -140,55 +151,89 @@ class Solo:
         how = await self._how()
         return INTERRUPTED if self._interrupted.is_set() else Died(how)
 
-    async def _started(self) -> Channel[JobEnd] | None:
-        """The channel to a child that has loaded the tasks; None, after a pause, when there is none to be had.
-
-        That is no task's fault: nothing of the message has begun.
+    async def _until_started(self, flight: Flight, task: LoadedTask) -> Channel[JobEnd] | Failed:
+        """The channel to a child that has loaded the tasks. Failed when there is none to be had, after a few tries:
+        whatever the reason is, it may stay.
         """
+        for left in reversed(range(_TRIES)):
+            channel = await self._started()
+            if not isinstance(channel, str):
+                return channel
+            if self._interrupted.is_set():
+                break
+            self._emit(IsolationFailed(flight.message.uid, task.name, channel, left))
+            if not left:
+                return Failed(f"it was in flight when a worker died, and can't be run alone: {channel}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_S):
+                    await self._interrupted.wait()
+        return Failed("the process is shut down")
+
+    async def _started(self) -> Channel[JobEnd] | str:
+        """The channel to a child that has loaded the tasks, or why there is none."""
         if self._channel is not None:
             return self._channel
         try:
-            async with asyncio.timeout(_START_S):
+            async with asyncio.timeout(self._start_s):
                 channel = await self._open()
-                if await channel.receive() is not None:
-                    return channel
-        except OSError:  # no more processes, memory or descriptors; or the time is over, which is an OSError, too
-            pass
+                end = await channel.receive()
+            if end is not None and end.kind == "ready":
+                return channel
+            problem = end.text if end is not None else ""
+        except TimeoutError:
+            problem = f"its process had not loaded the tasks after {self._start_s:g} s"
+        except OSError as exc:
+            problem = f"no process can be started: {exc}"
         self._kill()
-        await self._how()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_AGAIN_S):
-                await self._interrupted.wait()
-        return None
+        how = await self._how()
+        return problem or f"its process ended while it loaded the tasks: {how}"
 
     async def _open(self) -> Channel[JobEnd]:
-        ours, self._child = await spawn("mulligan.worker.solo_process")
+        ours, self._child = spawn("mulligan.worker.solo_process", folder=Path(self._setup.folder))
         self._channel = await Channel.open(ours, from_solo)
         self._channel.send(self._setup)
+        self._watch(self._child, self._channel)
         return self._channel
 
+    def _watch(self, child: Child, channel: Channel[JobEnd]) -> None:
+        """Have the channel end when the process does: a child of the task's may have the other end."""
+        self._watcher = asyncio.get_running_loop().create_task(ends_with(child, channel))
+
     async def _how(self) -> str:
-        """Wait for the child's end; how it ended."""
+        """Wait for the child's end, and end what it left behind; how it ended."""
         child, self._child = self._child, None
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._close()
         if child is None:
             return "it was ended"
-        return told(await child.wait())
+        try:
+            async with asyncio.timeout(_GONE_S):
+                code = await child.wait()
+        except TimeoutError:  # it lives, and has closed what it talks over
+            child.kill()
+            code = await child.wait()
+        left = await child.end_leftovers()
+        if left.ended or left.stayed:
+            self._emit(ProcessesLeft(child.pid, left.ended, left.stayed))
+        return told(code)
 
     async def _end_child(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-        child, self._child = self._child, None
+        self._close()
+        child = self._child
         if child is not None:
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(HOOKS_S + 1.0):
                     await child.wait()
             except TimeoutError:
                 child.kill()
-                await child.wait()
+            await self._how()
+
+    def _close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def _kill(self) -> None:
         if self._child is not None and self._child.returncode is None:

@@ -4,12 +4,18 @@ It takes one job at a time and answers its end. It knows no broker and no ledger
 """
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
+from mulligan import fork
+from mulligan.blocking import caught
 from mulligan.core import story
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import ConfigurationError
@@ -20,38 +26,52 @@ from mulligan.tasks import loader
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import Catalogue
 from mulligan.telemetry.log import configure
-from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_host
+from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_host, hear, tell
+from mulligan.worker.child import become, leave
 from mulligan.worker.flight import Flight
+from mulligan.worker.loop import run_and_leave
 from mulligan.worker.orphan import die_with_parent
 from mulligan.worker.runner import Attempt, context_of
 
 __all__ = ["main"]
 
+_THREAD = ThreadPoolExecutor(1, "mulligan-task")
+
 
 def main() -> None:
     """Serve jobs until the worker closes its end."""
     die_with_parent()
-    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1]))))
-
-
-async def _serve(end: socket.socket) -> None:
-    channel = await Channel.open(end, from_host)
-    setup = await channel.receive()
+    end = socket.socket(fileno=int(sys.argv[1]))
+    become(end)
+    # the worker alone ends this process: a signal for all processes would look like the doing of the task
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    fork.keep_handler(signal.SIGTERM)
+    setup = hear(end, from_host)
     if not isinstance(setup, Setup):
         return
     settings = setup.settings
     hub = configure(settings, worker=setup.worker, rotates=False, now=time.time)
     try:
-        catalogue = loader.load(Path.cwd(), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
+        catalogue = loader.load(Path(setup.folder), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
     except ConfigurationError as exc:
-        sys.stderr.write(f"{exc}\n")
+        tell(end, JobEnd("problems", _sendable(str(exc))))
         return
+    run_and_leave(_serve(end, catalogue))
+    hub.close()
+    leave(0)
+    os._exit(0)
+
+
+async def _serve(end: socket.socket, catalogue: Catalogue) -> None:
+    fork.sole_loop(asyncio.get_running_loop())
+    channel = await Channel.open(end, from_host)
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
         outcome = await _run(job, catalogue)
+        if fork.FORKED.is_true:
+            fork.end()
         channel.send(_told(outcome))
         await channel.flush()
-    hub.close()
 
 
 async def _run(job: Job, catalogue: Catalogue) -> Outcome:
@@ -62,8 +82,14 @@ async def _run(job: Job, catalogue: Catalogue) -> Outcome:
     attempt = Attempt(flight, task, job.attempt, 0.0)
     context = context_of(attempt)
     try:
-        result = task.invoke(flight.message, context)
-        outcome = outcome_of_result(await result if task.is_async else result)
+        if task.is_async:
+            result = await task.invoke(flight.message, context)
+        else:  # in a thread, as in a worker: much code begins an event loop of its own, or refuses to run in one
+            call = partial(caught, partial(task.invoke, flight.message, context))
+            result, error = await asyncio.get_running_loop().run_in_executor(_THREAD, call)
+            if error is not None:
+                raise error
+        outcome = outcome_of_result(result)
     except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
         outcome = outcome_of_error(task, exc)
     return with_own_wait(task, job.attempt, outcome)

@@ -22,6 +22,7 @@ from mulligan.core.error import (
 from mulligan.core.event import (
     BrokerNotice,
     Event,
+    ProcessesLeft,
     QueuesDeclared,
     Started,
     Stopped,
@@ -50,12 +51,13 @@ from mulligan.worker.channel import (
     Stop,
     from_worker,
 )
-from mulligan.worker.child import spawn
+from mulligan.worker.child import Child, ends_with, spawn
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, is_overdue
 from mulligan.worker.process import slots_for
+from mulligan.worker.reaper import Reaper
 from mulligan.worker.restart import delay_s, vain_deaths
 from mulligan.worker.runner import STUCK_AFTER_S
 from mulligan.worker.table import Counter, LeaseTable, Standing
@@ -71,6 +73,10 @@ _DRAIN_EVERY_S = 0.2
 _DRAIN_READINGS = 2
 _DRAIN_ESTIMATE_EVERY_S = 1.0
 _DRAIN_ESTIMATE_READINGS = 5
+_STARTS = 4
+"""A worker that is killed while it loads its tasks is tried so often again, with pauses, before a start is given up."""
+_LEFTOVERS_S = 1.0
+"""Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
 
 FromWorker = Ready | Problems | Recycle | Requests | Fatal | Drained
@@ -100,7 +106,7 @@ class Seat:
         self.number = number
         self.hand = hand
         self.table: LeaseTable | None = None
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Child | None = None
         self.channel: Channel[FromWorker] | None = None
         self.ready = asyncio.Event()
         self.lives = 0
@@ -111,10 +117,16 @@ class Seat:
 
 
 class Supervisor:
-    """All workers of one application. broker, ledger: opened already; used for declaring, leases and depth."""
+    """All workers of one application.
 
-    def __init__(self, settings: Settings, broker: Broker, ledger: Ledger, hub: Hub, clock: SystemClock) -> None:
+    broker, ledger: opened already; used for declaring, leases and depth. folder: the application's, absolute.
+    """
+
+    def __init__(
+        self, settings: Settings, broker: Broker, ledger: Ledger, hub: Hub, clock: SystemClock, folder: Path
+    ) -> None:
         self._settings = settings
+        self._folder = folder
         self._broker = broker
         self._ledger = ledger
         self._hub = hub
@@ -123,6 +135,7 @@ class Supervisor:
         self._keeper = Keeper(broker, ledger, settings.queues, clock, hub.emit, settings.lease_s)
         hands = deal(settings.no_of_requests_consumers, settings.no_of_rejects_consumers, settings.pool_size)
         self._seats = [Seat(number, hand) for number, hand in enumerate(hands)]
+        self._reaper = Reaper()
         self._stopping = asyncio.Event()
         self._reason = ""
         self._signals = 0
@@ -135,9 +148,7 @@ class Supervisor:
 
         Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable, StorageBroken.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._signalled, number)
+        self._listen_to_signals()
         keeping = self._start(self._keep())
         tending = [self._start(self._tend(seat)) for seat in self._seats[:1]]
         # the first worker checks the tasks for all, before anything is made at the broker
@@ -152,18 +163,16 @@ class Supervisor:
             watching += [self._start(self._watch_empty())] if drains else []
             watching += [self._start(self._watch_time(for_s))] if for_s is not None else []
         await self._stopping.wait()
-        if self._can_go:
+        if self._error is None:
             self._emit(Stopping(self._reason, self._settings.grace_s))
-        for seat in self._seats:
-            if seat.channel is not None:
-                seat.channel.send(Stop(self._settings.grace_s))
+        self._tell_to_stop()
         if ARMED is not None:
             ARMED.reach(Point.DRAINING)
         await self._until_ended(tending)
         for task in (*watching, keeping):
             task.cancel()
         await asyncio.gather(*watching, keeping, return_exceptions=True)
-        if self._can_go:
+        if self._can_go or self._error is None:
             messages = self._keep_tally().messages
             self._emit(Stopped(messages[Counter.DONE], messages[Counter.REJECTED], messages[Counter.BURIED]))
         if self._error is not None:
@@ -229,14 +238,14 @@ class Supervisor:
     def _keep_tally(self) -> Totals:
         living = [(seat.table, seat.requests) for seat in self._seats if seat.table is not None]
         totals = self._tally.totals(self._clock.now(), living, self._broker.billed)
-        tally.write(totals, Path(self._settings.run_file))
+        tally.write(totals, self._folder / self._settings.run_file)
         return totals
 
     # -- one worker
 
     async def _tend(self, seat: Seat) -> None:
         """Have a worker in this seat until the end, one life after the other."""
-        deaths = 0
+        deaths = starts = 0
         while not self._stopping.is_set():
             began_at = self._clock.monotonic()
             end = await self._live(seat)
@@ -253,9 +262,14 @@ class Supervisor:
                         self._emit(WorkerRecycled(seat.number, pid, *end.told))
                 case Fate.FATAL:
                     self.stop("the storage is broken", StorageBroken(*end.told))
-                case Fate.PROBLEMS | Fate.DIED if not self._can_go and not self._stopping.is_set():
-                    self.stop("the tasks can't be used", ConfigurationError(_unusable(end)))
+                case Fate.PROBLEMS if not self._can_go and not self._stopping.is_set():
+                    self.stop("the tasks can't be used", ConfigurationError(end.told))
+                case Fate.DIED if not self._can_go and not self._stopping.is_set() and not _may_pass(seat.process):
+                    self.stop("the tasks can't be used", ConfigurationError((_unloadable(end),)))
+                case Fate.DIED if not self._can_go and not self._stopping.is_set() and starts == _STARTS:
+                    self.stop("no worker could be started", MulliganError(_unloadable(end)))
                 case Fate.PROBLEMS | Fate.DIED:
+                    starts += 1
                     self._emit(WorkerDied(seat.number, pid, "; ".join(end.told), held, wait_s))
             if wait_s:
                 with contextlib.suppress(TimeoutError):
@@ -267,31 +281,37 @@ class Supervisor:
             channel, process = await self._spawn(seat)
         except OSError as exc:  # it passes, as a rule, and until then there is a worker too few
             reason = f"a worker can't be started: {exc.strerror or exc}. Look at the system's limits and memory."
-            return End(Fate.PROBLEMS, (reason,))
+            return End(Fate.DIED, (reason,))
+        watcher = self._start(ends_with(process, channel))
         try:
-            return await self._listen(seat, channel, process)
+            end = await self._listen(seat, channel, process)
         finally:
+            watcher.cancel()
             seat.ready.clear()
             seat.channel = None
             channel.close()
+        await self._end_leftovers(end, process)
+        return end
 
-    async def _spawn(self, seat: Seat) -> tuple[Channel[FromWorker], asyncio.subprocess.Process]:
-        """Raises OSError when the system has no process, descriptor or memory left."""
+    async def _spawn(self, seat: Seat) -> tuple[Channel[FromWorker], Child]:
+        """Raises OSError when the system has no process, descriptor or memory left, or the folder is gone."""
         capacity, hand = self._settings.concurrency, seat.hand
         slots = sum(slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
         seat.process = None
         table = seat.table = LeaseTable.create(slots)
         env = inherited(os.environ, is_first=seat.lives == 0)
-        ours, process = await spawn("mulligan.worker.process", table.descriptor, env=env)
+        ours, process = spawn("mulligan.worker.process", table.descriptor, folder=self._folder, env=env)
         seat.process = process
         seat.lives += 1
         if ARMED is not None:
             ARMED.reach(Point.SPAWNING)
         channel = seat.channel = await Channel.open(ours, from_worker)
-        channel.send(Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots))
+        settings = self._settings.for_worker(self._folder)
+        channel.send(Setup(seat.number, settings, hand.requests, hand.rejects, slots, str(self._folder)))
         return channel, process
 
-    async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: asyncio.subprocess.Process) -> End:
+    async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: Child) -> End:
+        """Until the process has ended: it, and not only its end of the channel, which a child of it may have, too."""
         reason = "it was told to stop by a signal of its own"
         end: End | None = None
         while (message := await channel.receive()) is not None:
@@ -312,8 +332,21 @@ class Supervisor:
                     end = End(Fate.FATAL, (error,))
                 case Drained():
                     end = End(Fate.DRAINED, (reason,))
-        code = await process.wait()
+        try:
+            async with asyncio.timeout(self._settings.shutdown_s + _KILL_AFTER_S):
+                code = await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return end or End(Fate.DIED, ("it closed the channel to its supervisor, lived on, and was killed",))
         return end or End(Fate.DIED, (told(code),))
+
+    async def _end_leftovers(self, end: End, process: Child) -> None:
+        """End what the worker's tasks started, so that nothing of an attempt runs beside the next one."""
+        patience_s = _LEFTOVERS_S if end.fate is Fate.DRAINED else 0.0
+        left = await process.end_leftovers(patience_s=patience_s)
+        if left.ended or left.stayed:
+            self._emit(ProcessesLeft(process.pid, left.ended, left.stayed))
 
     async def _sweep(self, seat: Seat, end: End) -> int:
         """Give back what the worker held, and add up what it counted; how many messages it held."""
@@ -345,6 +378,7 @@ class Supervisor:
             if ARMED is not None:
                 ARMED.reach(Point.SUPERVISING)
             self._hub.tend()
+            self._reaper.reap([seat.process.pid for seat in self._seats if seat.process is not None])
             tables = [(seat.number, seat.table) for seat in self._seats if seat.table is not None]
             try:
                 lost = await self._keeper.extend(tables)
@@ -368,12 +402,11 @@ class Supervisor:
         if overdue:
             seat.guilty = set(overdue)
             self._emit(WorkerBlocked(seat.number, process.pid, max(overdue.values())))
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGUSR1)
-                await asyncio.sleep(0.3)
-                if seat.table is table:  # else it has ended by itself, and its table is closed
-                    stack.tell(table.stacks())
-                process.kill()
+            process.send_signal(signal.SIGUSR1)
+            await asyncio.sleep(0.3)
+            if seat.table is table:  # else it has ended by itself, and its table is closed
+                stack.tell(table.stacks())
+            process.kill()
 
     async def _forget(self) -> None:
         """Remove what the ledger need not remember any more, at the start and then once an hour."""
@@ -413,10 +446,24 @@ class Supervisor:
 
     # -- end
 
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # it is under nohup
+                loop.add_signal_handler(number, self._signalled, number)
+
+    def _tell_to_stop(self) -> None:
+        for seat in self._seats:
+            if seat.channel is not None and seat.ready.is_set():
+                seat.channel.send(Stop(self._settings.grace_s))
+            elif seat.process is not None:  # it loads its tasks, which may take minutes, and has no message
+                seat.process.kill()
+
     def _signalled(self, number: int) -> None:
-        self._signals += 1
+        # a terminal that goes sends SIGHUP more than once, and before it goes somebody may have pressed Ctrl-C
+        self._signals += number != signal.SIGHUP
         self.stop(signal.Signals(number).name)
-        if self._signals > 1:
+        if self._signals > 1 and number != signal.SIGHUP:
             self._kill()
 
     def _kill(self) -> None:
@@ -437,10 +484,16 @@ def _settled(table: LeaseTable | None) -> int:
     return 0 if table is None else sum(map(table.count, (Counter.DONE, Counter.REJECTED, Counter.BURIED)))
 
 
-def _unusable(end: End) -> tuple[str, ...]:
-    if end.fate is Fate.PROBLEMS:
-        return end.told
+def _may_pass(process: Child | None) -> bool:
+    """Whether another start may go better than one that died while it loaded the tasks: there was no process to be
+    had, or it was killed, which may have been done from outside.
+    """
+    return process is None or (process.returncode is not None and process.returncode < 0)
+
+
+def _unloadable(end: End) -> str:
     return (
         f"the worker that was to check the tasks died while it loaded them ({'; '.join(end.told)}). "
-        "Import the files of the folder tasks one by one to find the one that does it.",
+        "Look whether the system kills it (memory), or import the files of the folder tasks one by one to find the "
+        "one that does it."
     )

@@ -128,7 +128,7 @@ class Worker:
         shop = Shop(
             self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
             packer=more.pop("packer", Packer(NO_FOLDER)),
-            setup=more.pop("setup", Setup(number, Settings().for_worker(), 1, 1, slots)),
+            setup=more.pop("setup", Setup(number, Settings().for_worker(), 1, 1, slots, str(Path.cwd()))),
             new_token=lambda: f"w{number}-{next(tokens)}",
             stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
         )  # fmt: skip

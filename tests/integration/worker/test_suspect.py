@@ -1,6 +1,7 @@
 """Messages that were in flight when a worker died. With real child processes, so in real time."""
 
 import asyncio
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -65,7 +66,9 @@ async def suspect(service, body="hello"):
 
 
 def worker(service, *tasks, **more):
-    return service.worker(*tasks, setup=Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10), keeps=False, **more)
+    return service.worker(
+        *tasks, setup=Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())), keeps=False, **more
+    )
 
 
 def unseen(message, context):

@@ -41,7 +41,7 @@ async def pair():
 
 async def test_channel_carries_messages_in_order_both_ways(pair):
     supervisor, worker = await pair(from_worker, from_supervisor)
-    setup = Setup(3, Settings(middleware=("a.b:c",), log_file=None, lease_s=1.5).for_worker(), 2, 1, 500)
+    setup = Setup(3, Settings(middleware=("a.b:c",), log_file=None, lease_s=1.5).for_worker(), 2, 1, 500, "/srv/shop")
 
     for message in (setup, Go(), LeasesLost([(1, 2), (3, 4)]), Stop(2.5)):
         supervisor.send(message)

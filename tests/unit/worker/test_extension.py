@@ -8,7 +8,6 @@ from mulligan.worker.extension import named
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     for name in ("hooks_of_mine", "hooks_that_break"):
@@ -18,7 +17,7 @@ def folder(tmp_path, monkeypatch):
 def test_named_finds_functions_of_the_applications_folder(folder):
     (folder / "hooks_of_mine.py").write_text("def first(): return 1\ndef second(): return 2\n")
 
-    first, second = named(["hooks_of_mine:first", "hooks_of_mine:second"], "MIDDLEWARE")
+    first, second = named(["hooks_of_mine:first", "hooks_of_mine:second"], "MIDDLEWARE", folder)
 
     assert (first(), second()) == (1, 2)
 
@@ -26,7 +25,7 @@ def test_named_finds_functions_of_the_applications_folder(folder):
 def test_named_leaves_the_import_path_alone_when_nothing_is_named(folder):
     before = list(sys.path)
 
-    assert named([], "MIDDLEWARE") == ()
+    assert named([], "MIDDLEWARE", folder) == ()
     assert sys.path == before
 
 
@@ -36,7 +35,9 @@ def test_named_tells_every_problem_at_once(folder):
 
     with pytest.raises(ConfigurationError) as caught:
         named(
-            ["hooks_of_mine:number", "hooks_of_mine:missing", "hooks_that_break:any", "no_such_module:f"], "LISTENERS"
+            ["hooks_of_mine:number", "hooks_of_mine:missing", "hooks_that_break:any", "no_such_module:f"],
+            "LISTENERS",
+            folder,
         )
 
     number, missing, breaks, absent = caught.value.problems

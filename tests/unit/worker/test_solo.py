@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -16,6 +17,7 @@ from mulligan.worker.channel import Setup
 from mulligan.worker.solo import Solo
 
 REAL_TIME = True
+CANT = "it was in flight when a worker died, and can't be run alone:"
 
 
 class Ends:
@@ -55,7 +57,7 @@ def app(tmp_path, monkeypatch):
 
 @pytest.fixture
 async def solo(ends, events):
-    made = Solo(Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10), ends, events.append)
+    made = Solo(Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())), ends, events.append)
     yield made
     await made.close()
 
@@ -117,7 +119,7 @@ async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, end
             def run(self, body):
                 open("started", "w").close()
     """)
-    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10)
+    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
     solo = Solo(setup, ends, events.append, holds=lambda flight: False)
 
     solo.put(make_flight("A", "B"), named("A", "B"))
@@ -189,13 +191,33 @@ async def test_solo_does_not_count_the_childs_start_as_time_of_the_task(app, sol
     assert await ends.until(1) == [("Quick", SUCCEEDED, True)]
 
 
-async def test_solo_blames_no_task_when_the_child_can_not_load_them(app, solo, ends, make_flight):
-    """As when somebody is just writing a new version of the file."""
+async def test_solo_waits_for_a_file_that_somebody_is_just_writing(app, solo, ends, events, make_flight, monkeypatch):
+    monkeypatch.setattr("mulligan.worker.solo._AGAIN_S", 0.01)
+    app("class One(Task:\n")
+    solo.put(make_flight("One"), named("One"))
+    async with asyncio.timeout(30):
+        while not events:
+            await asyncio.sleep(0)
+
+    app("class One(Task):\n    def run(self, body):\n        pass\n")
+
+    assert await ends.until(1) == [("One", SUCCEEDED, True)]
+
+
+async def test_solo_ends_the_attempt_of_a_suspect_whose_file_can_not_be_loaded_for_good(
+    app, solo, ends, events, make_flight, monkeypatch
+):
+    """It went round for ever: neither done nor dead, without an alert, its attempts not counted."""
+    monkeypatch.setattr("mulligan.worker.solo._AGAIN_S", 0.01)
     app("class One(Task:\n")
 
     solo.put(make_flight("One"), named("One"))
 
-    assert await ends.until(1) == [("One", INTERRUPTED, True)]
+    [(_, outcome, is_last)] = await ends.until(1)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith(f"{CANT} tasks/one.py line 3: ")
+    assert is_last
+    assert [event.tries_left for event in events] == [3, 2, 1, 0]
 
 
 async def test_solo_understands_failures_retry_give_up_and_skip(app, solo, ends, make_flight):
@@ -330,11 +352,13 @@ async def test_solo_goes_on_when_no_child_could_be_started(app, solo, ends, make
             def run(self, body):
                 pass
     """)
+    monkeypatch.setattr("mulligan.worker.solo._AGAIN_S", 0.01)
     monkeypatch.setattr("sys.executable", "/no/such/python")
-    flight = make_flight("One")
-    solo.put(flight, named("One"))
-    assert await ends.until(1) == [("One", INTERRUPTED, True)]
-    monkeypatch.undo()
+
+    solo.put(make_flight("One"), named("One"))
+
+    [(_, outcome, _)] = await ends.until(1)
+    assert "no process can be started: [Errno 2] No such file or directory: '/no/such/python'" in outcome.error
 
 
 async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_flight):

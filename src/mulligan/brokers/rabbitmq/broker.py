@@ -11,10 +11,10 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from pamqp import commands
 
+from mulligan.blocking import in_thread
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.brokers.rabbitmq import content
@@ -328,7 +328,7 @@ class _Link:
                 raise ConnectionLost(0, "closed by us")
             if self._connection is None or self._connection.lost is not None:
                 if self._address.is_tls and self._context is None:
-                    self._context = await asyncio.to_thread(partial(tls, self._address))
+                    self._context = await in_thread(lambda: tls(self._address))
                 name = f"mulligan {self._purpose} {os.getpid()}"
                 self._connection = await connect(self._address, self._context, name, self._tell_blocked)
             return self._connection

@@ -14,6 +14,7 @@ from mulligan.brokers.rabbitmq import frame
 from mulligan.brokers.rabbitmq.address import Address
 from mulligan.brokers.rabbitmq.channel import Channel
 from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost, tls_words
+from mulligan.fork import keep_transport
 
 __all__ = ["Connection", "connect"]
 
@@ -320,6 +321,7 @@ async def connect(
                 ssl=context,
                 server_hostname=address.host if context is not None else None,
             )
+            keep_transport(transport)  # one that a forked child holds open is a consumer to the server
             _tune_socket(transport.get_extra_info("socket"))
             await connection.opened()
     except TimeoutError:

@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from mulligan.fork import keep
+
 __all__ = ["Bell"]
 
 SUFFIX = ".pipe"
@@ -93,6 +95,7 @@ class Bell:
         except OSError:
             unready.unlink()
             raise
+        keep(pipe)
         # a sender removes pipes that nobody reads, so its name appears only now
         unready.rename(self._folder / self._name)
         return pipe

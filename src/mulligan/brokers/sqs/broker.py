@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
+from mulligan.blocking import in_thread
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues, not_there
 from mulligan.brokers.limit import batch_fault, lease_fault
 from mulligan.brokers.sqs import batch, codec, setup
@@ -330,7 +331,7 @@ class SqsBroker:
             raise BrokerRefused(f"The broker {self._url} is closed: make a new one.")
         async with self._opening:
             if self._client is None:
-                site, source = await asyncio.to_thread(self._find, self._address)
+                site, source = await in_thread(lambda: self._find(self._address))
                 where = site.endpoint.authority
                 ring = KeyRing(source, lambda text: self._emit(BrokerNotice(where, text)))
                 await ring.ready()

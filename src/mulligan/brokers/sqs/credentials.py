@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from mulligan.blocking import in_thread
 from mulligan.brokers.sqs.environment import Address, Site, is_loopback, new_session
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
@@ -111,7 +112,7 @@ class KeyRing:
 
     async def _load(self, *, afresh: bool) -> None:
         try:
-            self.keys, self._expires = await asyncio.to_thread(self._source.load, afresh=afresh)
+            self.keys, self._expires = await in_thread(lambda: self._source.load(afresh=afresh))
         finally:
             self._task = None
 

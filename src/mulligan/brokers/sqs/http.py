@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import httptools
 
 from mulligan.core.value import value
+from mulligan.fork import keep_transport
 
 __all__ = ["Endpoint", "Pool", "Proxy", "Response", "Unreachable"]
 
@@ -370,15 +371,17 @@ class Pool:
 
     async def _connect_directly(self) -> _Connection:
         at, loop = self.endpoint, asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
+        transport, connection = await loop.create_connection(
             lambda: _Connection(self, loop), at.host, at.port, ssl=self._tls if at.is_tls else None
         )
+        keep_transport(transport)
         return connection
 
     async def _connect_through(self) -> _Connection:
         proxy, at, loop = self._proxy, self.endpoint, asyncio.get_running_loop()
         assert proxy is not None
         transport, tunnel = await loop.create_connection(lambda: _Tunnel(loop), proxy.host, proxy.port)
+        keep_transport(transport)
         try:
             target = f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}"
             allow = f"proxy-authorization: {proxy.authorization}\r\n" if proxy.authorization else ""

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from mulligan.core.error import LedgerError
+from mulligan.fork import keep_transport
 from mulligan.ledger.postgres.address import Address
 from mulligan.ledger.postgres.fault import CLIENT_ERRORS, breaks_connection, connecting_fault, opening_fault, translate
 
@@ -95,6 +96,7 @@ class Session:
             timeout=limits.connect_s,
             command_timeout=limits.call_s,
         )
+        keep_transport(connection._transport)  # noqa: SLF001 - there is no other way to its socket
         await connection.execute(_SETTINGS, f"{int(limits.call_s * 1000 * _SERVER_ENDS_AFTER)}ms")
         return connection
 

@@ -1,7 +1,7 @@
 """The processes that came out of an application, told by what they inherited and by nothing that they can leave.
 
-A child can leave its group, its session and its parent, and give up its environment. `System.group` is for the processes
-of the program; here is what tasks have started, too.
+A child can leave its group, its session and its parent, and give up its environment. `System.group` is for the
+processes of the program; here is what tasks have started, too.
 """
 
 import os

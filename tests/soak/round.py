@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,8 @@ import pytest
 from mulligan.core.value import value
 from tests.acceptance import fate, killing
 from tests.acceptance.app import App, System, until
-from tests.soak import poison
+from tests.acceptance.family import Relative, end_all, family, workers
+from tests.soak import poison, wild
 from tests.soak.broker import SqliteBroker
 from tests.soak.ledger import FileLedger
 from tests.soak.plan import Plan
@@ -25,6 +28,7 @@ from tests.soak.plan import Plan
 __all__ = ["Outcome", "carry_out"]
 
 LEASE_S = 5
+POOL_SIZE = 3
 ENOUGH = 50
 END_S = 420.0
 """A round that takes longer to become empty than this hangs."""
@@ -34,6 +38,21 @@ POISON_SHARE = 0.002
 DIES_YOUNG = 0.25
 STUCK = 4
 """Messages, one of each way to be stuck: each costs a worker or a slot some ten seconds, twice."""
+WILD_SHARE = 0.05
+HUNG = 2
+MISSING_S = 90.0
+"""A worker that has to be replaced is there by then: 30 s is the longest pause, and as many may be needed to drain."""
+SUSPECT_S = 240.0
+"""When all has been sent and the disturbances are over, each suspect has ended by then: done, or dead."""
+STOP_S = 8.0
+"""What a stop may take beyond the grace: 3.5 s, and as much again for a busy machine."""
+BLOCKED_S = 5.0
+"""What is waited beyond that for a task that holds the interpreter."""
+LEFT_S = 3.0
+"""What is killed needs a moment to be gone."""
+LIFE = "SOAK_LIFE"
+"""The variable that tells what was started by which supervisor, or by what a task of it started."""
+UNASKED = "it was told to stop by a signal of its own"
 
 
 @value
@@ -42,7 +61,9 @@ class Outcome:
 
     kills: of workers, with a task in flight. in_flight: attempts that were in them. again_s: seconds until each of
     those began again, sorted. up_s: seconds until a killed worker was replaced by a supervisor that nobody had stopped,
-    sorted. poison_starts: of each message that ends its process.
+    sorted. poison_starts: of each message that ends its process. stop_s: seconds that stops in order took, sorted.
+    suspect_turns: how often each suspect was taken up to be run alone, sorted. told: processes of tasks that outlived
+    their supervisor's end in order, and are named in its log.
     """
 
     seed: int
@@ -59,6 +80,10 @@ class Outcome:
     up_s: list[float]
     poison_starts: list[int]
     violations: dict[str, list[str]]
+    wild: str | None = None
+    stop_s: list[float] = field(default_factory=list)
+    suspect_turns: list[int] = field(default_factory=list)
+    told: int = 0
 
 
 def carry_out(app: App, broker: SqliteBroker, ledger: FileLedger, plan: Plan) -> Outcome:
@@ -81,6 +106,11 @@ class _Round:
         self._hands = ThreadPoolExecutor(2)
         self._stops: list[Future[None]] = []
         self._system: System
+        self._lives = 0
+        self._stop_s: list[float] = []
+        self._told = 0
+        self._wrong: dict[str, list[str]] = {}
+        """What was seen to be wrong on the way."""
 
     def run(self) -> Outcome:
         app, began_at = self._app, time.monotonic()
@@ -92,9 +122,11 @@ class _Round:
             return outcome
         except (Exception, pytest.fail.Exception) as exc:  # the figures of all other rounds are kept
             self._keep_logs()
-            return self._outcome(time.monotonic() - began_at, _Examined({"did not end": [str(exc)]}, 0, 0, [], []))
+            wrong = {"did not end": [str(exc)], **self._wrong}
+            return self._outcome(time.monotonic() - began_at, _Examined(wrong, 0, 0, [], []))
         finally:
             self._hands.shutdown()
+            end_all(self._left)
             with suppress(Exception):  # it has been told, or the next round will tell
                 self._wait_for_services()
                 self._broker.behave()
@@ -106,9 +138,13 @@ class _Round:
 
     def _work(self) -> None:
         app, plan = self._app, self._plan
-        killing.lay_out(app, POOL_SIZE=3, CONCURRENCY=10, LEASE_S=LEASE_S)
-        app.task("all", CODE)
-        app.manifest("all First", "all Second", "all Third", *poison.ENTRIES, "all Alert default")
+        killing.lay_out(app, POOL_SIZE=POOL_SIZE, CONCURRENCY=10, LEASE_S=LEASE_S)
+        app.task("all", CODE + (wild.CODE if plan.wild else ""))
+        entries = (*poison.ENTRIES, *(wild.ENTRIES if plan.wild else ()))
+        app.manifest("all First", "all Second", "all Third", *entries, "all Alert default")
+        for name in wild.LATE:
+            (app.folder / f"{name}.py").touch()
+        app.environment["AT_IMPORT"] = plan.wild or ""
         self._broker.point(app)
         self._ledger.point(app)
         self._send(3)
@@ -147,6 +183,8 @@ class _Round:
     def _start(self) -> None:
         """A start needs what it leans on."""
         self._wait_for_services()
+        self._lives += 1
+        self._app.environment[LIFE] = str(self._lives)
         self._system = self._app.start().until_up()
 
     def _wait_for_services(self) -> None:
@@ -187,11 +225,11 @@ class _Round:
         return list(busy)
 
     def _kill_worker(self) -> None:
-        before = set(self._system.workers())
+        before = set(workers(self._system).values())
         if not self._killer.kill_worker(self._system):
             return  # a kill counts only with a task in flight
         killed_at, was_free = time.monotonic(), self._is_free()
-        until(lambda: set(self._system.workers()) - before, "another worker takes the place of the killed one")
+        until(lambda: set(workers(self._system).values()) - before, "another worker takes the place of the killed one")
         if was_free and self._is_free():
             self._up_s.append(time.monotonic() - killed_at)
 
@@ -211,29 +249,129 @@ class _Round:
         self._start()
 
     def _restart(self) -> None:
-        self._system.terminate()
-        code = self._system.wait()
-        assert code == 0, f"it was told to end, and ended with {code}:\n{self._system.log()[-3000:]}"
+        self._stop_in_order()
         self._killer.snapshot()
         self._start()
+
+    def _stop_in_order(self) -> None:
+        """SIGTERM; the exit code has to be 0, in time, whatever the tasks have started."""
+        was_free, system = self._is_free(), self._system
+        began_at = time.monotonic()
+        system.terminate()
+        code = system.wait()
+        took_s = time.monotonic() - began_at
+        assert code == 0, f"it was told to end, and ended with {code}:\n{system.log()[-3000:]}"
+        if was_free and self._is_free():
+            self._stop_s.append(took_s)
+            limit_s = self._grace_s + STOP_S + (BLOCKED_S if "stuck" in self._plan.faults else 0.0)
+            if took_s > limit_s:
+                self._is_wrong("stops that took too long", f"{took_s:.1f} s, at most {limit_s:g} s: {system.stderr}")
+        self._look_for_left(system)
+
+    @property
+    def _grace_s(self) -> float:
+        shutdown_s = float(self._app.settings["SHUTDOWN_S"])
+        return max(shutdown_s - 5.0, shutdown_s / 2)
+
+    def _is_wrong(self, kind: str, what: str) -> None:
+        self._wrong.setdefault(kind, []).append(what)
+
+    def _left(self) -> list[Relative]:
+        """What still lives of what this round has started."""
+        return family(self._app)
+
+    def _look_for_left(self, system: System) -> None:
+        """A supervisor that ends in order leaves nothing of its tasks behind but what its log names by its pid.
+
+        Not asked of one that was killed: nobody is left to do it. Then all of this life is ended here, so that it
+        doesn't count twice.
+        """
+
+        def of_this_life() -> list[Relative]:
+            return [one for one in self._left() if one.environment.get(LIFE, str(self._lives)) == str(self._lives)]
+
+        with suppress(AssertionError):
+            until(lambda: not of_this_life(), "nothing is left", timeout_s=LEFT_S)
+        log = system.log()
+        for one in of_this_life():
+            if re.search(rf"\b{one.pid}\b", log):
+                self._told += 1
+            else:
+                self._is_wrong("processes of tasks left behind", f"{one.command.strip()} (pid {one.pid})")
+        end_all(of_this_life)
+
+    def _look_for_missing(self) -> None:
+        """Every seat has a living worker, or gets one in time."""
+        with suppress(AssertionError):
+            until(lambda: len(workers(self._system)) == POOL_SIZE, "no worker is missing", timeout_s=MISSING_S)
+            return
+        there = workers(self._system)
+        self._is_wrong("workers missing", f"only {sorted(there.items())} of {POOL_SIZE}: {self._system.stderr}")
+
+    def _look_for_suspects(self) -> None:
+        """Every message that was a suspect ends, done or dead with a reason, in the system that has it."""
+        with suppress(AssertionError):
+            until(lambda: not self._unended_suspects(), "every suspect has ended", timeout_s=SUSPECT_S)
+            return
+        turns = self._turns()
+        self._wrong["suspects that go round"] = [
+            f"{uid} was taken up {turns[uid]} times and has not ended after {SUSPECT_S:g} s: {self._system.stderr}"
+            for uid in self._unended_suspects()
+        ]
+
+    def _unended_suspects(self) -> list[str]:
+        effects = self._app.effects()
+        body_of = {one.uid: one.body for one in effects}
+        ended = {(one.uid, one.task) for one in effects if one.what == "end"}
+        failing = {body for body, _ in self._failing}
+        wanted = wild.wanted(self._bodies)
+        buried: set[str] | None = None
+        found = []
+        for uid in self._turns():
+            body = body_of.get(uid, "")
+            if body in failing:
+                buried = {str(letter["uid"]) for letter in self._app.dead()} if buried is None else buried
+                if uid not in buried:
+                    found.append(uid)
+            elif any(
+                (uid, task) not in ended for task in (*fate.TASKS, *(task for one, task in wanted if one == body))
+            ):
+                found.append(uid)
+        return found
+
+    def _turns(self) -> Counter[str]:
+        """How often each suspect was taken up to be run alone."""
+        return Counter(re.findall(r" (\S+) was in flight at \d+ deaths? of a worker", self._log()))
+
+    def _log(self) -> str:
+        """Of all systems of this round."""
+        return "".join(path.read_text("utf-8", "replace") for path in sorted(self._app.folder.glob("stderr-*.log")))
+
+    @property
+    def _failing(self) -> set[tuple[str, str]]:
+        return fate.failing(self._bodies) | poison.failing(self._bodies) | wild.failing(self._bodies)
 
     def _end(self) -> None:
         """Let the rest of the work be done under the faults that last; then end, and see whether all is empty."""
         for stop in self._stops:
             stop.result()
         self._wait_for_services()
-        self._system.terminate()
-        code = self._system.wait()
-        assert code == 0, f"it was told to end, and ended with {code}:\n{self._system.log()[-3000:]}"
-        self._app.drain(END_S)
+        self._look_for_suspects()
+        self._look_for_missing()
+        self._stop_in_order()
+        self._lives += 1
+        self._app.environment[LIFE] = str(self._lives)
+        self._look_for_left(self._app.drain(END_S))
 
     def _examined(self) -> "_Examined":
         plan, killer, effects = self._plan, self._killer, self._app.effects()
         killer.snapshot()
         letters = self._app.dead()
-        failing = fate.failing(self._bodies) | poison.failing(self._bodies)
-        found = killing.examine(effects, self._bodies, failing, letters, killer.snapshots)
-        violations = {name: [str(one) for one in some] for name, some in found.violations.items()}
+        found = killing.examine(effects, self._bodies, self._failing, letters, killer.snapshots)
+        violations = {name: [str(one) for one in some] for name, some in found.violations.items()} | self._wrong
+        ended = {(one.body, one.task) for one in effects if one.what == "end"}
+        if lost := sorted(wild.wanted(self._bodies) - ended):
+            violations["lost"] = violations.get("lost", []) + [str(one) for one in lost]
         begun = Counter(one.body for one in effects if (one.task, one.what) == ("Crash", "start"))
         starts = [begun[body] for body in self._bodies if body.startswith("crash")]
         started = Counter((one.uid, one.task, one.attempt) for one in effects if one.what == "start")
@@ -242,6 +380,13 @@ class _Round:
         # one that a restart or a lost connection cuts short does not count, one that a kill cuts short does
         if any(one < 1 for one in starts):
             violations["starts of poison"] = [str(starts)]
+        log = self._log()
+        if unasked := [line for line in log.splitlines() if UNASKED in line]:
+            violations["workers that stopped unasked"] = unasked
+        if hung := re.findall(rf".* (?:{'|'.join(wild.TASKS)}) failed .*timed out after.*", log):
+            violations["tasks that hung"] = hung
+        if plan.is_calm and (died := re.findall(r".* died: .*", log)):
+            violations["deaths without a fault"] = died
         status = self._app.status()
         if left := {name: one for name in ("requests", "rejects") if (one := _depth(status[name]))}:
             violations["left on queues"] = [str(left)]
@@ -254,7 +399,8 @@ class _Round:
         return Outcome(
             plan.seed, plan.ledger, plan.faults, plan.messages, round(took_s, 1), len(in_flight),
             self._supervisor_kills, sum(in_flight), examined.repeated, examined.dead, examined.again_s,
-            sorted(self._up_s), examined.poison_starts, examined.violations,
+            sorted(self._up_s), examined.poison_starts, examined.violations, plan.wild, sorted(self._stop_s),
+            sorted(self._turns().values()), self._told,
         )  # fmt: skip
 
 
@@ -272,6 +418,7 @@ def _bodies(plan: Plan, rand: random.Random) -> list[str]:
     once, never = int(plan.messages * killing.FAIL_ONCE), int(plan.messages * killing.FAIL_ALWAYS)
     crash = max(1, int(plan.messages * POISON_SHARE)) if "crash" in plan.faults else 0
     kinds = ["once"] * once + ["never"] * never + ["crash"] * crash
+    kinds += (["wild"] * int(plan.messages * WILD_SHARE) + ["hung"] * HUNG) if plan.wild else []
     kinds += ["ok"] * (plan.messages - len(kinds))
     rand.shuffle(kinds)
     if "stuck" in plan.faults:  # among the first, or all else is done and waits for them

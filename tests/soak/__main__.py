@@ -4,6 +4,7 @@ import argparse
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.acceptance.app import App, System
+from tests.acceptance.app import REPOSITORY, App, System
 from tests.soak.broker import SqliteBroker, running
 from tests.soak.ledger import FileLedger
 from tests.soak.ledger import running as running_ledgers
@@ -33,7 +34,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whatever was started is ended with us
     given = _arguments()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(2**31)
-    began, began_at = datetime.now(UTC), time.monotonic()
+    commit, began, began_at = _commit(), datetime.now(UTC), time.monotonic()
     root = Path(tempfile.mkdtemp(prefix=f"mulligan-soak-{given.broker}-"))
     print(f"seed {seed}, {given.minutes:g} minutes on {given.broker}, in {root}", flush=True)
     rounds: list[Outcome] = []
@@ -47,8 +48,8 @@ def main() -> int:
         wrong = steady.end() if steady is not None else []
         growth = slopes(steady.samples) if steady is not None else []
         figures = summary(
-            given.broker, began.strftime("%Y-%m-%d %H:%M UTC"), seed, time.monotonic() - began_at, ended, rounds,
-            growth, [*wrong, *growing(growth)],
+            given.broker, commit, began.strftime("%Y-%m-%d %H:%M UTC"), seed, time.monotonic() - began_at, ended,
+            rounds, growth, [*wrong, *growing(growth)],
         )  # fmt: skip
         for name, item in figures.items():
             print(f"{name}: {item}", flush=True)
@@ -58,6 +59,15 @@ def main() -> int:
         return 1
     shutil.rmtree(root, ignore_errors=True)
     return 0
+
+
+def _commit() -> str:
+    """What is checked out, with a + when something was changed."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        check=False, cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    return told.stdout.strip() or "unknown"
 
 
 def _begin_steady(stack: ExitStack, broker: str, app: App) -> Steady:
@@ -96,6 +106,7 @@ def _round(
     print(
         f"round {outcome.seed}: {outcome.took_s:.0f} s, {outcome.kills} kills, {outcome.repeated} repeated, "
         f"ledger: {outcome.ledger}, faults: {', '.join(outcome.faults) or 'none'}"
+        + (f", wild tasks, at import: {outcome.wild}" if outcome.wild else "")
         + (f"; WRONG: {outcome.violations}" if outcome.violations else ""),
         flush=True,
     )

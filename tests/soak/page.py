@@ -15,6 +15,7 @@ PAGES = Path(__file__).resolve().parents[2] / "docs" / "soak"
 
 def summary(
     broker: str,
+    commit: str,
     began: str,
     seed: int,
     took_s: float,
@@ -23,19 +24,25 @@ def summary(
     growth: Sequence[Slope],
     steady: Sequence[str],
 ) -> dict[str, Any]:
-    """The figures of a run, as they are kept. ended: how; steady: what was wrong with the undisturbed system."""
+    """The figures of a run, as they are kept. ended: how; steady: what was wrong with the undisturbed system.
+
+    commit: what was checked out, with a + when something was changed.
+    """
     kills = sum(one.kills for one in rounds)
     again_s = sorted(item for one in rounds for item in one.again_s)
     up_s = sorted(item for one in rounds for item in one.up_s)
     calm = [one for one in rounds if not one.faults]
     return {
         "broker": broker,
+        "commit": commit,
         "began": began,
         "seed": seed,
         "minutes": round(took_s / 60, 1),
         "ended": ended,
         "rounds": len(rounds),
         "calm rounds": len(calm),
+        "rounds with wild tasks": sum(one.wild is not None for one in rounds),
+        "of these, calm rounds": sum(one.wild is not None for one in calm),
         "rounds with the ledger in PostgreSQL": sum(one.ledger == "postgres" for one in rounds),
         "rounds that hung": _count(rounds, "did not end"),
         "messages": sum(one.messages for one in rounds),
@@ -52,6 +59,21 @@ def summary(
         "repeated effects": sum(one.repeated for one in rounds),
         "repeated effects a kill": round(sum(one.repeated for one in rounds) / max(1, kills), 2),
         "repeated effects in calm rounds": sum(one.repeated for one in calm),
+        "workers missing at the end": _count(rounds, "workers missing"),
+        "workers that stopped unasked": _count(rounds, "workers that stopped unasked"),
+        "suspects": sum(len(one.suspect_turns) for one in rounds),
+        "suspects that go round": _count(rounds, "suspects that go round"),
+        "turns of a suspect, under kills (median, p99)": _spread(
+            sorted(item for one in rounds for item in one.suspect_turns)
+        ),
+        "processes of tasks left behind": _count(rounds, "processes of tasks left behind"),
+        "left behind, and named in the log": sum(one.told for one in rounds),
+        "tasks that hung": _count(rounds, "tasks that hung"),
+        "stops that took too long": _count(rounds, "stops that took too long"),
+        "a stop takes, s (median, p99)": _spread(sorted(item for one in rounds for item in one.stop_s)),
+        "a stop takes with wild tasks, s (median, p99)": _spread(
+            sorted(item for one in rounds if one.wild for item in one.stop_s)
+        ),
         "starts of a poison message, under kills (median, p99)": _spread(
             sorted(item for one in rounds for item in one.poison_starts)
         ),
@@ -68,7 +90,7 @@ def _count(rounds: Sequence[Outcome], kind: str) -> int:
     return sum(len(one.violations.get(kind, ())) for one in rounds)
 
 
-def _spread(figures: list[float]) -> list[float]:
+def _spread(figures: Sequence[float]) -> list[float]:
     if not figures:
         return []
     return [round(figures[len(figures) // 2], 2), round(figures[int(len(figures) * 0.99)], 2)]

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field
@@ -19,9 +19,10 @@ import pytest
 from mulligan.core.value import value
 from tests.acceptance import fate, killing
 from tests.acceptance.app import App, System, until
-from tests.acceptance.family import Relative, end_all, family, workers
+from tests.acceptance.family import end_all, family, workers
 from tests.soak import poison, wild
 from tests.soak.broker import SqliteBroker
+from tests.soak.inspection import LIFE, going_round, left_behind, missing_workers, suspect_turns
 from tests.soak.ledger import FileLedger
 from tests.soak.plan import Plan
 
@@ -40,18 +41,10 @@ STUCK = 4
 """Messages, one of each way to be stuck: each costs a worker or a slot some ten seconds, twice."""
 WILD_SHARE = 0.05
 HUNG = 2
-MISSING_S = 90.0
-"""A worker that has to be replaced is there by then: 30 s is the longest pause, and as many may be needed to drain."""
-SUSPECT_S = 240.0
-"""When all has been sent and the disturbances are over, each suspect has ended by then: done, or dead."""
 STOP_S = 8.0
 """What a stop may take beyond the grace: 3.5 s, and as much again for a busy machine."""
 BLOCKED_S = 5.0
 """What is waited beyond that for a task that holds the interpreter."""
-LEFT_S = 3.0
-"""What is killed needs a moment to be gone."""
-LIFE = "SOAK_LIFE"
-"""The variable that tells what was started by which supervisor, or by what a task of it started."""
 UNASKED = "it was told to stop by a signal of its own"
 
 
@@ -126,7 +119,7 @@ class _Round:
             return self._outcome(time.monotonic() - began_at, _Examined(wrong, 0, 0, [], []))
         finally:
             self._hands.shutdown()
-            end_all(self._left)
+            end_all(lambda: family(app))
             with suppress(Exception):  # it has been told, or the next round will tell
                 self._wait_for_services()
                 self._broker.behave()
@@ -229,7 +222,13 @@ class _Round:
         if not self._killer.kill_worker(self._system):
             return  # a kill counts only with a task in flight
         killed_at, was_free = time.monotonic(), self._is_free()
-        until(lambda: set(workers(self._system).values()) - before, "another worker takes the place of the killed one")
+        try:
+            until(
+                lambda: set(workers(self._system).values()) - before, "another worker is up in place of the killed one"
+            )
+        except AssertionError:
+            self._look_for_missing()
+            raise
         if was_free and self._is_free():
             self._up_s.append(time.monotonic() - killed_at)
 
@@ -276,72 +275,39 @@ class _Round:
     def _is_wrong(self, kind: str, what: str) -> None:
         self._wrong.setdefault(kind, []).append(what)
 
-    def _left(self) -> list[Relative]:
-        """What still lives of what this round has started."""
-        return family(self._app)
-
     def _look_for_left(self, system: System) -> None:
-        """A supervisor that ends in order leaves nothing of its tasks behind but what its log names by its pid.
-
-        Not asked of one that was killed: nobody is left to do it. Then all of this life is ended here, so that it
-        doesn't count twice.
-        """
-
-        def of_this_life() -> list[Relative]:
-            return [one for one in self._left() if one.environment.get(LIFE, str(self._lives)) == str(self._lives)]
-
-        with suppress(AssertionError):
-            until(lambda: not of_this_life(), "nothing is left", timeout_s=LEFT_S)
-        log = system.log()
-        for one in of_this_life():
-            if re.search(rf"\b{one.pid}\b", log):
-                self._told += 1
-            else:
-                self._is_wrong("processes of tasks left behind", f"{one.command.strip()} (pid {one.pid})")
-        end_all(of_this_life)
+        found, told = left_behind(self._app, str(self._lives), system)
+        self._told += told
+        for one in found:
+            self._is_wrong("processes of tasks left behind", one)
 
     def _look_for_missing(self) -> None:
-        """Every seat has a living worker, or gets one in time."""
-        with suppress(AssertionError):
-            until(lambda: len(workers(self._system)) == POOL_SIZE, "no worker is missing", timeout_s=MISSING_S)
-            return
-        there = workers(self._system)
-        self._is_wrong("workers missing", f"only {sorted(there.items())} of {POOL_SIZE}: {self._system.stderr}")
+        for one in missing_workers(self._system, POOL_SIZE):
+            self._is_wrong("workers missing", one)
 
     def _look_for_suspects(self) -> None:
-        """Every message that was a suspect ends, done or dead with a reason, in the system that has it."""
-        with suppress(AssertionError):
-            until(lambda: not self._unended_suspects(), "every suspect has ended", timeout_s=SUSPECT_S)
-            return
-        turns = self._turns()
-        self._wrong["suspects that go round"] = [
-            f"{uid} was taken up {turns[uid]} times and has not ended after {SUSPECT_S:g} s: {self._system.stderr}"
-            for uid in self._unended_suspects()
-        ]
+        for one in going_round(lambda: suspect_turns(self._log()), self._unended):
+            self._is_wrong("suspects that go round", one)
 
-    def _unended_suspects(self) -> list[str]:
+    def _unended(self, uids: Iterable[str]) -> list[str]:
+        """Those that are not done yet, and not buried when that is their fate."""
         effects = self._app.effects()
         body_of = {one.uid: one.body for one in effects}
-        ended = {(one.uid, one.task) for one in effects if one.what == "end"}
+        ended = {(one.body, one.task) for one in effects if one.what == "end"}
         failing = {body for body, _ in self._failing}
-        wanted = wild.wanted(self._bodies)
+        wanted = {(body, task) for body in self._bodies for task in fate.TASKS} | wild.wanted(self._bodies)
+        unfinished = {body for body, _ in wanted - ended}
         buried: set[str] | None = None
         found = []
-        for uid in self._turns():
-            body = body_of.get(uid, "")
-            if body in failing:
+        for uid in uids:
+            if (body := body_of.get(uid)) not in failing:
+                is_over = body is not None and body not in unfinished
+            else:
                 buried = {str(letter["uid"]) for letter in self._app.dead()} if buried is None else buried
-                if uid not in buried:
-                    found.append(uid)
-            elif any(
-                (uid, task) not in ended for task in (*fate.TASKS, *(task for one, task in wanted if one == body))
-            ):
+                is_over = uid in buried
+            if not is_over:
                 found.append(uid)
         return found
-
-    def _turns(self) -> Counter[str]:
-        """How often each suspect was taken up to be run alone."""
-        return Counter(re.findall(r" (\S+) was in flight at \d+ deaths? of a worker", self._log()))
 
     def _log(self) -> str:
         """Of all systems of this round."""
@@ -400,7 +366,7 @@ class _Round:
             plan.seed, plan.ledger, plan.faults, plan.messages, round(took_s, 1), len(in_flight),
             self._supervisor_kills, sum(in_flight), examined.repeated, examined.dead, examined.again_s,
             sorted(self._up_s), examined.poison_starts, examined.violations, plan.wild, sorted(self._stop_s),
-            sorted(self._turns().values()), self._told,
+            sorted(suspect_turns(self._log()).values()), self._told,
         )  # fmt: skip
 
 

@@ -65,7 +65,8 @@ def daemon():
     subprocess.run(["sh", "-c", f"setsid sleep {LINGERS} </dev/null >/dev/null 2>&1 &"], check=True)
 
 def nameless():
-    HELD.append(subprocess.Popen([f"{FOLDER}/nameless", LINGERS], executable="/bin/sleep", env={}))
+    name = f"{FOLDER}/life-{os.environ['SOAK_LIFE']}"
+    HELD.append(subprocess.Popen([name, LINGERS], executable="/bin/sleep", env={}))
 
 def fork_lingers():
     child_of_fork(nap)

@@ -38,6 +38,9 @@ class _Process:
     loops_thread = 0
 
 
+_thread = threading.local()
+
+
 def keep(descriptor: int) -> None:
     """Have forked children get /dev/null in the place of this descriptor, for as long as it is what it is now."""
     kept = _Process.kept
@@ -70,7 +73,7 @@ def sole_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 def guard() -> None:
     """Have every child that is forked from now on be rid of all that is kept. Once a process."""
-    os.register_at_fork(after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_unblock, after_in_child=_after_in_child)
 
 
 def end() -> NoReturn:
@@ -82,6 +85,17 @@ def end() -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
     os._exit(_EXIT_CODE)
+
+
+def _before() -> None:
+    # a signal that comes before the child has run would be told to the worker, and be lost to the child
+    with contextlib.suppress(AttributeError, OSError):
+        _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _Process.handlers)
+
+
+def _unblock() -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        signal.pthread_sigmask(signal.SIG_SETMASK, _thread.mask)
 
 
 def _after_in_child() -> None:
@@ -96,6 +110,7 @@ def _after_in_child() -> None:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     with contextlib.suppress(AttributeError, ValueError):
         faulthandler.unregister(signal.SIGUSR1)
+    _unblock()
     if _Process.loop is not None and threading.get_ident() == _Process.loops_thread:
         with contextlib.suppress(RuntimeError):
             _Process.loop.call_soon(end)

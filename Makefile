@@ -3,6 +3,8 @@
 # PYTHON=...  the interpreter that .venv is made with
 # ARGS=...    more arguments: make run ARGS=--drain, make test ARGS="-k flow -x"
 # JOBS=...    how many tests run side by side; each process starts the servers that its tests need
+# SIZE=full   make prove at length, by hand; its figures are kept in docs/proof.json
+# BUT=unit    make test without the folders of make unit: .ci/run has just run them
 
 SHELL := /bin/bash
 export PYTHON
@@ -10,10 +12,14 @@ ARGS ?=
 JOBS ?= 3
 # in the order of the files but for those that are to run alone, which come last
 SIDE_BY_SIDE := -n $(JOBS) --no-loadscope-reorder
+# a tier is some folders, the quick ones first; pytest keeps this order
+UNIT := tests/unit tests/typing
+TEST := $(if $(filter unit,$(BUT)),,$(UNIT)) tests/conformance tests/integration tests/acceptance
+PROVE := tests/simulation tests/proof tests/mutation
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check simulate bench bench-python soak figures lock format setup clean
+.PHONY: help run unit test prove check simulate bench bench-python soak figures lock format setup clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,14 +28,24 @@ run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 	@tools/setup.sh run
 	@$(BIN)/python main.py --with-sqs-server 9324 $(ARGS)
 
-test: ## run every test
+unit: ## run the tests that need no service and no network: within a minute
+	@tools/setup.sh test
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(UNIT) $(ARGS)
+
+test: services ## run the unit tests, every broker and ledger, and every promise in small: within ten minutes
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST) $(ARGS)
+
+prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations (SIZE=full: for hours)
+	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(SIDE_BY_SIDE) $(PROVE) $(ARGS)
+
+.PHONY: services
+services:
 	@tools/setup.sh test
 	@tools/install-strace.sh
 	@tools/install-fuse.sh
 	@tools/install-postgres.sh
 	@tools/install-localemu.sh
 	@tools/install-rabbitmq.sh
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: ## lint, format, types, direction of imports, generated docs
 	@tools/setup.sh test

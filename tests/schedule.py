@@ -20,10 +20,12 @@ TOGETHER = frozenset(
         "acceptance/test_long_task.py",
         "acceptance/test_outage.py",
         "acceptance/test_poison.py",
+        "integration/ledger/test_sqlite_sync.py",
         "integration/postgres/test_faults.py",
         "integration/postgres/test_tls.py",
         "integration/rabbitmq/test_faults.py",
         "integration/rabbitmq/test_tls.py",
+        "proof/outage/test_outage.py",
     )
 )
 """Files whose tests share what is slow to make: one process runs them."""

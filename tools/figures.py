@@ -5,6 +5,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -65,28 +66,45 @@ def _lines(figures: Iterable[dict[str, str]]) -> Iterator[str]:
         yield f"| | {broker} | {causes}{': ' if causes else ''}{result} | `{Path(path).stem}` |"
 
 
-def main() -> int:
-    """Run the tests; keep their figures if all passed. The exit code of pytest."""
-    began, began_at = datetime.now(UTC), time.monotonic()
+def run(arguments: list[str], kept: Path) -> int:
+    """Run tests with these arguments; keep their figures in a file if all passed. The exit code of pytest."""
+    began, began_at, commit = datetime.now(UTC), time.monotonic(), _commit()
     with tempfile.NamedTemporaryFile("r", prefix="mulligan-figures-", encoding="utf-8") as file:
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", "-m", "figure", *sys.argv[1:]], check=False, cwd=ROOT,
+            [sys.executable, "-m", "pytest", *arguments], check=False, cwd=ROOT,
             env=os.environ | {"FIGURES_FILE": file.name},
         ).returncode  # fmt: skip
         # in an order of their own: tests that run side by side end in any
         figures = sorted(map(json.loads, file), key=lambda one: (one["row"], one["test"], one["figure"]))
     if code == 0:
-        kept = {
+        record = {
             "began": f"{began:%Y-%m-%d %H:%M} UTC",
+            "commit": commit,
             "minutes": round((time.monotonic() - began_at) / 60, 1),
             "cpus": os.cpu_count(),
+            "python": platform.python_version(),
             "figures": figures,
         }
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        code = subprocess.run([sys.executable, ROOT / "tools" / "docs.py"], check=False).returncode
+        kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     else:
         print("Not kept, for a test has failed:", *(json.dumps(figure) for figure in figures), sep="\n")
     return code
+
+
+def _commit() -> str:
+    """What is run, as git has it: `-dirty` follows when files differ from it."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told.stdout.strip() or "no commit"
+
+
+def main() -> int:
+    """Run the tests that tell a figure, and draw their table anew. The exit code."""
+    if code := run(["-m", "figure", *sys.argv[1:]], KEPT):
+        return code
+    return subprocess.run([sys.executable, ROOT / "tools" / "docs.py"], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.app import App, System, until
 from tests.acceptance.sqs import SqsProgram, start_server
+from tests.servers import all as stand_ins
 from tests.soak.broker import RabbitBroker, SqliteBroker, SqsBroker
 
 
@@ -30,6 +31,20 @@ def app(make_app: Callable[[str], App]) -> App:
 def samples(make_app: Callable[[str], App]) -> App:
     """The repository's own application."""
     return make_app("app").lay_out_samples()
+
+
+@pytest.fixture
+def services() -> Iterator[stand_ins.All]:
+    """Stand-ins of Jira, Trello, Slack and the others."""
+    with stand_ins.running() as found:
+        yield found
+
+
+@pytest.fixture
+def whole(samples: App, services: stand_ins.All) -> App:
+    """The repository's own application, with the stand-ins in place of what its tasks talk to."""
+    samples.environment |= services.environment
+    return samples
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The run of kills on SQS, while the service itself does wrong: everything that its documentation allows, and more."""
 
-import os
-
 import pytest
 
 from tests.acceptance import killing
 from tests.acceptance.figure import figure
+from tests.proof.size import IS_FULL
 
-MESSAGES = 10_000 if os.environ.get("MULLIGAN_TEST_FULL") else 5_000
+MESSAGES = 10_000 if IS_FULL else 5_000
 BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 FAULTS = (
     {"action": "ReceiveMessage", "fault": {"kind": "duplicate", "share": 0.1}},

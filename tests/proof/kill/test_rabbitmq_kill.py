@@ -1,6 +1,5 @@
 """The run of kills on RabbitMQ, while its server is killed too, closes connections, and runs out of memory."""
 
-import os
 import threading
 import time
 
@@ -8,12 +7,12 @@ import pytest
 
 from tests import rabbitmq as rabbit
 from tests.acceptance import fate, killing
+from tests.proof.size import IS_FULL
 
-FULL = bool(os.environ.get("MULLIGAN_TEST_FULL"))
-MESSAGES = 10_000 if FULL else 5_000
+MESSAGES = 10_000 if IS_FULL else 5_000
 WORKER_KILLS = 30
-SERVER_KILLS = 2 if FULL else 1
-CLOSES = 10 if FULL else 4
+SERVER_KILLS = 2 if IS_FULL else 1
+CLOSES = 10 if IS_FULL else 4
 ALARM_S = 3.0
 
 

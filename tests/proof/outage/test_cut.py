@@ -1,7 +1,7 @@
 """The connection reset at every frame boundary and a byte to each side of it, in both directions, while messages flow.
 
-Every message is received, copied to rejects and acknowledged, as a worker does it. All offsets take half an hour; a run
-in CI takes every so many of them, others with another MULLIGAN_TEST_SEED; MULLIGAN_TEST_FULL=1 takes them all.
+Every message is received, copied to rejects and acknowledged, as a worker does it. All offsets take half an hour;
+a plain run takes every so many of them, others with another MULLIGAN_TEST_SEED.
 """
 
 import asyncio
@@ -13,12 +13,15 @@ import pytest
 
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerUnavailable
+from tests.integration.rabbitmq.conftest import broker, events, make, queues, url, vhost
 from tests.integration.rabbitmq.proxy import Proxy
+from tests.proof.size import IS_FULL
+
+__all__ = ["broker", "events", "make", "queues", "url", "vhost"]  # fixtures
 
 MESSAGES = 200
 BACK_WITHIN_S = 5.0
-CUTS_IN_CI = 48
-FULL = bool(os.environ.get("MULLIGAN_TEST_FULL"))
+CUTS = 48
 SEED = int(os.environ.get("MULLIGAN_TEST_SEED", "1"))
 
 
@@ -76,7 +79,7 @@ async def carry_through(broker, queues):
     return seen
 
 
-@pytest.mark.timeout(7200 if FULL else 300)
+@pytest.mark.timeout(7200 if IS_FULL else 300)
 async def test_nothing_is_lost_and_all_goes_on_when_the_connection_is_cut_at_any_byte(
     proxy, rabbitmq, vhost, make, broker, queues
 ):
@@ -101,7 +104,7 @@ async def test_nothing_is_lost_and_all_goes_on_when_the_connection_is_cut_at_any
         for offset in (end - 1, end, end + 1)
         if 0 < offset < flow.size
     ]
-    step = 1 if FULL else max(1, len(cuts) // CUTS_IN_CI)
+    step = 1 if IS_FULL else max(1, len(cuts) // CUTS)
     chosen = cuts[SEED % step :: step]
     hits = 0
     for cut in chosen:

@@ -1,6 +1,8 @@
-"""Servers that tests of several folders share, started by the first test that asks for them, and who runs when."""
+"""Servers that tests of several folders share, started by the first that asks; who runs when; what CI may skip."""
 
+import os
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from tests.localemu import Localemu
 from tests.postgres import Server, running
 from tests.rabbitmq import RabbitServer
 from tests.schedule import Scheduling, turn
+from tests.skip import MAY_SKIP, entries, refused
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -30,6 +33,26 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     with turn(is_alone=_is_alone(item)):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a skip is a failure unless it is named."""
+    return _held(item.config, (yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The skip of a whole file as well."""
+    return _held(collector.config, (yield))
+
+
+def _held(config: pytest.Config, report: Any) -> Any:
+    if os.environ.get("CI") and (wrong := refused(report, entries((config.rootpath / MAY_SKIP).read_text("utf-8")))):
+        report.outcome, report.longrepr = "failed", wrong
+    return report
 
 
 def _is_alone(item: pytest.Item) -> bool:

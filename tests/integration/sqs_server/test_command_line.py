@@ -37,9 +37,7 @@ def program():
 
 def aws(url, *words):
     if not AWS.exists():
-        pytest.skip(
-            "the aws command line is not installed: uv sync --group test"
-        ) if "CI" not in os.environ else pytest.fail("aws is missing")
+        pytest.skip("the aws command line is not installed: make setup")
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_ACCESS_KEY_ID": "mulligan",

@@ -2,7 +2,9 @@ import asyncio
 import os
 import sqlite3
 import stat
+import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError, StorageBroken
 from mulligan.storage.layout import WAL_MAX_BYTES
 from mulligan.storage.sqlite import LOG_LOOK_EVERY
+
+NOBODY = 65534
 
 
 def add(name, body=b""):
@@ -557,13 +561,30 @@ async def test_open_refuses_a_folder_that_cannot_be_made(make, tmp_path):
         await make(at=tmp_path / "file" / "test.db").open()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything: run the tests as another user")
-async def test_open_refuses_a_file_that_cannot_be_written(make, database, path):
-    await database.close()
-    path.chmod(0o400)
+@contextmanager
+def any_user():
+    """Not root, who may write everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
-    with pytest.raises(ConfigurationError, match="can't be written by this user"):
-        await make().open()
+
+async def test_open_refuses_a_file_that_cannot_be_written(make):
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is for its owner alone
+        Path(folder).chmod(0o777)
+        path = Path(folder) / "test.db"
+        database = make(at=path)
+        await database.open()
+        await database.close()
+        path.chmod(0o444)
+
+        with any_user(), pytest.raises(ConfigurationError, match=r"test\.db can't be written by this user"):
+            await make(at=path).open()
 
 
 @pytest.mark.parametrize("name", ["with space.db", "per%20cent.db", "quest?ion#.db", "ünï.db"])

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+STARTED_AS = "STARTED_AS"
+"""Of the environment of all that a `System` starts: the path of its log."""
 LONG_S = 90.0
 """A deadline that only a hang meets."""
 
@@ -92,15 +94,19 @@ class Process(NamedTuple):
     cpu_s: float
 
 
-def processes(group: int | None = None) -> Iterator[Process]:
-    """Every process of this machine, or of a group, that can be looked at; zombies are not told."""
+def processes(variable: str = "") -> Iterator[Process]:
+    """Every process of this machine that can be looked at, or those with this "NAME=value" in their environment;
+    zombies are not told.
+    """
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             # before the rest is read: a machine may have many others, and some tests ask all the time
-            if fields[0] in "ZX" or group not in (None, int(fields[2])):
+            if fields[0] in "ZX" or (
+                variable and variable.encode() not in (folder / "environ").read_bytes().split(b"\0")
+            ):
                 continue
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
@@ -147,14 +153,9 @@ class System:
     def group(self) -> list[Process]:
         """Everything that was started by it and still lives, the supervisor included.
 
-        The number of a group that has ended may be somebody else's by now, so what is ours is told by its environment.
+        Told by its environment: workers have sessions of their own.
         """
-        return [process for process in processes(self.pid) if self._is_ours(process.pid)]
-
-    def _is_ours(self, pid: int) -> bool:
-        with suppress(OSError):
-            return f"EFFECT_LOG={self.stderr.parent}/".encode() in Path(f"/proc/{pid}/environ").read_bytes()
-        return False
+        return list(processes(f"{STARTED_AS}={self.stderr}"))
 
     def workers(self) -> list[int]:
         """Pids of its worker processes."""
@@ -175,6 +176,12 @@ class System:
         """SIGKILL to the supervisor alone."""
         self.popen.kill()
         self.popen.wait()
+
+    def signal_all(self, number: int) -> None:
+        """A signal for the supervisor, its workers and all that they have started."""
+        for process in self.group():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
     def end(self) -> None:
         """Leave nothing running, whatever the test did. Processes that are ended may have started others meanwhile."""
@@ -263,7 +270,7 @@ class App:
             popen = subprocess.Popen(
                 [*before, sys.executable, "main.py", *arguments],
                 cwd=self.folder,
-                env=self._environment(settings),
+                env=self._environment(settings) | {STARTED_AS: str(path)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,

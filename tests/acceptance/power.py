@@ -1,6 +1,5 @@
 """A power cut: every process gone at once, on a disk that keeps only what was synced, and what has to be left then."""
 
-import os
 import signal
 import sqlite3
 import time
@@ -47,7 +46,7 @@ def rows(path, statement) -> list[tuple]:
 def cut(disk, system, until, seed: int, share: float) -> None:
     """Power off, every process gone, power on."""
     (disk / SWITCH).write_text(f"cut {seed} {share}")
-    os.killpg(system.pid, signal.SIGKILL)
+    system.signal_all(signal.SIGKILL)
     system.popen.wait()
     until(lambda: not system.group(), "everything has ended")
     until(lambda: int((disk / SWITCH).read_text()) == 0, "everything has let go of its files")

@@ -1,6 +1,5 @@
 """Tasks that take longer than a lease, that hold the interpreter, that are told to stop, that never end."""
 
-import os
 import re
 import signal
 import time
@@ -70,10 +69,10 @@ def test_nothing_is_lost_or_run_after_its_record_when_all_processes_pause_for_tw
     system = app.start("--drain", LEASE_S=1, CONCURRENCY=5).until_up()
     until(lambda: app.count("Sleeper", "end") >= 5, "some are done")
 
-    os.killpg(system.pid, signal.SIGSTOP)
+    system.signal_all(signal.SIGSTOP)
     done, log_length = app.finished(), app.count()
     time.sleep(2.5)  # the pause itself: longer than two leases, as a laptop sleeps
-    os.killpg(system.pid, signal.SIGCONT)
+    system.signal_all(signal.SIGCONT)
 
     assert system.wait() == 0, system.log()[-3000:]
     again = [one for one in app.effects()[log_length:] if one.what == "start" and (one.uid, one.task) in done]

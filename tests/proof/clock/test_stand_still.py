@@ -84,7 +84,7 @@ def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_s
     until(lambda: work.count("Slow", "start") == len(bodies), "all have begun")
     until(lambda: len(work.finished()) == len(bodies), "the ends of the quick tasks are recorded")
 
-    os.killpg(late.pid, signal.SIGSTOP)
+    late.signal_all(signal.SIGSTOP)
     done, log_length = work.finished(), work.count()
     if broker.name == "rabbitmq":  # the lease is the life of the connection
         broker.strike("cut off")
@@ -92,7 +92,7 @@ def test_late_record_is_refused_when_others_took_over_from_a_system_that_stood_s
         until(lambda: ready(work) == len(bodies), "all messages are back on their queue")
     work.drain()
     taken_over = work.finished()
-    os.killpg(late.pid, signal.SIGCONT)
+    late.signal_all(signal.SIGCONT)
     until(lambda: work.count("Slow", "end") + work.count("Slow", "cut") >= 2 * len(bodies), "the late ones have ended")
     late.terminate()
 

@@ -96,7 +96,7 @@ def test_messages_run_again_after_their_lease_when_supervisor_and_workers_are_ki
         bodies.append(body)
         begin(work, until, [body])
 
-        os.killpg(system.pid, signal.SIGKILL)
+        system.signal_all(signal.SIGKILL)
         killed_at = time.monotonic()
         system.popen.wait()
         system = work.start(LEASE_S=lease_s).until_up()

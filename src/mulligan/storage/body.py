@@ -73,12 +73,15 @@ class BodyFolder:
 
 def _make_folder(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    if not path.is_dir():
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)  # whatever umask a task has set
 
 
 def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
+        os.fchmod(descriptor, 0o600)  # others have to read it, whatever umask a task has set
         rest = memoryview(content)
         while rest:
             rest = rest[file.write(rest) :]

@@ -1,7 +1,10 @@
 """From an application's folder to its tasks: reads tasks.xml, imports the files, and tells every problem at once."""
 
+import contextlib
 import inspect
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -30,9 +33,26 @@ def load(
     taken; a file of another name must be there.
     defaults: for what neither tasks.xml nor the class says.
     drops_unrouted: of the routes: a message that no task takes is acknowledged instead of buried.
+
+    Files are imported under the conditions of a worker, whoever loads them: nothing on stdin, no arguments. So what
+    loads here loads there.
     """
-    app_dir = app_dir.resolve()
-    policy = defaults or Policy()
+    with _conditions():
+        return _load(app_dir.resolve(), tasks_file, defaults or Policy(), drops_unrouted=drops_unrouted)
+
+
+@contextlib.contextmanager
+def _conditions() -> Iterator[None]:
+    stdin, arguments = sys.stdin, sys.argv
+    with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123 - no path of ours
+        sys.stdin, sys.argv = nothing, ["mulligan"]
+        try:
+            yield
+        finally:
+            sys.stdin, sys.argv = stdin, arguments
+
+
+def _load(app_dir: Path, tasks_file: str, policy: Policy, *, drops_unrouted: bool) -> Catalogue:
     folder = app_dir / source.PACKAGE
     if not folder.is_dir():
         hint = "Change to the application's folder, or lay one out: mulligan init"

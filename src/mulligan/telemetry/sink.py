@@ -185,7 +185,13 @@ class FileSink:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    with suppress(FileNotFoundError):
+        return os.open(path, flags)
+    descriptor = os.open(path, flags | os.O_CREAT, 0o640)
+    with suppress(OSError):  # other processes of ours write to it, too, whatever umask a task has set
+        os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
+    return descriptor
 
 
 def _write(fd: int, line: str) -> bool:

@@ -55,9 +55,13 @@ class Go(msgspec.Struct, tag=True, frozen=True):
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor to worker: take nothing new; running tasks have grace_s seconds."""
+    """Supervisor to worker: take nothing new; running tasks have grace_s seconds.
+
+    forgives: what fails meanwhile has been interrupted. The terminal is gone, to which it may have written.
+    """
 
     grace_s: float
+    forgives: bool = False
 
 
 class LeasesLost(msgspec.Struct, tag=True, frozen=True):

@@ -197,8 +197,7 @@ class Worker:
         Who sends it to a worker as a rule sends it to all processes, those of its tasks, too (systemd's
         KillMode=control-group, an operator's kill): what fails from now on has been interrupted.
         """
-        for line in self._lines:
-            line.runner.forgive()
+        self._forgive()
         self._loop.call_soon_threadsafe(self._ask_to_stop, self._settings.grace_s)
 
     async def serve(self, middleware: Sequence[Callable[..., object]]) -> int:
@@ -292,7 +291,9 @@ class Worker:
         while True:
             message = await self._channel.receive()
             match message:
-                case Stop(grace_s):
+                case Stop(grace_s, forgives):
+                    if forgives:
+                        self._forgive()
                     self._ask_to_stop(grace_s)
                 case LeasesLost(slots):
                     for slot, sequence in slots:
@@ -318,6 +319,10 @@ class Worker:
         if requests != self._told_requests:
             self._told_requests = requests
             self._channel.send(Requests(requests))
+
+    def _forgive(self) -> None:
+        for line in self._lines:
+            line.runner.forgive()
 
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():

@@ -7,6 +7,7 @@ an attempt that never waits costs no task of its own, and one that does has the 
 
 import asyncio
 import contextvars
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -77,6 +78,7 @@ class Runner:
         self._holds = holds
         self._executor = executor
         self._is_forgiving = False
+        self._recursion_limit = sys.getrecursionlimit()
         self._brake = brake or Brake()
         self._loop = asyncio.get_running_loop()
         # an attempt's end leads to what runs next, and what it bound is none of that one's business
@@ -276,6 +278,8 @@ class Runner:
         return attempt.why or with_own_wait(attempt.task, attempt.number, outcome)
 
     def _tell(self) -> None:
+        if sys.getrecursionlimit() < self._recursion_limit:  # set by a task; all others and we run on it, too
+            sys.setrecursionlimit(self._recursion_limit)
         outcomes, self._outcomes = self._outcomes, []
         self._ended(outcomes)
 

@@ -455,7 +455,7 @@ class Supervisor:
     def _tell_to_stop(self) -> None:
         for seat in self._seats:
             if seat.channel is not None and seat.ready.is_set():
-                seat.channel.send(Stop(self._settings.grace_s))
+                seat.channel.send(Stop(self._settings.grace_s, forgives=self._reason == signal.SIGHUP.name))
             elif seat.process is not None:  # it loads its tasks, which may take minutes, and has no message
                 seat.process.kill()
 

@@ -89,6 +89,7 @@ class Bell:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         unready = self._folder / f"{self._name}.new"
         os.mkfifo(unready, 0o600)
+        unready.chmod(0o600)  # whatever umask a task has set
         try:
             # for writing too, so that it doesn't look closed whenever the last sender lets go
             pipe = os.open(unready, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -121,6 +121,20 @@ class Terminates(Task):
             child.kill()
             assert code == -signal.SIGTERM, code
 
+class Beside(Task):
+    def accepts(self, message):
+        return message.body.startswith(b"beside")
+
+    def run(self, data, context: TaskContext):
+        path = Path(os.environ["EFFECT_LOG"] + ".child")
+        if is_first(data):
+            path.write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+            note("begun", data, context)
+            time.sleep(600)
+        stat = Path(f"/proc/{path.read_text()}/stat")
+        lives = stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+        note("beside" if lives else "alone", data, context)
+
 class Moves(Task):
     def accepts(self, message):
         return message.body.startswith((b"chdir", b"remove"))
@@ -163,7 +177,8 @@ if os.environ.get("LEAVES_WORD"):
     atexit.register(lambda: Path(os.environ["LEAVES_WORD"]).open("a").write(f"bye {os.getpid()}\\n"))
 """
 TASKS = (
-    "Quick", "Started", "Shell", "Forked", "Dies", "DiesOnce", "Pools", "Terminates", "Moves", "Interrupts", "Waits",
+    "Quick", "Started", "Shell", "Forked", "Dies", "DiesOnce", "Pools", "Terminates", "Beside",
+    "Moves", "Interrupts", "Waits",
 )  # fmt: skip
 
 
@@ -222,6 +237,19 @@ def test_children_that_tasks_left_end_with_their_worker(work, until):
 
     assert len(left) >= 2
     until(lambda: not left & {one.pid for one in family(work)}, "they have ended, too", timeout_s=LIMIT_S)
+
+
+def test_children_of_a_killed_worker_have_ended_before_its_message_begins_again(work, until):
+    """A subprocess of the first attempt went on beside the second."""
+    system = work.start().until_up()
+    work.send(["beside"])
+    work.until_effect("Beside", "begun")
+    (victim,) = workers(system).values()
+
+    os.kill(victim, signal.SIGKILL)
+
+    until(lambda: work.count("Beside", "alone") + work.count("Beside", "beside"), "it runs again", timeout_s=LIMIT_S)
+    assert work.count("Beside", "beside") == 0
 
 
 def test_worker_with_a_task_beyond_its_timeout_is_replaced_when_a_child_of_a_task_lives(work, until):

@@ -35,7 +35,7 @@ def main():
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """Write the module `unit_child`, whose function `work` a process runs after it became ours."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
 
     def module(work: str) -> str:
         (tmp_path / "unit_child.py").write_text(HEAD + work)

@@ -4,7 +4,6 @@
 """
 
 import os
-import sys
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from typer import Abort, TyperException
 
-from mulligan.cli.output import say
+from mulligan.cli.output import drop, flush, say
 from mulligan.core.error import BrokerUnavailable, ConfigurationError, MulliganError
 
 __all__ = ["Code", "PartialError", "UsageError", "ended"]
@@ -45,8 +44,7 @@ def ended(command: Callable[[], int | None]) -> int:
     _hold_standard_descriptors()
     try:
         code = command()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        flush()
     except BrokenPipeError:
         return _quiet()
     except SystemExit as exc:
@@ -62,7 +60,7 @@ def ended(command: Callable[[], int | None]) -> int:
     except MulliganError as exc:
         return _failed(exc)
     except Exception as exc:  # noqa: BLE001 - the last resort: one line for a person instead of a traceback
-        return _unexpected(exc)
+        return _refused(exc) if isinstance(exc, OSError) else _unexpected(exc)
     if code == Code.INTERRUPTED:  # what the parser makes of Ctrl-C
         say("interrupted")
     return Code.OK if code is None else code
@@ -112,6 +110,14 @@ def _sentence(text: str) -> str:
     return f"{head}. Did you mean {rest.rstrip(')')}?" if mark else text
 
 
+def _refused(error: OSError) -> Code:
+    try:
+        flush()  # what the parser prints, help and version, it prints itself
+    except MulliganError as full:
+        return _failed(full)
+    return _unexpected(error)
+
+
 def _unexpected(error: Exception) -> Code:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
@@ -129,9 +135,6 @@ def _trace(error: BaseException) -> bool:
 
 
 def _quiet() -> Code:
-    """The reader of stdout has gone (`| head`) with what it wanted; the interpreter's last flush must not complain."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - lives as long as the process
+    """The reader of stdout has gone (`| head`) with what it wanted."""
+    drop()
     return Code.OK

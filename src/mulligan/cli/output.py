@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from mulligan.core.error import MulliganError
 from mulligan.core.secret import redacted
 
-__all__ = ["age", "harmless", "may_color", "say", "table", "write"]
+__all__ = ["age", "drop", "flush", "harmless", "may_color", "say", "table", "write"]
 
 # control characters but tab and newline, direction marks, lone surrogates
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -20,13 +21,37 @@ def write(text: str) -> None:
     """
     if sys.stdout is None:
         raise MulliganError("there is no stdout to print to. Don't close it, or send it to /dev/null.")
-    try:
+    with _taken():
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+
+
+def flush() -> None:
+    """Have stdout take what was written to it. Raises BrokenPipeError when its reader has gone, MulliganError when it
+    is full.
+    """
+    with _taken():
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as exc:
+        drop()
         raise MulliganError(f"stdout can't be written: {exc.strerror or exc}. Send it elsewhere.") from None
+
+
+def drop() -> None:
+    """Drop what stdout did not take: else the interpreter's last flush tries again, and makes the exit code 120."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - lives as long as the process
 
 
 def say(text: str) -> None:

@@ -91,19 +91,22 @@ def test_command_line_imports_nothing_heavy_before_a_command_needs_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("redirect", "told"),
+    ("command", "redirect", "told"),
     [
-        (">&-", "error: there is no stdout to print to."),
-        (">/dev/full", "error: stdout can't be written: No space left on device."),
+        ("settings", ">&-", "error: there is no stdout to print to."),
+        ("settings", ">/dev/full", "error: stdout can't be written: No space left on device."),
+        ("--help", ">/dev/full", "error: stdout can't be written: No space left on device."),
+        ("--version", ">/dev/full", "error: stdout can't be written: No space left on device."),
     ],
 )
-def test_stdout_that_takes_nothing_is_told_in_one_line(tmp_path, redirect, told):
-    code = "import sys; from mulligan.cli.app import main; sys.exit(main(['settings']))"
+def test_stdout_that_takes_nothing_is_told_in_one_line(tmp_path, command, redirect, told):
+    code = f"import sys; from mulligan.cli.app import main; sys.exit(main(['{command}']))"
     command = f'"{sys.executable}" -c "{code}" {redirect}'
 
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 

@@ -4,7 +4,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -219,9 +219,8 @@ async def test_run_of_a_quick_job_is_committed_by_the_caller(quick, path):
 
     await quick.run(add("a"), is_synced=False, is_quick=True)
 
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other:
         assert names(other) == ["a"]
-    other.close()
 
 
 async def test_run_of_a_quick_job_waits_for_its_sync(watched, syncs):
@@ -312,9 +311,8 @@ async def test_log_stays_short_when_all_jobs_are_quick(quick, path):
 async def test_run_gives_the_result_after_the_commit(database, path):
     assert await database.run(add("a")) == 1
 
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other:
         assert names(other) == ["a"]
-    other.close()
 
 
 async def test_run_commits_what_waits_together(database):

@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -79,10 +80,9 @@ async def test_settled_messages_leave_nothing_behind(broker, queues, path):
     await broker.send(queues.requests, [Outgoing(b"1", {}), Outgoing(b"2", {})])
     await broker.ack(queues.requests, [d.receipt for d in await receive(broker, queues)])
 
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*) FROM message").fetchone() == (0,)
-    assert connection.execute("SELECT count(*) FROM content").fetchone() == (0,)
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM message").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM content").fetchone() == (0,)
 
 
 async def test_receipt_settles_nothing_on_another_queue(broker, queues):
@@ -127,19 +127,19 @@ async def test_calls_are_refused_before_declare(path, clock, queues):
 
 
 def plans(statements):
-    connection = sqlite3.connect(":memory:")
-    for statement in store.LAYOUT.migrations[0]:
-        connection.execute(statement)
-    seen = []
-    connection.set_trace_callback(seen.append)
-    statements(connection)
-    connection.set_trace_callback(None)
-    return [
-        row[3]
-        for statement in seen
-        if statement.lstrip().split(" ")[0] in ("SELECT", "UPDATE", "DELETE")
-        for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
-    ]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in store.LAYOUT.migrations[0]:
+            connection.execute(statement)
+        seen = []
+        connection.set_trace_callback(seen.append)
+        statements(connection)
+        connection.set_trace_callback(None)
+        return [
+            row[3]
+            for statement in seen
+            if statement.lstrip().split(" ")[0] in ("SELECT", "UPDATE", "DELETE")
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import itertools
 import json
 import sqlite3
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from random import Random
 
@@ -73,15 +74,21 @@ class World:
         return self.do("GetQueueAttributes", QueueUrl=url, AttributeNames=[name])["Attributes"][name]
 
 
-def _table_store(new_id):
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statements in store.LAYOUT.migrations:
-        for statement in statements:
-            connection.execute(statement)
-    secret = table.prepare(connection)
-    return table.TableStore(connection, 0.0, secret, "eu-west-1")
+@contextmanager
+def opened(kind):
+    """A world on a store of a kind, memory or table."""
+    if kind == "memory":
+        yield World(MemoryStore)
+        return
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for statements in store.LAYOUT.migrations:
+            for statement in statements:
+                connection.execute(statement)
+        secret = table.prepare(connection)
+        yield World(lambda _new_id: table.TableStore(connection, 0.0, secret, "eu-west-1"))
 
 
 @pytest.fixture(params=["memory", "table"])
 def world(request):
-    return World(MemoryStore if request.param == "memory" else _table_store)
+    with opened(request.param) as world:
+        yield world

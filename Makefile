@@ -16,6 +16,8 @@ SIDE_BY_SIDE := -n $(JOBS) --no-loadscope-reorder
 UNIT := tests/unit tests/typing
 TEST := $(if $(filter unit,$(BUT)),,$(UNIT)) tests/conformance tests/integration tests/acceptance
 PROVE := tests/simulation tests/proof tests/mutation
+# releases of Debian that unit and test have to pass on: CPython 3.11 and 3.13
+RELEASES := bookworm trixie
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -35,8 +37,9 @@ unit: ## run the tests that need no service and no network: within a minute
 test: services ## run the unit tests, every broker and ledger, and every promise in small: within ten minutes
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST) $(ARGS)
 
-prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations (SIZE=full: for hours)
+prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations, the other Debian (SIZE=full: for hours)
 	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(SIDE_BY_SIDE) $(PROVE) $(ARGS)
+	@for release in $(RELEASES); do tools/chroot.sh $$release make unit test BUT=unit || exit; done
 
 .PHONY: services
 services:

@@ -12,5 +12,5 @@ name=install-fuse
     say "there is no /dev/fuse here; the tests that need it are skipped."
     exit 0
 }
-{ can_install && apt_install fuse3 libfuse3-3; } ||
-    say "The tests that need libfuse3 are skipped. By hand: apt-get install fuse3 libfuse3-3"
+{ can_install && apt_install fuse3; } ||
+    say "The tests that need libfuse3 are skipped. By hand: apt-get install fuse3"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "figures.json"
@@ -69,13 +70,17 @@ def _lines(figures: Iterable[dict[str, str]]) -> Iterator[str]:
 def run(arguments: list[str], kept: Path) -> int:
     """Run tests with these arguments; keep their figures in a file if all passed. The exit code of pytest."""
     began, began_at, commit = datetime.now(UTC), time.monotonic(), _commit()
-    with tempfile.NamedTemporaryFile("r", prefix="mulligan-figures-", encoding="utf-8") as file:
+    with tempfile.TemporaryDirectory(prefix="mulligan-figures-") as folder:
+        told, report = Path(folder, "told"), Path(folder, "report.xml")
+        told.touch()
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", *arguments], check=False, cwd=ROOT,
-            env=os.environ | {"FIGURES_FILE": file.name},
+            [sys.executable, "-m", "pytest", f"--junit-xml={report}", *arguments], check=False, cwd=ROOT,
+            env=os.environ | {"FIGURES_FILE": str(told)},
         ).returncode  # fmt: skip
         # in an order of their own: tests that run side by side end in any
-        figures = sorted(map(json.loads, file), key=lambda one: (one["row"], one["test"], one["figure"]))
+        lines = told.read_text(encoding="utf-8").splitlines()
+        figures = sorted(map(json.loads, lines), key=lambda one: (one["row"], one["test"], one["figure"]))
+        passed, skipped = _counts(report) if code == 0 else (0, 0)
     if code == 0:
         record = {
             "began": f"{began:%Y-%m-%d %H:%M} UTC",
@@ -83,12 +88,20 @@ def run(arguments: list[str], kept: Path) -> int:
             "minutes": round((time.monotonic() - began_at) / 60, 1),
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
+            "passed": passed,
+            "skipped": skipped,
             "figures": figures,
         }
         kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     else:
         print("Not kept, for a test has failed:", *(json.dumps(figure) for figure in figures), sep="\n")
     return code
+
+
+def _counts(report: Path) -> tuple[int, int]:
+    """How many tests passed and were skipped, of a run without failures."""
+    suite = ElementTree.parse(report).getroot()[0].attrib  # noqa: S314 - pytest has just written it
+    return int(suite["tests"]) - int(suite["skipped"]), int(suite["skipped"])
 
 
 def _commit() -> str:

@@ -43,6 +43,10 @@ class Recorded(NamedTuple):
     log_length: int
 
 
+class Over(AssertionError):
+    """The system has done all its work: there is nothing left to be killed."""
+
+
 class Killer:
     """Kills workers and supervisors of one application, each time when a share of the work is done.
 
@@ -73,7 +77,8 @@ class Killer:
         log = self.app.folder / "effects.log"
 
         def is_reached() -> bool:
-            assert system.popen.poll() is None, f"the system ended early:\n{system.log()[-2000:]}"
+            if system.popen.poll() is not None:
+                raise Over(f"the system ended early:\n{system.log()[-2000:]}")
             # about 65 bytes a line, two lines an attempt: only where to strike is read from it
             return log.exists() and log.stat().st_size >= wanted * 2 * 65
 
@@ -113,7 +118,8 @@ class Killer:
         return False
 
     def busy(self, system) -> list[int]:
-        assert system.popen.poll() is None, f"the system ended before all kills:\n{system.log()[-2000:]}"
+        if system.popen.poll() is not None:
+            raise Over(f"the system ended before all kills:\n{system.log()[-2000:]}")
         effects = self.app.effects(tail_bytes=TAIL_BYTES)
         return [pid for pid in system.workers() if in_flight(effects, pid)]
 
@@ -200,8 +206,12 @@ def lay_out(app, **settings) -> None:
     }
 
 
-def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills: int, sent=lambda: None) -> Run:
-    """Send, start, kill, and wait for the end. sent: called between the sending and the start."""
+def carry_out(
+    app, until, *, messages: int, worker_kills: int, supervisor_kills: int, least: int | None = None, sent=lambda: None
+) -> Run:
+    """Send, start, kill, and wait for the end. least: so many kills will do if the work is done too soon for all of
+    them; all without it. sent: called between the sending and the start.
+    """
     seed = int(os.environ.get("MULLIGAN_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"seed: MULLIGAN_TEST_SEED={seed}")
     rand = random.Random(seed)
@@ -219,13 +229,19 @@ def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills:
     kills = worker_kills + supervisor_kills
     supervisor_at = {(number + 1) * kills // (supervisor_kills + 1) for number in range(supervisor_kills)}
     for number in range(kills):
-        killer.wait_for_share(0.9 * (number + 1) / (kills + 1), system)
-        if number in supervisor_at:
-            system.kill()
-            killer.snapshot()
-            system = app.start("--drain")
-        else:
-            killer.kill_worker(system)
+        try:
+            killer.wait_for_share(0.9 * (number + 1) / (kills + 1), system)
+            if number in supervisor_at:
+                system.kill()
+                killer.snapshot()
+                system = app.start("--drain")
+            else:
+                killer.kill_worker(system)
+        except Over:
+            if number < (kills if least is None else least):
+                raise
+            kills = number
+            break
     assert system.wait(END_S) == 0, system.log()[-3000:]
     log = "".join(path.read_text("utf-8", "replace") for path in sorted(app.folder.glob("stderr-*.log")))
     return Run(app, bodies, killer, kills, -(-5 // POOL) * SLOTS, time.monotonic() - began_at, log)

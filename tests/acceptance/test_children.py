@@ -254,10 +254,9 @@ def test_children_of_a_killed_worker_have_ended_before_its_message_begins_again(
 
 def test_worker_with_a_task_beyond_its_timeout_is_replaced_when_a_child_of_a_task_lives(work, until):
     system = work.start(SHUTDOWN_S=2).until_up()
-    work.send(["shell"])
-    work.until_effect("Shell", "end", "shell")
 
-    work.send(["hangs"])
+    work.send(["shell", "hangs"])
+    work.until_effect("Shell", "end", "shell")
     work.until_effect("Shell", "start", "hangs")
     until(lambda: "is replaced: " in system.log(), "the worker is replaced", timeout_s=LIMIT_S)
 

@@ -18,6 +18,7 @@ MISSING_S = 90.0
 """A worker that has to be replaced is there by then: 30 s is the longest pause, and as many may be needed to drain."""
 SUSPECT_S = 240.0
 """When all has been sent and the disturbances are over, each suspect has ended by then: done, or dead."""
+STAYED = "could not end what its tasks had started: "
 LEFT_S = 3.0
 """What is killed needs a moment to be gone."""
 
@@ -50,7 +51,9 @@ def going_round(
 
 
 def left_behind(app: App, life: str, system: System, within_s: float = LEFT_S) -> tuple[list[str], int]:
-    """What outlives a supervisor that ended in order, and how many more do that its log names by pid. They are ended.
+    """What outlives a supervisor that ended in order, and how many more do that its log says it could not end.
+
+    All of them are ended here.
 
     The program says: what a dead worker's tasks leave behind is ended with it, or, where that can't be, named. So what
     is named is exempt. What a killed supervisor leaves behind is not to be asked for: nobody was there to do it.
@@ -61,8 +64,8 @@ def left_behind(app: App, life: str, system: System, within_s: float = LEFT_S) -
 
     with suppress(AssertionError):
         until(lambda: not left(), "nothing is left", timeout_s=within_s)
-    log = system.log()
     found = left()
-    unnamed = [one for one in found if not re.search(rf"\bpid {one.pid}\b", log)]
+    named = set(re.findall(r"\((\d+)\)", " ".join(re.findall(f"{STAYED}.*", system.log()))))
+    unnamed = [one for one in found if str(one.pid) not in named]
     end_all(left)
     return [f"{one.command.strip()} (pid {one.pid}), {system.stderr}" for one in unnamed], len(found) - len(unnamed)

@@ -115,7 +115,7 @@ class _Round:
             return outcome
         except (Exception, pytest.fail.Exception) as exc:  # the figures of all other rounds are kept
             self._keep_logs()
-            wrong = {"did not end": [str(exc)], **self._wrong}
+            wrong = {"did not end": [str(exc)], **self._wrong, **self._wrong_in_log()}
             return self._outcome(time.monotonic() - began_at, _Examined(wrong, 0, 0, [], []))
         finally:
             self._hands.shutdown()
@@ -309,6 +309,15 @@ class _Round:
                 found.append(uid)
         return found
 
+    def _wrong_in_log(self) -> dict[str, list[str]]:
+        log = self._log()
+        found = {
+            "workers that stopped unasked": re.findall(rf".*{UNASKED}.*", log),
+            "tasks that hung": re.findall(rf".* (?:{'|'.join(wild.TASKS)}) failed .*timed out after.*", log),
+            "deaths without a fault": re.findall(r".* died: .*", log) if self._plan.is_calm else [],
+        }
+        return {kind: lines for kind, lines in found.items() if lines}
+
     def _log(self) -> str:
         """Of all systems of this round."""
         return "".join(path.read_text("utf-8", "replace") for path in sorted(self._app.folder.glob("stderr-*.log")))
@@ -346,13 +355,7 @@ class _Round:
         # one that a restart or a lost connection cuts short does not count, one that a kill cuts short does
         if any(one < 1 for one in starts):
             violations["starts of poison"] = [str(starts)]
-        log = self._log()
-        if unasked := [line for line in log.splitlines() if UNASKED in line]:
-            violations["workers that stopped unasked"] = unasked
-        if hung := re.findall(rf".* (?:{'|'.join(wild.TASKS)}) failed .*timed out after.*", log):
-            violations["tasks that hung"] = hung
-        if plan.is_calm and (died := re.findall(r".* died: .*", log)):
-            violations["deaths without a fault"] = died
+        violations |= self._wrong_in_log()
         status = self._app.status()
         if left := {name: one for name in ("requests", "rejects") if (one := _depth(status[name]))}:
             violations["left on queues"] = [str(left)]

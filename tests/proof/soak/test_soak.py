@@ -87,7 +87,7 @@ def test_process_that_outlives_the_supervisor_is_found_unless_its_log_names_it(a
         subprocess.Popen(["sleep", "603"], env={**asked, "SOAK_LIFE": "2"}),
     ):
         with system.stderr.open("a") as log:
-            log.write(f"left behind: sleep (pid {named.pid})\n")
+            log.write(f"after the end of process 7 could not end what its tasks had started: sleep ({named.pid})\n")
 
         found, named_count = left_behind(app, "1", system, within_s=0.1)
         later = [one.command.split()[1] for one in family(app)]

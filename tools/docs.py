@@ -38,7 +38,7 @@ def settings_page() -> str:
 
 
 def _row(name: str) -> str:
-    cells = [f"`{name}`", f"`{shown(default_of(name))}`", unit_of(name), expected(name), help_of(name)]
+    cells = [f"`{name}`", f"`{shown(name, default_of(name))}`", unit_of(name), expected(name), help_of(name)]
     return "| " + " | ".join(map(_cell, cells)) + " |"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mulligan.brokers.base import Broker, Clock, Emit
 from mulligan.core.error import ConfigurationError
+from mulligan.core.secret import redacted_url
 from mulligan.storage import url as urls
 
 __all__ = ["open_broker"]
@@ -35,4 +36,4 @@ def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker
             from mulligan.brokers.rabbitmq import open_rabbitmq
 
             return open_rabbitmq(url, clock=clock, emit=emit)
-    raise ConfigurationError([f"BROKER_URL: {urls.redacted(url)!r} is known but not built in."])
+    raise ConfigurationError([f"BROKER_URL: {redacted_url(url)!r} is known but not built in."])

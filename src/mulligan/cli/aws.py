@@ -11,7 +11,7 @@ from typing import cast
 from mulligan.cli.ending import UsageError
 from mulligan.cli.output import write
 from mulligan.cli.session import app_dir, of_application, settings
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted_url
 from mulligan.settings.model import Settings
 from mulligan.tasks.wording import shown
 
@@ -36,7 +36,8 @@ def iam_policy(role: str, *, region: str | None, account: str, partition: str) -
     found = region or _region(chosen.broker_url)
     if not found:
         raise UsageError(
-            f"BROKER_URL is {chosen.broker_url!r}, which names no region. Give one: --region eu-west-1, or * for all."
+            f"BROKER_URL is {redacted_url(chosen.broker_url)!r}, which names no region. "
+            "Give one: --region eu-west-1, or * for all."
         )
     for name, given in (("region", found), ("account", account), ("partition", partition)):
         form, expected = _PARTS[name]
@@ -80,7 +81,7 @@ def beside(chosen: Settings, port: int | None) -> Iterator[None]:
         yield
         return
     if not _is_embedded(chosen):
-        where = redacted(chosen.broker_url)
+        where = redacted_url(chosen.broker_url)
         sys.stderr.write(f"note: no SQS server on port {port}: it serves the embedded queue, BROKER_URL is {where}.\n")
         yield
         return
@@ -106,7 +107,7 @@ def _embedded() -> str:
     chosen = of_application()
     if not _is_embedded(chosen):
         raise UsageError(
-            f"BROKER_URL is {chosen.broker_url!r}: the SQS server serves the embedded queue. "
+            f"BROKER_URL is {redacted_url(chosen.broker_url)!r}: the SQS server serves the embedded queue. "
             "Set BROKER_URL to a sqlite:/// one, or serve queues in memory with mulligan sqs-server --memory."
         )
     return chosen.broker_url

@@ -8,13 +8,13 @@ from pathlib import Path
 from mulligan.brokers.base import Broker
 from mulligan.cli import ground
 from mulligan.cli.ending import Code, code_of
-from mulligan.cli.output import harmless, may_color, write
+from mulligan.cli.output import harmless, hidden, may_color, write
 from mulligan.cli.session import app_dir, settings
 from mulligan.core.delivery import Depth
 from mulligan.core.error import BrokerRefused, ConfigurationError, MulliganError
 from mulligan.core.event import BrokerNotice, Event
 from mulligan.core.message import QueueName
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
 from mulligan.settings.load import DEFAULT, Loaded
 from mulligan.settings.model import Settings
@@ -86,7 +86,7 @@ def _line(finding: _Finding) -> str:
     word = "note   " if finding.is_note else "ok     " if is_ok else "problem"
     if may_color(sys.stdout):
         word = f"\x1b[{33 if finding.is_note else 32 if is_ok else 31}m{word}\x1b[0m"
-    return "\n".join(f"{word}  {finding.part:<8}  {redacted(harmless(text))}" for text in finding.texts)
+    return "\n".join(f"{word}  {finding.part:<8}  {harmless(hidden(text))}" for text in finding.texts)
 
 
 def _of_settings(loaded: Loaded) -> str:
@@ -185,7 +185,7 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
             f"{name} {'is made at the start' if depth is None else f'{depth.total:,}'}"
             for name, depth in depths.items()
         ]
-        return f"{chosen.broker_url}: {', '.join(held)}"
+        return f"{redacted_url(chosen.broker_url)}: {', '.join(held)}"
     finally:
         await broker.close()
 
@@ -220,7 +220,7 @@ async def _of_ledger(chosen: Settings, folder: Path) -> str:
     try:
         await ledger.open()
         if not ledger.is_durable:
-            return f"{chosen.ledger_url}: nothing is recorded, a crash may repeat tasks that were done"
-        return f"{chosen.ledger_url}: can be written"
+            return f"{redacted_url(chosen.ledger_url)}: nothing is recorded, a crash may repeat tasks that were done"
+        return f"{redacted_url(chosen.ledger_url)}: can be written"
     finally:
         await ledger.close()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from mulligan.cli.letter import Key, Letter, as_data, failed, joined, last_error, letter_of, slim
-from mulligan.cli.output import age, harmless, say, table, write
+from mulligan.cli.output import age, harmless, hidden, say, table, write
 from mulligan.cli.picture import first_line, picture
 from mulligan.cli.session import Session, run
 from mulligan.cli.walk import LEASE_S, walk
@@ -84,7 +84,7 @@ def _table(letters: Sequence[Letter], now: float) -> str:
     for letter in letters:
         names = ", ".join(failed(letter.progress)) or ("no story" if letter.story is None else "no task takes it")
         uid = letter.uid if letter.generation == 0 else f"{letter.uid} ({letter.generation} replayed)"
-        error = first_line(letter.problem or letter.body_problem or last_error(letter.progress))
+        error = first_line(hidden(letter.problem or letter.body_problem or last_error(letter.progress)))
         rows.append([harmless(uid), age(now - letter.dead_at), str(len(letter.ids)), harmless(names), error])
     return table(rows, right=(1, 2))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from typer import Abort, TyperException
 
-from mulligan.cli.output import drop, flush, say
+from mulligan.cli.output import drop, flush, say, secretive
 from mulligan.core.error import BrokerUnavailable, ConfigurationError, MulliganError
 
 __all__ = ["Code", "PartialError", "UsageError", "ended"]
@@ -41,6 +41,11 @@ class PartialError(MulliganError):
 
 def ended(command: Callable[[], int | None]) -> int:
     """Run a command; its exit code. An error is told on stderr in a few lines; no traceback unless MULLIGAN_DEBUG=1."""
+    with secretive():
+        return _ended(command)
+
+
+def _ended(command: Callable[[], int | None]) -> int:
     _hold_standard_descriptors()
     try:
         code = command()

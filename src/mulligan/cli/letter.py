@@ -14,6 +14,7 @@ from mulligan.core.message import AttributeValue, Message, TaskName, Typed, Uid
 from mulligan.core.parcel import Limits, Load, Parcel
 from mulligan.core.progress import Mark, Progress, State, merge
 from mulligan.core.route import Route, begin, renew
+from mulligan.core.secret import redacted
 from mulligan.core.story import Story
 from mulligan.core.value import value
 
@@ -165,7 +166,7 @@ def _mark_data(mark: Mark) -> dict[str, Any]:
     return {
         "state": mark.state.name.lower(),
         "attempts": mark.attempts,
-        "error": mark.reason,
+        "error": None if mark.reason is None else redacted(mark.reason),
         "failed_at": mark.failed_at,
     }
 

@@ -1,12 +1,10 @@
 """`mulligan settings`: every setting, its value and where that came from. Secrets are not shown."""
 
 import json
-from typing import Any
 
 from mulligan.cli.output import harmless, table, write
 from mulligan.cli.session import settings
-from mulligan.core.secret import redacted
-from mulligan.settings.describe import shown
+from mulligan.settings.describe import plain, shown
 from mulligan.settings.load import Loaded
 
 __all__ = ["listing"]
@@ -21,19 +19,13 @@ def listing(*, as_json: bool) -> None:
 def _table(loaded: Loaded) -> str:
     rows = [["setting", "value", "from"]]
     for name, origin in loaded.origins.items():
-        rows.append([name, harmless(shown(getattr(loaded.settings, name.lower()))), origin])
+        rows.append([name, harmless(shown(name, getattr(loaded.settings, name.lower()))), origin])
     return table(rows)
 
 
 def _json(loaded: Loaded) -> str:
     data = {
-        name: {"value": _plain(getattr(loaded.settings, name.lower())), "from": origin}
+        name: {"value": plain(name, getattr(loaded.settings, name.lower())), "from": origin}
         for name, origin in loaded.origins.items()
     }
     return json.dumps(data, indent=2)
-
-
-def _plain(item: Any) -> Any:
-    if isinstance(item, str):
-        return redacted(item)
-    return [_plain(one) for one in item] if isinstance(item, tuple) else item

@@ -5,14 +5,40 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from mulligan.core.error import MulliganError
-from mulligan.core.secret import redacted
+from mulligan.core.secret import Redactor, redacted
 
-__all__ = ["age", "drop", "flush", "harmless", "may_color", "say", "table", "write"]
+__all__ = ["age", "drop", "flush", "harmless", "hidden", "hide", "may_color", "say", "secretive", "table", "write"]
 
 # control characters but tab and newline, direction marks, lone surrogates
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# what the running command knows of secrets; a text may come from anywhere, also before its settings are read
+_redactor: ContextVar[Redactor | None] = ContextVar("redactor", default=None)
+
+
+@contextmanager
+def secretive() -> Iterator[None]:
+    """For one command: what it learns by `hide` is forgotten at its end."""
+    token = _redactor.set(None)
+    try:
+        yield
+    finally:
+        _redactor.reset(token)
+
+
+def hide(*urls: str) -> None:
+    """From now on show no piece of the passwords of these URLs, whatever text it stands in."""
+    _redactor.set(Redactor(urls))
+
+
+def hidden(text: str) -> str:
+    """A text of others, such as an error, without passwords. Bodies of messages are not for it: they are shown as they
+    are.
+    """
+    return (_redactor.get() or redacted)(text)
 
 
 def write(text: str) -> None:
@@ -57,7 +83,7 @@ def drop() -> None:
 def say(text: str) -> None:
     """Talk: a line on stderr. A stderr that is gone is no reason to fail."""
     try:
-        sys.stderr.write(redacted(harmless(text)) + "\n")
+        sys.stderr.write(harmless(hidden(text)) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         return

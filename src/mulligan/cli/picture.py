@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from mulligan.cli.letter import Letter, attribute_data, failed
-from mulligan.cli.output import harmless, table
+from mulligan.cli.output import harmless, hidden, table
 from mulligan.core.message import Message
 from mulligan.core.progress import Mark, State
 
@@ -31,7 +31,7 @@ def picture(letter: Letter, *, whole_body: bool) -> str:
     if letter.progress is not None and letter.progress.marks:
         parts.append("tasks\n" + "\n".join(_task(task, mark) for task, mark in letter.progress.marks.items()))
     if letter.body_problem is not None:
-        parts.append(f"body (can't be had)\n  {harmless(letter.body_problem)}")
+        parts.append(f"body (can't be had)\n  {harmless(hidden(letter.body_problem))}")
         return "\n\n".join(parts)
     if letter.message.attributes:
         parts.append("attributes\n" + attributes_text(letter.message))
@@ -79,4 +79,4 @@ def _task(task: str, mark: Mark) -> str:
     line = f"  {harmless(task)}: {_WORDS[mark.state]} ({tries}{when})"
     if not mark.reason:
         return line
-    return line + "".join(f"\n    | {row}" for row in harmless(mark.reason).splitlines())
+    return line + "".join(f"\n    | {row}" for row in harmless(hidden(mark.reason)).splitlines())

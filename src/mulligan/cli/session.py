@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mulligan.brokers.base import Broker
 from mulligan.cli import ground
-from mulligan.cli.output import say
+from mulligan.cli.output import hide, say
 from mulligan.core.delivery import Queues
 from mulligan.core.error import BrokerRefused
 from mulligan.core.event import Event
@@ -50,7 +50,9 @@ def app_dir() -> Path:
 
 def settings() -> Loaded:
     """The application's settings. Raises ConfigurationError."""
-    return load(app_dir(), os.environ)
+    loaded = load(app_dir(), os.environ)
+    hide(loaded.settings.broker_url, loaded.settings.ledger_url)
+    return loaded
 
 
 def of_application() -> Settings:

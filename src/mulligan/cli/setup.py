@@ -6,7 +6,7 @@ from mulligan.brokers.base import Declared
 from mulligan.cli.output import say, write
 from mulligan.cli.session import app_dir, of_application, told
 from mulligan.core.error import ConfigurationError
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted_url
 from mulligan.settings.model import Settings
 
 __all__ = ["setup"]
@@ -25,9 +25,9 @@ async def _setup(chosen: Settings) -> None:
         raise ConfigurationError(declared.problems)
     there = [name for name in chosen.queues.all if name not in declared.created]
     parts = [f"{what} {', '.join(names)}" for what, names in (("made", declared.created), ("found", there)) if names]
-    write(f"queues  {redacted(chosen.broker_url)}: {'; '.join(parts)}")
+    write(f"queues  {redacted_url(chosen.broker_url)}: {'; '.join(parts)}")
     await _open_ledger(chosen)
-    write(f"ledger  {redacted(chosen.ledger_url)}: ready")
+    write(f"ledger  {redacted_url(chosen.ledger_url)}: ready")
 
 
 async def _declare(chosen: Settings) -> Declared:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, assert_never
 
 from mulligan.cli.ending import Code, UsageError
-from mulligan.cli.output import harmless, say, table, write
+from mulligan.cli.output import harmless, hidden, say, table, write
 from mulligan.cli.send import attributes_of
 from mulligan.cli.session import app_dir, settings
 from mulligan.core import fingerprint
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.outcome import NOT_TAKEN, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import delay_s
-from mulligan.core.secret import redacted
 from mulligan.settings.model import Settings
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
@@ -98,9 +97,9 @@ def _told(task: LoadedTask, outcome: Outcome, attempt: int, took_s: float) -> in
         case Succeeded():
             write(f"{task.name} succeeded after {took_s:.2f} s")
         case Skipped(reason):
-            write(f"{task.name} skipped it: {harmless(reason)}")
+            write(f"{task.name} skipped it: {harmless(hidden(reason))}")
         case Failed(error, is_final, retry_after_s):
-            write(f"{task.name} failed after {took_s:.2f} s: {redacted(harmless(error))}")
+            write(f"{task.name} failed after {took_s:.2f} s: {harmless(hidden(error))}")
             say(_next(task, attempt, is_final=is_final, retry_after_s=retry_after_s))
             return Code.FAILURE
         case TimedOut(after_s):

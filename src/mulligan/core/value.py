@@ -4,7 +4,7 @@ Values are replaced, never changed. The type checker holds that (`frozen_default
 plain slotted dataclasses, because a frozen dataclass pays one `object.__setattr__` a field on every construction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -12,7 +12,7 @@ T = TypeVar("T")
 __all__ = ["value"]
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
     """Make `cls` a slotted, comparable, hashable dataclass that type checkers treat as frozen."""
     return dataclass(slots=True, unsafe_hash=True)(cls)

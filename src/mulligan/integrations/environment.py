@@ -4,7 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from urllib.parse import urlsplit
+
+from mulligan.core.url import UrlFault, split_url
 
 __all__ = ["missing", "missing_extra", "token_problems", "url_problems", "variable"]
 
@@ -45,11 +46,10 @@ def url_problems(name: str, url: str, schemes: Sequence[str] = ("https", "http")
     """What is wrong with the URL in a variable: no URL, a password in it, or plain http to another machine."""
     example = f"export {name}={schemes[0]}://..."
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError as exc:
+        parts = split_url(url)
+    except UrlFault as exc:
         return [f"{name} is no URL ({exc}): {example}"]
+    host = parts.hostname or ""
     if parts.scheme not in schemes or not host:
         return [f"{name} is no URL that begins with {schemes[0]}://, and a host after that: {example}"]
     if parts.scheme == "http" and host not in _LOOPBACK:

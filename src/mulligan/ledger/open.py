@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mulligan.core.clock import Clock
 from mulligan.core.error import ConfigurationError
+from mulligan.core.secret import redacted_url
 from mulligan.ledger.base import Ledger
 from mulligan.storage import url as urls
 
@@ -37,4 +38,4 @@ def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
             from mulligan.ledger.none import NoLedger
 
             return NoLedger()
-    raise ConfigurationError([f"LEDGER_URL: {urls.redacted(url)!r} is known but not built in."])
+    raise ConfigurationError([f"LEDGER_URL: {redacted_url(url)!r} is known but not built in."])

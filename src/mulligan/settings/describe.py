@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted, redacted_url
 from mulligan.settings.model import ENVIRONMENT_PREFIX, Settings
 
-__all__ = ["NAMES", "closest", "default_of", "expected", "help_of", "shown", "unit_of", "variable"]
+__all__ = ["NAMES", "closest", "default_of", "expected", "help_of", "plain", "shown", "unit_of", "variable"]
 
 NAMES: tuple[str, ...] = tuple(name.upper() for name in Settings.model_fields)
 """Upper-case names of all settings, in the order of the reference page."""
@@ -35,6 +35,7 @@ _SPECIAL = {
     "LISTENERS": "names such as 'package.module:function' in a tuple, or with commas in one text",
 }
 _SHOWN_MAX = 100
+_URLS = frozenset(name for name in NAMES if name.endswith("_URL"))
 
 
 def expected(name: str) -> str:
@@ -74,14 +75,30 @@ def variable(name: str) -> str:
     return ENVIRONMENT_PREFIX + name
 
 
-def shown(value: Any) -> str:
-    """A value for a person: as Python writes it, without passwords, cut to a line."""
+def plain(name: str, value: Any) -> Any:
+    """A setting's value without passwords, of the type that it has."""
+    if isinstance(value, str):
+        return redacted_url(value) if name in _URLS or "://" in value else value
+    return type(value)(plain(name, one) for one in value) if type(value) in (tuple, list) else value
+
+
+def shown(name: str, value: Any) -> str:
+    """A setting's value for a person: as Python writes it, without passwords, cut to a line."""
+    safe = plain(name, value)
+    if name in _URLS and not _is_plain(safe):  # a URL in bytes: nobody knows where it ends
+        return f"of the type {type(value).__name__}"
     try:
-        text = redacted(repr(value))
+        text = redacted(repr(safe))
     except Exception as exc:  # noqa: BLE001 - a value of the user's own class may raise anything in its __repr__
         text = f"<{type(value).__name__} whose repr raises {type(exc).__name__}>"
     text = text.replace("\n", " ")
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 4] + " ..."
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (tuple, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def closest(name: str, known: Sequence[str]) -> str:

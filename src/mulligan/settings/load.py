@@ -91,6 +91,6 @@ def _problem(name: str, error: ErrorDetails, given: Mapping[str, _Given]) -> str
         return re.sub(r"^Value error, ", "", error["msg"])
     seen = given[name]
     return (
-        f"{seen.place}: {name} is {shown(seen.value)}, expected {expected(name)}. "
-        f"Correct it, or remove it for the default {shown(default_of(name))}."
+        f"{seen.place}: {name} is {shown(name, seen.value)}, expected {expected(name)}. "
+        f"Correct it, or remove it for the default {shown(name, default_of(name))}."
     )

@@ -52,6 +52,11 @@ def _split(value: Any) -> Any:
     return value
 
 
+def _stripped(value: Any) -> Any:
+    # a URL that was read from a file ends with a line break
+    return value.strip() if isinstance(value, str) else value
+
+
 def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
@@ -61,6 +66,7 @@ Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)
 OptionalQueue = Annotated[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}$")] | None, BeforeValidator(_none_if_empty)
 ]
+Url = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 DottedName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
 DottedNames = Annotated[tuple[DottedName, ...], BeforeValidator(_split)]
@@ -85,9 +91,9 @@ class Settings(BaseModel):
     dead_queue: OptionalQueue = Field(
         None, description="Name of the queue of the dead letters. None: <COMMON_PREFIX>-dead-q."
     )
-    broker_url: str = Field(
+    broker_url: Url = Field(
         "sqlite:///var/mulligan.db",
-        min_length=1,
+        repr=False,
         description="Where the queues are. sqlite:///FILE is the embedded queue.",
     )
     create_queues: bool = Field(
@@ -148,9 +154,9 @@ class Settings(BaseModel):
     )
 
     # -- records
-    ledger_url: str = Field(
+    ledger_url: Url = Field(
         "sqlite:///var/ledger.db",
-        min_length=1,
+        repr=False,
         description="Where progress is recorded: sqlite:///FILE, postgresql://USER@HOST/DATABASE, or none "
         "(tasks may run twice).",
     )

@@ -3,6 +3,7 @@
 `settings.model.Settings` makes one; it has been checked there. It travels to the worker in its `Setup`.
 """
 
+from dataclasses import field
 from typing import Literal
 
 from mulligan.core.delivery import Queues
@@ -14,13 +15,13 @@ __all__ = ["WorkerSettings"]
 
 @value
 class WorkerSettings:
-    """Part of the settings, by the names that they have there. Holds secrets: not for a log.
+    """Part of the settings, by the names that they have there. Holds secrets, which its repr leaves out.
 
     policy: of a task that says nothing of its own. grace_s, holds_groups: as `Settings` works them out.
     """
 
-    broker_url: str
-    ledger_url: str
+    broker_url: str = field(repr=False)
+    ledger_url: str = field(repr=False)
     queues: Queues
     lease_s: float
     latency_s: float

@@ -1,5 +1,7 @@
 """How an attempt ended: from what `run` returned or raised to an `Outcome`. Pure; `core.flow.record` comes next.
 
+Error texts are without passwords of URLs: they go into the ledger, into dead letters and into alerts.
+
 User code can return and raise anything. Nothing here raises for it.
 """
 
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from mulligan.core.outcome import SUCCEEDED, Failed, Outcome, Skipped, TimedOut
+from mulligan.core.secret import redacted
 from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.signal import GiveUp, PayloadError, Retry, Skip
 from mulligan.tasks.wording import cut
@@ -23,6 +26,7 @@ ERROR_TEXT_MAX = 2000
 PLACES_SHOWN = 3
 MESSAGE_MAX = 1200
 LINE_MAX = 160
+_READ_MAX = 20_000
 
 _RETURNED_FALSE = Failed("returned False")
 _MULLIGAN = str(Path(__file__).parents[1]) + "/"
@@ -74,7 +78,7 @@ def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
     except Exception as exc:  # noqa: BLE001 - the user's function
         if isinstance(outcome, TimedOut):
             return outcome
-        return Failed(f"{outcome.error}\nbackoff() raised {type(exc).__name__}: {exc}; the default wait is used")
+        return Failed(f"{outcome.error}\nbackoff() raised {_named(exc)}; the default wait is used")
     if isinstance(outcome, TimedOut):
         return TimedOut(outcome.after_s, wait_s)
     return Failed(outcome.error, retry_after_s=wait_s)
@@ -99,7 +103,7 @@ def _text(exc: BaseException) -> str:
         text = str(exc)
     except BaseException as raised:  # noqa: BLE001 - the text of an exception is user code, too
         text = f"(its text can't be made: __str__ raised {type(raised).__name__})"
-    return cut(text, MESSAGE_MAX)
+    return cut(redacted(text[:_READ_MAX]), MESSAGE_MAX)
 
 
 def _places(folder: str, exc: BaseException) -> Iterable[tuple[FrameType, int]]:
@@ -123,4 +127,4 @@ def _place(folder: str, frame: FrameType, line: int) -> str:
     file = frame.f_code.co_filename
     source = linecache.getline(file, line, frame.f_globals).strip()
     place = f"  {file[len(folder) :]} line {line} in {frame.f_code.co_name}"
-    return cut(f"{place}: {source}" if source else place, LINE_MAX)
+    return cut(redacted(f"{place}: {source}" if source else place), LINE_MAX)

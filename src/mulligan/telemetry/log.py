@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from mulligan.core.event import Event
+from mulligan.core.secret import Redactor
 from mulligan.telemetry.absent import absent
 from mulligan.telemetry.hub import Hub, Listener
 from mulligan.telemetry.line import JsonLayout, TextLayout
@@ -34,7 +35,11 @@ class LogSettings(Protocol):
     """What is needed of the settings (`Settings` and `WorkerSettings` have it)."""
 
     @property
-    def logger_name(self) -> str: ...  # noqa: D102 - told in settings.model, as all below
+    def broker_url(self) -> str: ...  # noqa: D102 - told in settings.model, as all below
+    @property
+    def ledger_url(self) -> str: ...  # noqa: D102
+    @property
+    def logger_name(self) -> str: ...  # noqa: D102
     @property
     def log_level(self) -> Literal["DEBUG", "INFO", "WARNING", "ERROR"]: ...  # noqa: D102
     @property
@@ -134,12 +139,14 @@ def _outputs(
     settings: LogSettings, *, rotates: bool, now: Callable[[], float], stderr: TextIO | None
 ) -> list[tuple[Sink, Layout]]:
     outputs: list[tuple[Sink, Layout]] = []
+    hide = Redactor([settings.broker_url, settings.ledger_url])
     tell: Callable[[str], None] = _nobody
     # without a stderr the descriptor 2 may be any file by now, a database too
     fd = _descriptor(stderr)
     if fd is not None:
         is_tty = os.isatty(fd)
-        terminal, layout = StreamSink(fd), _layout(settings, has_color=is_tty and _may_color(), has_date=not is_tty)
+        terminal = StreamSink(fd)
+        layout = _layout(settings, hide, has_color=is_tty and _may_color(), has_date=not is_tty)
         outputs.append((terminal, layout))
 
         def tell(text: str) -> None:
@@ -154,12 +161,14 @@ def _outputs(
             now=now,
             tell=tell,
         )
-        outputs.append((file, _layout(settings, has_color=False, has_date=True)))
+        outputs.append((file, _layout(settings, hide, has_color=False, has_date=True)))
     return outputs
 
 
-def _layout(settings: LogSettings, *, has_color: bool, has_date: bool) -> Layout:
-    return JsonLayout() if settings.log_format == "json" else TextLayout(has_color=has_color, has_date=has_date)
+def _layout(settings: LogSettings, hide: Redactor, *, has_color: bool, has_date: bool) -> Layout:
+    if settings.log_format == "json":
+        return JsonLayout(hide=hide)
+    return TextLayout(has_color=has_color, has_date=has_date, hide=hide)
 
 
 def _nobody(_: str) -> None:

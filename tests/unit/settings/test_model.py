@@ -68,11 +68,11 @@ def test_shown_survives_a_value_whose_repr_raises():
         def __repr__(self):
             raise RuntimeError
 
-    assert shown(Bad()) == "<Bad whose repr raises RuntimeError>"
+    assert shown("LOG_FILE", Bad()) == "<Bad whose repr raises RuntimeError>"
 
 
 def test_shown_cuts_long_values_to_a_line():
-    assert len(shown("x\n" * 500)) == 100
+    assert len(shown("LOG_FILE", "x\n" * 500)) == 100
 
 
 def test_importing_settings_brings_no_worker_broker_or_client():
@@ -82,3 +82,15 @@ def test_importing_settings_brings_no_worker_broker_or_client():
 
     for package in ("brokers", "ledger", "worker", "telemetry", "cli"):
         assert f"mulligan.{package}" not in out
+
+
+def test_settings_and_what_a_worker_gets_of_them_hold_no_password_in_their_repr():
+    settings = Settings(broker_url="amqp://me:Zq7canary@h/", ledger_url="postgresql://me:Zq7canary@h/db")
+
+    assert "Zq7canary" not in f"{settings!r} {settings} {settings.for_worker()!r}"
+
+
+def test_settings_take_a_url_without_the_line_end_of_the_file_that_it_came_from():
+    settings = Settings(broker_url="amqp://me:pw@h/\n", ledger_url=" none\r\n")
+
+    assert (settings.broker_url, settings.ledger_url) == ("amqp://me:pw@h/", "none")

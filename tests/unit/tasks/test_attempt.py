@@ -136,3 +136,28 @@ def test_outcome_of_error_lists_a_group_of_several(task):
     assert outcome_of_error(task, group) == Failed(
         "ExceptionGroup: both (2 sub-exceptions)\n  ValueError: a\n  KeyError: 'b'"
     )
+
+
+@pytest.mark.parametrize("kind", [Retry, GiveUp, Skip])
+def test_error_text_of_a_task_is_without_the_password_of_a_url(kind):
+    exc = kind(None, "no redis://me:Zq7 canary@h/") if kind is Retry else kind("no redis://me:Zq7 canary@h/")
+
+    outcome = outcome_of_error(None, exc)
+
+    assert "no redis://me:***@h/" in repr(outcome)
+    assert "canary" not in repr(outcome)
+
+
+def test_error_text_of_a_task_is_without_the_password_in_its_line_of_code(app):
+    task = app.task(
+        """
+        class One(Task):
+            def run(self, data): raise RuntimeError("no redis://me:Zq7canary@h/ " + data)
+        """
+    )
+
+    outcome = outcome_of_error(task, raised(task, "x" * 3000))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.count("redis://me:***@h/") == 2
+    assert "Zq7canary" not in outcome.error

@@ -68,5 +68,30 @@ def test_layouts_hide_passwords():
     assert "s3cret" not in JsonLayout()(record)
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"url": "amqp://me:s3cret@host/"},
+        [("at", "amqp://me:s3cret@host/")],
+        {"amqp://me:s3cret@host/": 1},
+        ValueError("amqp://me:s3cret@host/"),
+        {1: {"amqp://me:s3cret@host/"}},
+    ],
+    ids=lambda item: type(item).__name__,
+)
+def test_layouts_hide_passwords_in_what_a_value_holds(item):
+    record = {**RECORD, "item": item}
+
+    assert "s3cret" not in TEXT(record)
+    assert "s3cret" not in JsonLayout()(record)
+
+
+def test_layouts_hide_a_password_with_a_line_break_in_a_traceback():
+    record = {**RECORD, "exception": "Traceback\nValueError: amqp://me:s3c\nret@host/ is odd\n"}
+
+    assert TEXT(record).splitlines()[1:] == ["    | Traceback", "    | ValueError: amqp://me:***@host/ is odd"]
+    assert "ret@" not in JsonLayout()(record)
+
+
 def test_escaped_leaves_letters_of_all_languages():
     assert escaped("Grüße, 你好, 🙂") == "Grüße, 你好, 🙂"

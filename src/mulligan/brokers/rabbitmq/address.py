@@ -1,11 +1,12 @@
 """`BROKER_URL` of RabbitMQ, taken apart. Reads no environment and opens nothing but certificate files."""
 
 import ssl
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from mulligan.core.error import ConfigurationError
+from mulligan.core.secret import redacted_url
+from mulligan.core.url import UrlFault, split_url
 from mulligan.core.value import value
-from mulligan.storage.url import redacted
 
 __all__ = ["HEARTBEAT_S", "Address", "parse", "tls"]
 
@@ -44,22 +45,19 @@ class Address:
 def parse(url: str) -> Address:
     """The address in `amqp[s]://user:password@host:port/vhost?...`. Raises ConfigurationError with all problems."""
     problems: list[str] = []
-    shown = redacted(url)
+    shown = redacted_url(url)
 
     def wrong(text: str) -> None:
         problems.append(f"BROKER_URL: {text} in {shown!r}.")
 
-    try:
-        parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ConfigurationError(
-            [f"BROKER_URL: {shown!r} can't be read ({exc}), expected amqp://user:password@host:port/vhost."]
-        ) from None
+    parts = _split(url, shown)
+    host, port = parts.hostname, parts.port
     scheme = parts.scheme.lower()
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in given.keys() - set(_PARAMETERS):
-        wrong(f"nothing is known for {name!r}, expected {', '.join(_PARAMETERS)}")
+        # a name that is not shown in the URL may be a piece of a secret
+        told = repr(name) if f"{name}=" in shown else "a parameter"
+        wrong(f"nothing is known for {told}, expected {', '.join(_PARAMETERS)}")
     if parts.fragment:
         wrong("a # ends the URL early: write %23 in its place")
     path = parts.path.removeprefix("/")
@@ -75,9 +73,9 @@ def parse(url: str) -> Address:
         wrong("certfile and keyfile belong together, and one is missing")
     user = unquote(parts.username) if parts.username is not None else "guest"
     password = unquote(parts.password) if parts.password is not None else "guest"
-    for what, text in (("virtual host", unquote(path)), ("user", user)):
-        if len(text.encode("utf-8", "surrogateescape")) > 255:
-            wrong(f"the {what} is longer than the 255 bytes that AMQP takes")
+    for what, text in (("virtual host", unquote(path)), ("user", user), ("password", password)):
+        if fault := _text_fault(text, most_bytes=None if what == "password" else 255):
+            wrong(f"the {what} {fault}")
     if problems:
         raise ConfigurationError(problems)
     return Address(
@@ -93,6 +91,35 @@ def parse(url: str) -> Address:
         given.get("keyfile"),
         parts.username is not None,
     )
+
+
+def _text_fault(text: str, *, most_bytes: int | None) -> str | None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "holds bytes that are no UTF-8, which AMQP doesn't take,"
+    return "is longer than the 255 bytes that AMQP takes" if most_bytes and size > most_bytes else None
+
+
+def _split(url: str, shown: str) -> SplitResult:
+    if _names_several_hosts(url):
+        raise ConfigurationError(
+            [
+                f"BROKER_URL: it names several hosts, in {shown!r}, and one is taken. Name one that stands for all of "
+                "them: a load balancer before the cluster, or a DNS name with the addresses of all."
+            ]
+        )
+    try:
+        return split_url(url)
+    except UrlFault as exc:
+        raise ConfigurationError(
+            [f"BROKER_URL: {shown!r} can't be read: {exc}. Expected amqp://USER:PASSWORD@HOST:PORT/VHOST."]
+        ) from None
+
+
+def _names_several_hosts(url: str) -> bool:
+    scheme, _, rest = url.strip().lower().partition("://")
+    return "," in rest.partition("/")[0].rpartition("@")[2] or f"{scheme}://" in rest
 
 
 def tls(address: Address) -> ssl.SSLContext | None:

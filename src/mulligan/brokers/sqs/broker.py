@@ -28,7 +28,7 @@ from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.event import BrokerNotice
 from mulligan.core.message import QueueName
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted_url
 
 __all__ = ["SqsBroker"]
 
@@ -71,7 +71,7 @@ class SqsBroker:
         rand: Callable[[], float] = random.random,
         find: Callable[[Address], tuple[Site, Source]] | None = None,
     ) -> None:
-        self._url = redacted(url)
+        self._url = redacted_url(url)
         self._address = parse_url(url)
         self._clock = clock
         self._emit = emit

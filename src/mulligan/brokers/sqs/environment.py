@@ -5,17 +5,19 @@ are there is found in `credentials`.
 """
 
 import logging
+import os
 import ssl
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from urllib.request import getproxies_environment, proxy_bypass
 
 from mulligan.brokers.sqs.http import Endpoint, Proxy
 from mulligan.core.error import ConfigurationError
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted, redacted_url
+from mulligan.core.url import UrlFault, split_url
 from mulligan.core.value import value
 
 __all__ = ["Address", "Site", "find_site", "is_loopback", "new_session", "parse_url"]
@@ -47,7 +49,15 @@ def parse_url(url: str) -> Address:
 
     Raises ConfigurationError with every mistake.
     """
-    parts = urlsplit(url.strip())
+    shown = redacted_url(url)
+    form = (
+        "sqs://REGION or sqs://REGION?endpoint=URL. Queue names come from COMMON_PREFIX, credentials from the "
+        "environment or a profile: leave both out."
+    )
+    try:
+        parts = split_url(url)
+    except UrlFault as exc:
+        raise ConfigurationError([f"BROKER_URL: {shown!r} can't be read: {exc}. Expected {form}"]) from None
     known = ("endpoint", "profile")
     problems: list[str] = []
     given: dict[str, str] = {}
@@ -55,15 +65,12 @@ def parse_url(url: str) -> Address:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            problems.append(
-                f"BROKER_URL: {redacted(url)!r} has a parameter {name!r}; known are {', '.join(known)}.{hint}"
-            )
+            # a name that is not shown in the URL may be a piece of a secret
+            told = f" {name!r}" if f"{name}=" in shown else " that is not known"
+            problems.append(f"BROKER_URL: {shown!r} has a parameter{told}; known are {', '.join(known)}.{hint}")
         given[name] = text
     if parts.scheme.lower() != "sqs" or parts.path.strip("/") or "@" in parts.netloc or ":" in parts.netloc:
-        problems.append(
-            f"BROKER_URL: {redacted(url)!r} is not sqs://REGION or sqs://REGION?endpoint=URL. Queue names come from "
-            f"COMMON_PREFIX, credentials from the environment or a profile: leave both out."
-        )
+        problems.append(f"BROKER_URL: {shown!r} is not {form}")
     if "endpoint" in given:
         problems += _endpoint_problems(given["endpoint"])
     if problems:
@@ -92,10 +99,10 @@ def find_site(address: Address) -> Site:
     except ConfigurationError:
         raise
     except Exception as exc:  # noqa: BLE001  botocore raises its own, OSError and ValueError for what the user wrote
-        raise ConfigurationError([f"The AWS configuration can't be used: {exc}"]) from None
+        raise ConfigurationError([f"The AWS configuration can't be used: {redacted(str(exc))}"]) from None
     if problems := _endpoint_problems(url):
         raise ConfigurationError(problems)
-    parts = urlsplit(url)
+    parts = split_url(url)
     is_tls = parts.scheme == "https"
     endpoint = Endpoint(parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls)
     return Site(region, url, endpoint, _tls(bundle) if is_tls else None, _proxy(endpoint), partition)
@@ -114,16 +121,15 @@ def new_session(address: Address) -> Any:
 
 
 def _endpoint_problems(url: str) -> list[str]:
-    parts = urlsplit(url)
     try:
-        parts.port  # noqa: B018  raises for what is no port
-    except ValueError:
-        return [f"The SQS endpoint {redacted(url)!r} has a port that is no number from 1 to 65535. Correct it."]
+        parts = split_url(url)
+    except UrlFault as exc:
+        return [f"The SQS endpoint {redacted_url(url)!r} is not http(s)://HOST:PORT: {exc}."]
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.username:
-        return [f"The SQS endpoint {redacted(url)!r} is not http(s)://HOST:PORT. Correct it."]
+        return [f"The SQS endpoint {redacted_url(url)!r} is not http(s)://HOST:PORT. Correct it."]
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         return [
-            f"The SQS endpoint {redacted(url)!r} is plain http and not on this machine: messages could be read "
+            f"The SQS endpoint {redacted_url(url)!r} is plain http and not on this machine: messages could be read "
             f"on the way. Use https, or a tunnel to 127.0.0.1."
         ]
     return []
@@ -143,7 +149,7 @@ def _tls(bundle: str | None) -> ssl.SSLContext:
     """The system's authorities, or those of AWS_CA_BUNDLE alone. A machine without any gets botocore's."""
     if bundle:
         try:
-            path = Path(bundle).expanduser()
+            path = Path(os.path.expanduser(bundle))  # noqa: PTH111 - Path's raises where this user has no home
             return ssl.create_default_context(capath=str(path)) if path.is_dir() else _trusting(path)
         except OSError as exc:
             raise ConfigurationError(

@@ -13,10 +13,12 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import httptools
 
+from mulligan.core.secret import redacted_url
+from mulligan.core.url import UrlFault, split_url
 from mulligan.core.value import value
 from mulligan.fork import keep_transport
 
@@ -66,7 +68,13 @@ class Proxy:
     @classmethod
     def parse(cls, url: str) -> "Proxy":
         """From `http://user:password@host:port`. Raises ValueError, without the password, when it is another thing."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        url = url if "://" in url else f"http://{url}"
+        try:
+            parts = split_url(url)
+        except UrlFault as exc:
+            raise ValueError(
+                f"a proxy {redacted_url(url)!r} that can't be read: {exc}; expected http://HOST:PORT"
+            ) from None
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"a proxy {parts.scheme}://{parts.hostname or ''}; expected http://HOST:PORT")
         authorization = None

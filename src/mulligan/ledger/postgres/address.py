@@ -7,10 +7,12 @@ falls back to plain text without a word.
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from dataclasses import field
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlunsplit
 
 from mulligan.core.error import ConfigurationError
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted_url
+from mulligan.core.url import ESCAPES, UrlFault, hosts_of, split_url
 from mulligan.core.value import value
 
 __all__ = ["Address", "address_of"]
@@ -23,7 +25,7 @@ _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 class Address:
     """url, hosts, ssl: as `asyncpg.connect` takes them; None leaves it to the URL. shown: for a person."""
 
-    url: str
+    url: str = field(repr=False)
     shown: str
     hosts: tuple[str, ...] | None
     ssl: bool | None
@@ -32,13 +34,23 @@ class Address:
 def address_of(url: str) -> Address:
     """The address that the URL names. Raises ConfigurationError."""
     url = url.strip()
-    shown = redacted(url)
+    shown = redacted_url(url)
     try:
-        parts = urlsplit(url)
+        parts = split_url(url, takes_several=True)
+    except UrlFault as exc:
+        raise _problem(shown, f"it can't be read: {exc}") from None
+    if parts.fragment:
+        raise _problem(shown, f"a # ends it early; {ESCAPES}")
+    try:
         given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError as exc:
-        raise _problem(shown, f"it can't be read ({exc})") from None
-    hosts = list(_hosts(parts.netloc, given))
+    except ValueError:  # its words quote a piece of the query
+        raise _problem(
+            shown, "it can't be read: what follows the ? is not name=value with & between; an & in a value is %26"
+        ) from None
+    if parts.netloc:
+        parts = parts._replace(netloc=_quoted(parts.netloc))
+        url = urlunsplit(parts)
+    hosts = [*hosts_of(parts), *_hosts(given)]
     if not parts.path.strip("/") and not given.keys() & {"dbname", "database", "service"}:
         raise _problem(shown, "it names no database")
     mode = given.get("sslmode")
@@ -67,13 +79,22 @@ def _takes_system_roots(hosts: list[str], given: Mapping[str, str]) -> bool:
     return mode == "verify-full" or (mode is None and any(not _is_here(host) for host in hosts))
 
 
-def _hosts(netloc: str, given: Mapping[str, str]) -> Iterator[str]:
-    for host in [*netloc.rpartition("@")[2].split(","), *given.get("host", "").split(",")]:
-        name = unquote(host)
+def _quoted(netloc: str) -> str:
+    """With user and password written as every reader of URLs understands them: the client ends them at the first @."""
+    user_info, at, hosts = netloc.rpartition("@")
+    user, colon, password = user_info.partition(":")
+    user, password = (quote(unquote(text), safe="", errors="surrogateescape") for text in (user, password))
+    return f"{user}{colon}{password}{at}{hosts}"
+
+
+def _hosts(given: Mapping[str, str]) -> Iterator[str]:
+    """Those of the query."""
+    for name in given.get("host", "").split(","):
         if name.startswith("["):
-            name = name[1:].partition("]")[0]
-        elif not name.startswith("/"):
-            name = name.partition(":")[0]
+            yield name[1:].partition("]")[0]
+            continue
+        if not name.startswith("/"):
+            name = name.partition(":")[0]  # noqa: PLW2901 - the port is no part of it
         if name:
             yield name
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from mulligan.brokers.base import Clock
 from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, StorageBroken
+from mulligan.core.secret import redacted_url
 from mulligan.servers.sqs import fault
 from mulligan.servers.sqs.backend import Backend, MemoryBackend
 from mulligan.servers.sqs.counter import Counters
@@ -219,7 +220,7 @@ def run_server(
             has_control=has_control or script is not None,
             backend=backend,
         )
-        place = urls.redacted(db) if db else "in memory"
+        place = redacted_url(db) if db else "in memory"
         signs = "" if keys else f" AWS_ACCESS_KEY_ID={DEFAULT_KEY.id} AWS_SECRET_ACCESS_KEY={DEFAULT_KEY.secret}"
         say(f"SQS on {server.url} ({place}). For producers: export AWS_ENDPOINT_URL_SQS={server.url}{signs}")
         stopping = asyncio.ensure_future(stop.wait())

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
@@ -39,7 +40,7 @@ class Key:
     """
 
     id: str
-    secret: str
+    secret: str = field(repr=False)
     token: str | None = None
     expires_at: float | None = None
     actions: frozenset[str] | None = None

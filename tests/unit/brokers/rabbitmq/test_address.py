@@ -28,6 +28,14 @@ def test_parse_takes_the_defaults_of_rabbitmq():
         ("amqp://u:s3cret@h/?verify=no", "verify"),
         ("amqp://u:s3cret@h:port/", "port"),
         ("amqp://u:s3cret@h/#x", "%23"),
+        ("amqp://u:s3cret#9@h/", "a # / \\? in the password is written %23 / %2F / %3F"),
+        ("amqp://u:s3cret/9@h/", "a # / \\? in the password is written %23 / %2F / %3F"),
+        ("amqp://u:s3cret", "where a user and a password are meant"),
+        ("amqp://u:s3cret@h/?password=x&s3cret=1", "nothing is known for a parameter"),
+        ("amqp://u:s3cret\udcff@h/", "the password holds bytes that are no UTF-8"),
+        ("amqp://u:s3cret@a:5672,b:5672/", "several hosts.* load balancer"),
+        ("amqp://u:s3cret@a/;amqp://u:s3cret@b/", "several hosts.* load balancer"),
+        ("amqp://u:s3cret@a,amqp://u:s3cret@b", "several hosts.* load balancer"),
     ],
 )
 def test_parse_says_what_is_wrong_without_the_password(url, told):

@@ -409,3 +409,10 @@ def test_proxy_of_another_kind_is_refused_without_showing_the_password():
 )
 def test_endpoint_authority_has_the_port_only_where_it_is_needed(endpoint, authority):
     assert endpoint.authority == authority
+
+
+def test_proxy_with_a_slash_in_its_password_is_refused_without_showing_it():
+    with pytest.raises(ValueError, match=r"a # / \? in the password is written %23 / %2F / %3F") as caught:
+        Proxy.parse("http://user:Zq7canary/9@proxy.example:1080")
+
+    assert "Zq7" not in str(caught.value)

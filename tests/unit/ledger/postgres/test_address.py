@@ -72,3 +72,28 @@ def test_address_that_can_not_be_used_is_refused_without_showing_the_password(ur
 
     assert what in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me:Super%Secret/9@h/db", "a # / ? in the password is written %23 / %2F / %3F"),
+        ("postgresql://me:Super%Secret#9@h/db", "a # / ? in the password is written %23 / %2F / %3F"),
+        ("postgresql://me:Secret@h/db#x", "a # ends it early"),
+        ("postgresql://me:Secret@h:five/db", "no number from 1 to 65535"),
+        ("postgresql://h/db?user=me&password=Secret&Secret", "an & in a value is %26"),
+    ],
+)
+def test_address_that_is_malformed_is_refused_without_the_words_of_a_parser(url, told):
+    with pytest.raises(ConfigurationError) as caught:
+        address_of(url)
+
+    assert told in str(caught.value)
+    assert "Secret" not in str(caught.value)
+
+
+def test_address_hands_a_password_with_an_at_sign_to_the_client_so_that_it_finds_the_host():
+    address = address_of("postgresql://me:p@ss w%25rd@127.0.0.1:5433/db")
+
+    assert address.url == "postgresql://me:p%40ss%20w%25rd@127.0.0.1:5433/db"
+    assert "w%25rd" not in repr(address)

@@ -6,11 +6,13 @@ the extra as long as no task needs it.
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from mulligan.core.url import ESCAPES
 from mulligan.core.value import value
 from mulligan.integrations.fault import Ambiguous, Fault, Limited, NotSent, Refused
 
@@ -86,7 +88,9 @@ async def call(
             )
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as exc:
         raise NotSent(f"can't be reached: {_told(exc)}") from None
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as exc:
+    except httpx.InvalidURL:  # its words quote the URL, whose path and query may be a secret
+        raise NotSent("the request can't be sent: its URL can't be read") from None
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as exc:
         raise NotSent(f"the request can't be sent: {_told(exc)}") from None
     except (httpx.TransportError, httpx.DecodingError) as exc:
         raise Ambiguous(f"the reply was lost: {_told(exc)}") from None
@@ -134,12 +138,20 @@ def _client() -> "httpx.AsyncClient":
     loop = asyncio.get_running_loop()
     client = _clients.get(loop)
     if client is None:
-        client = httpx.AsyncClient(
-            timeout=httpx.Timeout(DEADLINE_S, connect=CONNECT_S, pool=CONNECT_S),
-            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=20.0),
-            headers={"user-agent": "mulligan"},
-            follow_redirects=False,
-        )
+        # at INFO it tells every URL that was called: that of a webhook is a secret
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        try:
+            client = httpx.AsyncClient(
+                timeout=httpx.Timeout(DEADLINE_S, connect=CONNECT_S, pool=CONNECT_S),
+                limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=20.0),
+                headers={"user-agent": "mulligan"},
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, ValueError):  # their words quote the proxy's URL
+            raise NotSent(
+                "the request can't be sent: the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no http://HOST:PORT; "
+                f"{ESCAPES}"
+            ) from None
         _clients[loop] = client
     return client
 

@@ -32,6 +32,37 @@ async def test_token_that_no_header_can_hold_is_refused_and_not_shown(token):
     assert "secret" not in told.value.reason
 
 
+async def test_proxy_with_a_slash_in_its_password_is_told_of_without_a_word_of_it(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:Zq7canary/9@127.0.0.1:3128")
+
+    with pytest.raises(NotSent, match="a # / \\? in the password is written %23 / %2F / %3F") as told:
+        await http.call("POST", "https://127.0.0.1:9/", headers={})
+
+    assert "Zq7" not in told.value.reason
+
+
+async def test_url_that_the_client_can_not_read_is_not_shown():
+    with pytest.raises(NotSent, match="its URL can't be read") as told:
+        await http.call("POST", "http://me:Zq7canary/9@127.0.0.1:9/", headers={})
+
+    assert "Zq7" not in told.value.reason
+
+
+async def test_call_logs_no_url_whose_path_is_a_secret(caplog):
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/services/Zq7canary"
+        with caplog.at_level("DEBUG"):
+            reply = await http.call("POST", url, headers={})
+
+    assert reply.status == 204
+    assert "Zq7" not in caplog.text
+
+
 async def test_call_is_ambiguous_when_the_service_is_silent(monkeypatch):
     monkeypatch.setattr(http, "DEADLINE_S", 0.2)
     held = []

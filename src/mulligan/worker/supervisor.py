@@ -31,7 +31,7 @@ from mulligan.core.event import (
     WorkerDied,
     WorkerRecycled,
 )
-from mulligan.core.secret import redacted
+from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.settings.model import Settings
@@ -219,7 +219,7 @@ class Supervisor:
         settings = self._settings
         self._emit(
             Started(
-                redacted(settings.broker_url), len(self._seats), settings.no_of_requests_consumers,
+                redacted_url(settings.broker_url), len(self._seats), settings.no_of_requests_consumers,
                 settings.no_of_rejects_consumers,
             )
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """What an error of PostgreSQL or of its client means to a caller: try again, never again, or correct the settings."""
 
+import os
 import socket
 import ssl
 
@@ -7,7 +8,15 @@ import asyncpg
 
 from mulligan.core.error import ConfigurationError, LedgerError, LedgerUnavailable, MulliganError, StorageBroken
 
-__all__ = ["CLIENT_ERRORS", "breaks_connection", "connecting_fault", "opening_fault", "translate"]
+__all__ = [
+    "CLIENT_ERRORS",
+    "breaks_connection",
+    "connecting_fault",
+    "is_nameless",
+    "nameless",
+    "opening_fault",
+    "translate",
+]
 
 # ValueError: what the client says of parameters and values that it can't use
 CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
@@ -43,6 +52,21 @@ def breaks_connection(exc: Exception) -> bool:
     if isinstance(exc, asyncpg.PostgresError):
         return str(exc.sqlstate).startswith(_BREAKING)
     return not isinstance(exc, ValueError)  # timed out, reset; but a value that is refused is never sent
+
+
+def is_nameless(exc: Exception) -> bool:
+    """Whether the client looked for the user of this process, and the system knows none. What `getpass.getuser` raises:
+    KeyError, and since Python 3.13 OSError because of it.
+    """
+    return isinstance(exc, KeyError) or isinstance(exc.__cause__, KeyError | ImportError)
+
+
+def nameless(shown: str) -> ConfigurationError:
+    """The error for a URL that leaves the user's name to a system that doesn't know it. shown: the URL for a person."""
+    return _problem(
+        f"LEDGER_URL: {shown!r} names no user, and this process runs as uid {os.getuid()}, which has no name on this"
+        " system. Write postgresql://USER@HOST/DATABASE."
+    )
 
 
 def translate(exc: Exception, shown: str) -> MulliganError:
@@ -93,6 +117,11 @@ def opening_fault(exc: Exception, shown: str) -> MulliganError:
         )
     if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_NONAME:
         return _problem(f"{where}: no such host ({seen}). Correct its name.")
+    if isinstance(exc, PermissionError) and exc.filename:
+        return _problem(
+            f"{where}: {exc.filename} can't be read ({exc.strerror}). Let this user read it, or set HOME to a folder of"
+            " this user's."
+        )
     if isinstance(exc, ValueError):
         return _problem(f"{where}: {seen}. Correct it (docs/ledger.md).")
     return translate(exc, shown)

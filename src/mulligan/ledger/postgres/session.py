@@ -9,7 +9,15 @@ import asyncpg
 from mulligan.core.error import LedgerError
 from mulligan.fork import keep_transport
 from mulligan.ledger.postgres.address import Address
-from mulligan.ledger.postgres.fault import CLIENT_ERRORS, breaks_connection, connecting_fault, opening_fault, translate
+from mulligan.ledger.postgres.fault import (
+    CLIENT_ERRORS,
+    breaks_connection,
+    connecting_fault,
+    is_nameless,
+    nameless,
+    opening_fault,
+    translate,
+)
 
 __all__ = ["Connection", "Limits", "Session"]
 
@@ -89,13 +97,18 @@ class Session:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         address, limits = self._address, self._limits
-        connection = self._connection = await asyncpg.connect(
-            address.url,
-            host=list(address.hosts) if address.hosts else None,
-            ssl=address.ssl,
-            timeout=limits.connect_s,
-            command_timeout=limits.call_s,
-        )
+        try:
+            connection = self._connection = await asyncpg.connect(
+                address.url,
+                host=list(address.hosts) if address.hosts else None,
+                ssl=address.ssl,
+                timeout=limits.connect_s,
+                command_timeout=limits.call_s,
+            )
+        except (KeyError, OSError) as exc:
+            if is_nameless(exc):
+                raise nameless(address.shown) from None
+            raise
         keep_transport(connection._transport)  # noqa: SLF001 - there is no other way to its socket
         await connection.execute(_SETTINGS, f"{int(limits.call_s * 1000 * _SERVER_ENDS_AFTER)}ms")
         return connection

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TextIO
 
 from mulligan.core.error import MulliganError
 from mulligan.core.secret import Redactor, redacted
@@ -42,14 +43,14 @@ def hidden(text: str) -> str:
 
 
 def write(text: str) -> None:
-    """Data: one or more lines on stdout. Raises BrokenPipeError when its reader has gone, MulliganError when it is
-    closed or full.
+    """Data: one or more lines on stdout, characters that its encoding doesn't have as escapes.
+
+    Raises BrokenPipeError when its reader has gone, MulliganError when it is closed or full.
     """
     if sys.stdout is None:
         raise MulliganError("there is no stdout to print to. Don't close it, or send it to /dev/null.")
     with _taken():
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        _put(sys.stdout, text + "\n")
 
 
 def flush() -> None:
@@ -83,8 +84,7 @@ def drop() -> None:
 def say(text: str) -> None:
     """Talk: a line on stderr. A stderr that is gone is no reason to fail."""
     try:
-        sys.stderr.write(harmless(hidden(text)) + "\n")
-        sys.stderr.flush()
+        _put(sys.stderr, harmless(hidden(text)) + "\n")
     except (OSError, ValueError, AttributeError):
         return
 
@@ -122,6 +122,15 @@ def may_color(stream: object) -> bool:
     """Whether the stream is a terminal that wants colours (https://no-color.org)."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _put(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # nothing of it is written
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -111,6 +111,15 @@ def test_stdout_that_takes_nothing_is_told_in_one_line(tmp_path, command, redire
     assert "Traceback" not in done.stderr
 
 
+def test_help_on_a_full_stdout_is_told_in_one_line(tmp_path):
+    command = f'"{sys.executable}" -m mulligan --help >/dev/full'
+
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.stderr == "error: stdout can't be written: No space left on device. Send it elsewhere.\n"
+    assert done.returncode == 1
+
+
 def test_nothing_is_opened_in_the_place_of_a_stream_that_is_closed(tmp_path):
     code = """
 import os, subprocess

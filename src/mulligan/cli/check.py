@@ -97,6 +97,7 @@ def _of_settings(loaded: Loaded) -> str:
 def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> str:
     from mulligan.tasks.loader import load
 
+    ground.require_own_names(folder)
     catalogue = load(folder, tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
     catalogues.append(catalogue)
     works = [task.name for task in catalogue.tasks.values() if not task.is_default]

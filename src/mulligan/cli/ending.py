@@ -126,10 +126,21 @@ def _refused(error: OSError) -> Code:
 def _unexpected(error: Exception) -> Code:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    say(f"error: unexpected {type(error).__name__}{place}: {error}")
-    if not _trace(error):
+    hint = _hint(error)
+    say(f"error: unexpected {type(error).__name__}{place}: {error}{'.' + hint if hint else ''}")
+    if not _trace(error) and not hint:
         say("This is a fault of the program. MULLIGAN_DEBUG=1 shows where it comes from.")
-    return Code.FAILURE
+    return Code.USAGE if hint else Code.FAILURE
+
+
+def _hint(error: Exception) -> str:
+    """About files of the current folder that hide modules, which makes errors that nobody expects."""
+    try:
+        from mulligan.tasks.shadow import shadow_hint
+
+        return shadow_hint(Path.cwd(), error)
+    except Exception:  # noqa: BLE001 - the modules that are hidden may be needed for it
+        return ""
 
 
 def _trace(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from mulligan.settings.load import DEFAULT, Loaded
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 
-__all__ = ["is_application", "of_bodies", "of_functions", "of_log", "require_application"]
+__all__ = ["is_application", "of_bodies", "of_functions", "of_log", "require_application", "require_own_names"]
 
 
 def is_application(folder: Path, loaded: Loaded) -> bool:
@@ -28,6 +28,19 @@ def require_application(folder: Path, loaded: Loaded) -> None:
             [
                 f"there is no application in {folder}: neither tasks/ nor config/configuration.py, and "
                 "MULLIGAN_BROKER_URL is not set. Change to the application's folder, or lay one out: mulligan init"
+            ]
+        )
+
+
+def require_own_names(folder: Path) -> None:
+    """Raise where a file of the application's folder hides a module that the program needs: workers would get it."""
+    from mulligan.tasks.shadow import hiding
+
+    if found := hiding(folder):
+        raise ConfigurationError(
+            [
+                f"{file} is taken by the workers for the module {file.stem!r} of Python or of a package. Rename it."
+                for file in found
             ]
         )
 

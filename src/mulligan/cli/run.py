@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mulligan.brokers.open import open_broker
 from mulligan.cli.aws import beside
+from mulligan.cli.ground import require_own_names
 from mulligan.cli.session import app_dir
 from mulligan.clock import SystemClock
 from mulligan.ledger.open import open_ledger
@@ -25,11 +26,16 @@ def run(settings: Settings, *, drain: bool, for_s: float | None, sqs_port: int |
     Raises what the command line turns into words and an exit code.
     """
     clock, folder = SystemClock(), app_dir()
+    require_own_names(folder)
     listeners = named(settings.listeners, "LISTENERS", folder)
     hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
     try:
         with beside(settings, sqs_port):
-            run_loop(_run(settings, hub, clock, folder, drain, for_s))
+            work = _run(settings, hub, clock, folder, drain, for_s)
+            try:
+                run_loop(work)
+            finally:
+                work.close()  # where the loop could not begin: it would be told of as never awaited
     finally:
         hub.close()
     return 0

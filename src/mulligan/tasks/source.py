@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from mulligan.core.error import ConfigurationError
+from mulligan.tasks.shadow import hides, shadow_hint
 from mulligan.tasks.wording import raised
 
 __all__ = ["PACKAGE", "import_file", "prepare"]
@@ -80,24 +81,44 @@ def _told(app_dir: Path, name: str, exc: BaseException) -> str:
         return f"{where} line {exc.lineno or 1}: {exc.msg}{shown}. Correct the Python code."
     where = _where(app_dir, exc) or file
     if isinstance(exc, ModuleNotFoundError) and exc.name:
-        return f"{where}: {_missing(exc.name)}"
+        return f"{where}: {_missing(app_dir, exc.name)}"
     if isinstance(exc, SystemExit):
         return f"{where}: importing it ends the program (SystemExit: {exc.code!r}). Move that code into `run`."
     if isinstance(exc, ImportError):
-        return f"{where}: {raised(exc)}. Correct the import, or update the package it is from."
-    return f"{where}: importing it raises {raised(exc)}. Correct it, or move the code into `run`."
+        hint = shadow_hint(app_dir, exc) or " Correct the import, or update the package it is from."
+        return f"{where}: {raised(exc)}.{hint}"
+    hint = shadow_hint(app_dir, exc) if isinstance(exc, AttributeError) else ""
+    return f"{where}: importing it raises {raised(exc)}.{hint or ' Correct it, or move the code into `run`.'}"
 
 
-def _missing(module: str) -> str:
+def _missing(app_dir: Path, module: str) -> str:
     top = module.partition(".")[0]
     if module.rpartition(".")[2] in {"task", "Task"}:
         return f"there is no module {module!r}. The class Task comes from mulligan now: from mulligan import Task"
     if top == PACKAGE and module != PACKAGE:
         return f"there is no file {module.replace('.', '/')}.py in the application's folder. Correct the import."
+    if top != module and (app_dir / f"{top}.py").is_file():
+        beside = f", and hides the folder {top}/" if (app_dir / top).is_dir() else ""
+        cure = "Rename it" if beside or hides(top, app_dir) else "Correct the import, or rename it"
+        return f"there is no module {module!r}: {app_dir / top}.py is taken for {top!r}{beside}. {cure}."
+    if own := _own(app_dir, top):
+        return f"there is no module {module!r} to import by that name. For your own {own[0]} write: {own[1]}"
     if top != module and top in sys.modules:
         return f"the package {top!r} is installed, but has no module {module!r}. Correct the import, or update {top!r}."
     pip_name = _PIP_NAMES.get(top, top)
     return f"imports {module!r}, which is not installed. Install it: {sys.executable} -m pip install {pip_name}"
+
+
+def _own(app_dir: Path, name: str) -> tuple[str, str] | None:
+    """A file of the application's that may be meant, and how to import it: in the tasks folder, or in one beside it."""
+    folders = [app_dir / PACKAGE, *sorted(folder for folder in app_dir.iterdir() if folder.is_dir())]
+    for folder in folders:
+        if not folder.name.isidentifier() or (folder / "pyvenv.cfg").exists():
+            continue
+        for file in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if file.is_file():
+                return str(file.relative_to(app_dir)), f"from {folder.name} import {name}"
+    return None
 
 
 def _where(app_dir: Path, exc: BaseException) -> str | None:

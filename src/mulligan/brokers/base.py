@@ -37,6 +37,7 @@ class Features:
     has_price: every request is paid for, so receives and settlements should be full.
     keeps_lease: False where a lease is the connection and `extend` has nothing to do.
     cancels_receive: a receive that waits can be cancelled without hiding messages for a lease; elsewhere it must end.
+    counts_releases: False where a message that was released with a delay comes back with a receive count of 1.
     """
 
     max_batch: int
@@ -53,6 +54,7 @@ class Features:
     has_price: bool = False
     keeps_lease: bool = True
     cancels_receive: bool = False
+    counts_releases: bool = True
 
     @property
     def limits(self) -> Limits:

@@ -89,7 +89,13 @@ def _root(
 
 @app.command(epilog=_examples("mulligan run", "mulligan run --drain", "mulligan run --for 3600"))
 def run(
-    drain: Annotated[bool, typer.Option("--drain", help="End once requests and rejects are empty.")] = False,
+    drain: Annotated[
+        bool,
+        typer.Option(
+            "--drain",
+            help="End once requests and rejects are empty (exit code 3: but for copies that can't be read).",
+        ),
+    ] = False,
     for_s: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", min=0, help="End after that many seconds.")
     ] = None,

@@ -82,11 +82,19 @@ async def _matching(session: Session, text: str) -> list[Letter]:
 def _table(letters: Sequence[Letter], now: float) -> str:
     rows = [["uid", "dead for", "copies", "failed", "last error"]]
     for letter in letters:
-        names = ", ".join(failed(letter.progress)) or ("no story" if letter.story is None else "no task takes it")
-        uid = letter.uid if letter.generation == 0 else f"{letter.uid} ({letter.generation} replayed)"
+        names = ", ".join(failed(letter.progress)) or _without_names(letter)
+        uid = letter.uid if letter.generation <= 0 else f"{letter.uid} ({letter.generation} replayed)"
         error = first_line(hidden(letter.problem or letter.body_problem or last_error(letter.progress)))
         rows.append([harmless(uid), age(now - letter.dead_at), str(len(letter.ids)), harmless(names), error])
     return table(rows, right=(1, 2))
+
+
+def _without_names(letter: Letter) -> str:
+    if letter.is_too_new:
+        return "of a newer version"
+    if letter.unread is not None and letter.unread.is_held:
+        return "can't be read"
+    return "no story" if letter.story is None else "no task takes it"
 
 
 def _text(letter: Letter) -> str | None:

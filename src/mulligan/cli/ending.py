@@ -12,7 +12,7 @@ from pathlib import Path
 from typer import Abort, TyperException
 
 from mulligan.cli.output import drop, flush, say, secretive
-from mulligan.core.error import BrokerUnavailable, ConfigurationError, MulliganError
+from mulligan.core.error import BrokerUnavailable, ConfigurationError, LeftUndoneError, MulliganError
 
 __all__ = ["Code", "PartialError", "UsageError", "ended"]
 
@@ -82,7 +82,7 @@ def code_of(error: MulliganError) -> Code:
     """The exit code of an error."""
     if isinstance(error, (ConfigurationError, UsageError)):
         return Code.USAGE
-    if isinstance(error, PartialError):
+    if isinstance(error, (PartialError, LeftUndoneError)):
         return Code.PARTLY
     return Code.UNREACHABLE if isinstance(error, BrokerUnavailable) else Code.FAILURE
 

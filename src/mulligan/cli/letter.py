@@ -15,10 +15,11 @@ from mulligan.core.parcel import Limits, Load, Parcel
 from mulligan.core.progress import Mark, Progress, State, merge
 from mulligan.core.route import Route, begin, renew
 from mulligan.core.secret import redacted
-from mulligan.core.story import Story
+from mulligan.core.story import Story, Unread
 from mulligan.core.value import value
 
 __all__ = [
+    "UNKNOWN",
     "Key",
     "Letter",
     "as_data",
@@ -40,6 +41,8 @@ class Letter:
     dead_at: epoch seconds at which the first copy came to the dead queue.
     ids: of the copies, as the broker has them. group: the message's, on FIFO queues.
     body_problem: why its body can't be had; None when `message` is the message as it was sent.
+    unread: why there is no story. One that is held must not be replayed as if it were new; body and attributes are
+    then as they travel, and where a newer version wrote it nothing tells the generation (`UNKNOWN`).
     """
 
     uid: Uid
@@ -47,11 +50,21 @@ class Letter:
     message: Message
     body_bytes: int
     story: Story | None
-    problem: str | None
+    unread: Unread | None
     dead_at: float
     ids: tuple[str, ...]
     group: str | None = None
     body_problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with its story, as a sentence."""
+        return None if self.unread is None else self.unread.problem
+
+    @property
+    def is_too_new(self) -> bool:
+        """A newer version of this program wrote it."""
+        return self.unread is not None and self.unread.version is not None
 
     @property
     def progress(self) -> Progress | None:
@@ -59,14 +72,19 @@ class Letter:
         return None if self.story is None else self.story.progress
 
 
+UNKNOWN = -1
+"""As a generation: so no such copy is folded with one that can be read."""
+
 Key = tuple[Uid, int]
 """uid and generation: what all copies of a letter share."""
 
 
 def letter_of(delivery: Delivery, prefix: str, load: Load) -> Letter:
     """The letter that one delivery of the dead queue is. load: gives stored bodies."""
-    message, told, problem = story.read(delivery, prefix, is_trusted=True)
+    message, told, unread = story.read(delivery, prefix, is_trusted=True)
     generation, size, body_problem = 0, len(message.body), None
+    if unread is not None and unread.version is not None:
+        generation = UNKNOWN
     if told is not None:
         generation = told.generation
         try:
@@ -80,7 +98,7 @@ def letter_of(delivery: Delivery, prefix: str, load: Load) -> Letter:
         message,
         size,
         told,
-        problem,
+        unread,
         delivery.sent_at,
         (delivery.id,),
         delivery.group if told is None or told.group is None else told.group,
@@ -96,7 +114,7 @@ def joined(one: Letter, other: Letter) -> Letter:
     return replace(
         one,
         story=_merged(told),
-        problem=None if told else one.problem,
+        unread=None if told else one.unread,
         dead_at=min(one.dead_at, other.dead_at),
         ids=one.ids + tuple(item for item in other.ids if item not in one.ids),
     )
@@ -141,7 +159,7 @@ def as_data(letter: Letter) -> dict[str, Any]:
     progress = letter.progress
     return {
         "uid": letter.uid,
-        "generation": letter.generation,
+        "generation": None if letter.generation == UNKNOWN else letter.generation,
         "copies": len(letter.ids),
         "sent_at": letter.message.sent_at,
         "first_seen_at": None if letter.story is None else letter.story.first_seen_at,
@@ -149,6 +167,7 @@ def as_data(letter: Letter) -> dict[str, Any]:
         "failed": list(failed(progress)),
         "tasks": {} if progress is None else {task: _mark_data(mark) for task, mark in progress.marks.items()},
         "problem": letter.problem,
+        "state_version": story.VERSION if letter.story is not None else letter.unread and letter.unread.version,
         "attributes": {name: attribute_data(item) for name, item in letter.message.attributes.items()},
         "body_bytes": letter.body_bytes,
         "body_problem": letter.body_problem,

@@ -1,7 +1,7 @@
 """`mulligan peek`: look at messages of a queue without taking them."""
 
 from mulligan.cli.output import age, harmless, say, write
-from mulligan.cli.picture import attributes_text, body_text
+from mulligan.cli.picture import TOO_NEW, attributes_text, body_text
 from mulligan.cli.session import Session, run
 from mulligan.cli.walk import walk
 from mulligan.core import parcel, story
@@ -42,7 +42,7 @@ async def _pictures(session: Session, kind: str, uid: str | None, count: int) ->
 
 def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -> str | None:
     is_trusted = kind != "requests"
-    message, told, _ = story.read(delivery, session.queues.prefix, is_trusted=is_trusted)
+    message, told, unread = story.read(delivery, session.queues.prefix, is_trusted=is_trusted)
     if uid is not None and message.uid != uid:
         return None
     body_problem = None
@@ -60,8 +60,12 @@ def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -
     if told is not None:
         facts.append(f"copy {told.hop} of generation {told.generation}")
     lines = ["  ".join(facts)]
+    if unread is not None and unread.is_held:
+        lines.append(f"left alone: {harmless(unread.problem)}")
+        if unread.version is not None:
+            lines.append(TOO_NEW)
     if body_problem is not None:
-        return f"{lines[0]}\n{harmless(body_problem)}"
+        return "\n".join((*lines, harmless(body_problem)))
     if message.attributes:
         lines.append(attributes_text(message))
     lines.append(body_text(message.body, whole=uid is not None, limit=_BODY_SHOWN).replace("--body", "--uid"))

@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime
 
-from mulligan.cli.letter import Letter, attribute_data, failed
+from mulligan.cli.letter import UNKNOWN, Letter, attribute_data, failed
 from mulligan.cli.output import harmless, hidden, table
 from mulligan.core.message import Message
 from mulligan.core.progress import Mark, State
 
-__all__ = ["attributes_text", "body_text", "first_line", "moment", "picture"]
+__all__ = ["TOO_NEW", "attributes_text", "body_text", "first_line", "moment", "picture"]
 
 _BODY_SHOWN = 2000
 _LINE_SHOWN = 100
+TOO_NEW = (
+    "This program can't read its state, so it neither replays nor removes it, and shows body and attributes as they\n"
+    "travel. Use the newer version of mulligan that wrote it, or upgrade this one."
+)
 _WORDS = {State.DONE: "done", State.EXHAUSTED: "failed for good", State.PENDING: "pending"}
 
 
@@ -20,7 +24,7 @@ def picture(letter: Letter, *, whole_body: bool) -> str:
     names = ", ".join(failed(letter.progress))
     facts = [
         ("uid", letter.uid),
-        ("generation", f"{letter.generation}" + (" (as it was sent)" if letter.generation == 0 else " (replayed)")),
+        ("generation", _generation(letter.generation)),
         ("sent", moment(letter.message.sent_at)),
         ("first received", moment(None if told is None else told.first_seen_at)),
         ("dead since", moment(letter.dead_at)),
@@ -30,6 +34,8 @@ def picture(letter: Letter, *, whole_body: bool) -> str:
     parts = ["\n".join(f"{name + ':':<16}{harmless(item)}" for name, item in facts)]
     if letter.progress is not None and letter.progress.marks:
         parts.append("tasks\n" + "\n".join(_task(task, mark) for task, mark in letter.progress.marks.items()))
+    if letter.is_too_new:
+        parts.append(TOO_NEW)
     if letter.body_problem is not None:
         parts.append(f"body (can't be had)\n  {harmless(hidden(letter.body_problem))}")
         return "\n\n".join(parts)
@@ -71,6 +77,12 @@ def moment(at: float | None) -> str:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
         return f"{at:g} (no date)"
+
+
+def _generation(generation: int) -> str:
+    if generation == UNKNOWN:
+        return "not known to this version"
+    return f"{generation}" + (" (as it was sent)" if generation == 0 else " (replayed)")
 
 
 def _task(task: str, mark: Mark) -> str:

@@ -5,7 +5,7 @@ second replay of it is folded by uid and generation, so no task that is done run
 no copy of its letter is left: rather a file too many than a letter without a body.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from mulligan.cli.confirm import confirmed
 from mulligan.cli.dead import unknown
@@ -25,6 +25,9 @@ _ROUND_BYTES = 64 * 1024 * 1024
 """Bodies held at once: a replay of all goes in rounds."""
 
 _ROUND_COUNT = 10_000
+
+_UPGRADE = "Replay with the version that wrote it, or upgrade this program."
+_BY_UID = "Give its uid to replay it all the same: all its tasks run then, those that are done, too."
 
 
 def replay(uids: Sequence[str]) -> None:
@@ -52,6 +55,18 @@ def replay(uids: Sequence[str]) -> None:
         raise MulliganError("nothing was replayed; all is still on the dead queue.")
 
 
+def _refusals(found: Mapping[str, str], wanted: Collection[str], remedy: str) -> list[str]:
+    """A sentence about each letter that was wanted and must not be replayed; () stands for all, told in one."""
+    if wanted:
+        return [f"{uid} can't be replayed: {found[uid]}. {remedy}" for uid in found if uid in wanted]
+    if not found:
+        return []
+    uid, problem = next(iter(found.items()))
+    if len(found) == 1:
+        return [f"{uid} can't be replayed: {problem}. {remedy}"]
+    return [f"{len(found)} letters can't be replayed, such as {uid}: {problem}. {remedy}"]
+
+
 class Replay:
     """One replay, and what became of it: keys of letters that were replayed, sentences about problems."""
 
@@ -62,6 +77,8 @@ class Replay:
         self._held_bytes = 0
         self._files: dict[str, str] = {}  # stored bodies by id of the copy that is on the dead queue
         self._emptied: set[str] = set()
+        self._too_new: dict[str, str] = {}  # what is wrong with each letter that a newer version wrote, by uid
+        self._damaged: dict[str, str] = {}
         self.replayed: set[Key] = set()
         self.problems: list[str] = []
 
@@ -75,8 +92,10 @@ class Replay:
                 if self._held_bytes > _ROUND_BYTES or len(self._letters) > _ROUND_COUNT:
                     await self._round(walked)
             await self._round(walked)
-        if not walked.hidden:  # a twin that nobody can see now may need the file
+        if not walked.hidden and not self._too_new:  # a twin that nobody can see or read may need the file
             self._drop_bodies()
+        self.problems += _refusals(self._too_new, set(uids), _UPGRADE)
+        self.problems += _refusals(self._damaged, set(), _BY_UID)
         self.problems += [unknown(uid, sorted(seen), walked.hidden) for uid in dict.fromkeys(uids) if uid not in seen]
 
     def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
@@ -84,7 +103,11 @@ class Replay:
         wrap = letter.story.wrap if letter.story is not None else None
         if wrap is not None and wrap.file is not None and parcel.belongs(wrap.file, parcel.DEAD):
             self._files[delivery.id] = wrap.file
-        if not uids or letter.uid in uids:
+        if letter.is_too_new:
+            self._too_new[letter.uid] = letter.problem or ""
+        elif letter.unread is not None and letter.unread.is_held and not uids:
+            self._damaged[letter.uid] = letter.problem or ""
+        elif not uids or letter.uid in uids:
             key = (letter.uid, letter.generation)
             known = self._letters.get(key)
             self._letters[key] = letter if known is None else joined(known, letter)

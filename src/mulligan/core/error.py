@@ -12,10 +12,12 @@ __all__ = [
     "ConfigurationError",
     "LedgerError",
     "LedgerUnavailable",
+    "LeftUndoneError",
     "MulliganError",
     "ParcelError",
     "StorageBroken",
     "StoryError",
+    "StoryTooNewError",
 ]
 
 
@@ -54,6 +56,10 @@ class LedgerUnavailable(LedgerError):
     """The ledger can't be reached or written now (locked, disk full, server away): the same call may succeed later."""
 
 
+class LeftUndoneError(MulliganError):
+    """A run to the end has ended, and left messages that this version can't read. Exit code 3."""
+
+
 class ParcelError(MulliganError):
     """A copy can't be packed so that it fits, or its body can't be had: the message stays where it is."""
 
@@ -64,3 +70,12 @@ class StorageBroken(MulliganError):
 
 class StoryError(MulliganError):
     """The `mulligan` attribute of a message is not one that this version can read."""
+
+
+class StoryTooNewError(StoryError):
+    """A newer version of this program wrote it. version: of its state. uid: the message's, None where it has none."""
+
+    def __init__(self, text: str, version: int, uid: str | None) -> None:
+        super().__init__(text)
+        self.version = version
+        self.uid = uid

@@ -123,12 +123,49 @@ class TwinFolded(Event):
 
 @value
 class StoryMissing(Event):
-    """A message on rejects carries no story that can be read: all tasks run, as for a new message."""
+    """A message on rejects carries no story, so mulligan did not put it there: all tasks run, as for a new message."""
 
     level: ClassVar[Level] = "warning"
     uid: Uid
     queue: QueueName
     problem: str
+
+
+@value
+class StateTooNew(Event):
+    """Copies whose state a newer version of this program wrote: they are neither run nor removed, and looked at again
+    in again_in_s seconds. Told once a minute at most.
+
+    uid: of the last of them. copies: looked at since it was last told, the same one perhaps more than once.
+    version: the newest that was seen. known: the newest that this program can read.
+    groups: message groups, on FIFO queues, that wait with them; some of them, where there are many.
+    """
+
+    level: ClassVar[Level] = "warning"
+    queue: QueueName
+    uid: Uid
+    copies: int
+    version: int
+    known: int
+    groups: tuple[str, ...]
+    again_in_s: float
+
+
+@value
+class StateDamaged(Event):
+    """Copies whose state can't be read: they are neither run nor removed, and looked at again in again_in_s seconds.
+    Told once a minute at most.
+
+    uid: of the last of them, made up. problem: of that one. copies, groups: as in `StateTooNew`.
+    """
+
+    level: ClassVar[Level] = "error"
+    queue: QueueName
+    uid: Uid
+    copies: int
+    problem: str
+    groups: tuple[str, ...]
+    again_in_s: float
 
 
 @value

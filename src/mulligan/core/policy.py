@@ -2,7 +2,7 @@
 
 from mulligan.core.value import value
 
-__all__ = ["Backoff", "Policy", "delay_s"]
+__all__ = ["Backoff", "Policy", "again_in_s", "delay_s"]
 
 
 @value
@@ -28,6 +28,18 @@ class Policy:
     max_attempts: int = 2
     backoff: Backoff = Backoff()
     timeout_s: float = 60.0
+
+
+def again_in_s(first_s: float, longest_s: float, receive_count: int, age_s: float | None) -> float:
+    """Seconds for which a copy that nothing can be done for is left alone: first_s, then twice that, up to longest_s.
+
+    receive_count: of the copy, this receipt included.
+    age_s: None where the count tells how often it was looked at; else seconds for which it has been on its queue, since
+    a wait for as long as it has waited doubles, too.
+    """
+    if age_s is not None:
+        return min(max(first_s, age_s), longest_s)
+    return min(first_s * 2.0 ** min(receive_count - 1, 32), longest_s)
 
 
 def delay_s(backoff: Backoff, attempts: int, rand: float) -> float:

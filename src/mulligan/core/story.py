@@ -4,6 +4,10 @@ It is believed on the rejects and dead queues only; a producer must not be able 
 line of ASCII JSON, so that no broker can refuse a character of it, and it names tasks only, never a module or a file:
 
     {"v": 1, "uid": ..., "gen": 0, "hop": 1, "seen": 1700000000.1, "tasks": {"Task1": ["d", 1], ...}, ...}
+
+"v" is its version. Fields that this version doesn't know are passed over, and lost with the next copy, so none may be
+needed for safety. A change of meaning is another version, which is read one release before it is written; whoever does
+not know it leaves the copy alone (`Unread`). "v" and "uid" stay where they are in every version.
 """
 
 import json
@@ -13,17 +17,30 @@ from typing import Any
 
 from mulligan.core import fingerprint
 from mulligan.core.delivery import Delivery
-from mulligan.core.error import StoryError
+from mulligan.core.error import StoryError, StoryTooNewError
 from mulligan.core.message import AttributeValue, Message, TaskName, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
 from mulligan.core.value import value
 
-__all__ = ["ATTRIBUTE", "Story", "Wrap", "decode", "decode_progress", "encode", "encode_progress", "identify", "read"]
+__all__ = [
+    "ATTRIBUTE",
+    "VERSION",
+    "Story",
+    "Unread",
+    "Wrap",
+    "decode",
+    "decode_progress",
+    "encode",
+    "encode_progress",
+    "identify",
+    "read",
+]
 
 ATTRIBUTE = "mulligan"
 """Name of the one attribute that carries a story."""
 
 VERSION = 1
+"""Of the state that is written, and the newest that can be read."""
 
 # what is trusted is still checked: a uid or a number that a ledger or a lease table can't hold would stop every worker
 _UID = re.compile(r"[0-9a-f]{12}[!-~]{0,100}")
@@ -65,6 +82,20 @@ class Story:
     group: str | None = None
 
 
+@value
+class Unread:
+    """Why a copy on rejects or dead has no story. problem: a sentence.
+
+    is_held: there is a state, and it can't be read, so it may say of any task that it is done: the copy is to be left
+    alone, neither run nor removed. Else there is none, and the message is new.
+    version: of the state, where a newer version of this program wrote it.
+    """
+
+    problem: str
+    is_held: bool
+    version: int | None = None
+
+
 def identify(delivery: Delivery, prefix: str) -> Uid:
     """The uid of a message that carries no story: from the producer's id where there is one, else from the broker's."""
     given = delivery.attributes.get(fingerprint.ID_ATTRIBUTE)
@@ -74,12 +105,12 @@ def identify(delivery: Delivery, prefix: str) -> Uid:
     return fingerprint.uid(prefix, given, delivery.body, delivery.sent_at if delivery.is_dated else 0.0)
 
 
-def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message, Story | None, str | None]:
+def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message, Story | None, Unread | None]:
     """The message of a delivery, the story that it carries, and what is wrong with that.
 
     is_trusted: the queue is rejects or dead. Elsewhere the attribute is removed unread.
-    The third is None, or a sentence for an event: a trusted copy without a story, or with one that can't be read. Such
-    a message is treated as new.
+    The third is None but for a trusted copy without a story. One that is held has the uid that its state tells where a
+    newer version wrote it, else one that is made up and serves for texts only.
     """
     attributes = delivery.attributes
     if ATTRIBUTE in attributes:
@@ -89,17 +120,21 @@ def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message,
         return Message(identify(delivery, prefix), delivery.body, attributes, delivery.sent_at), None, None
     else:
         raw = None
-    problem = None
+    unread, uid = None, None
     if is_trusted:
-        try:
-            if raw is None:
-                raise StoryError(f"it has no attribute {ATTRIBUTE!r}: it was not put there by mulligan")
-            story = decode(raw)
-            sent_at = int(story.uid[:12], 16) / 1000 or story.first_seen_at
-            return Message(story.uid, delivery.body, attributes, sent_at), story, None
-        except StoryError as exc:
-            problem = str(exc)
-    return Message(identify(delivery, prefix), delivery.body, attributes, delivery.sent_at), None, problem
+        if raw is None:
+            unread = Unread(f"it has no attribute {ATTRIBUTE!r}: it was not put there by mulligan", is_held=False)
+        else:
+            try:
+                story = decode(raw)
+                sent_at = int(story.uid[:12], 16) / 1000 or story.first_seen_at
+                return Message(story.uid, delivery.body, attributes, sent_at), story, None
+            except StoryTooNewError as exc:
+                unread, uid = Unread(str(exc), is_held=True, version=exc.version), exc.uid
+            except StoryError as exc:
+                unread = Unread(str(exc), is_held=True)
+    known = identify(delivery, prefix) if uid is None else Uid(uid)
+    return Message(known, delivery.body, attributes, delivery.sent_at), None, unread
 
 
 def encode(story: Story) -> str:
@@ -120,12 +155,13 @@ def encode(story: Story) -> str:
 
 
 def decode(raw: AttributeValue) -> Story:
-    """The story in an attribute's value. Raises StoryError with what is wrong."""
+    """The story in an attribute's value. Raises StoryTooNewError for a newer version's, StoryError for a damaged."""
     if not isinstance(raw, str):
         raise StoryError(f"its attribute {ATTRIBUTE!r} is a {type(raw).__name__}, expected text")
     data = _loaded(raw)
-    if data.get("v") != VERSION:
-        raise StoryError(f"its attribute {ATTRIBUTE!r} has version {data.get('v')!r}, expected {VERSION}")
+    version = data.get("v")
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise _of_version(version, data.get("uid"))
     try:
         uid = data["uid"]
         if not isinstance(uid, str):
@@ -158,6 +194,15 @@ def decode_progress(raw: str, deaths: int = 0) -> Progress:
         return _progress(data, deaths)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
         raise StoryError(f"a progress in the ledger is damaged: {exc!r} in {raw[:200]!r}") from None
+
+
+def _of_version(version: Any, uid: Any) -> StoryError:
+    """The error for a version that is not known: of the future, or none that was ever written."""
+    text = f"its attribute {ATTRIBUTE!r} has version {repr(version)[:50]}, expected {VERSION}"
+    if type(version) is not int or not VERSION < version < 2**31:
+        return StoryError(text)
+    known = uid if isinstance(uid, str) and _UID.fullmatch(uid) else None
+    return StoryTooNewError(f"{text}: a newer version of this program wrote it", version, known)
 
 
 def _loaded(raw: str) -> dict[str, Any]:

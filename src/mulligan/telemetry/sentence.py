@@ -48,7 +48,8 @@ ProcessEvent = (
 ServiceEvent = (
     e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.BrokerNotice | e.LedgerDown | e.LedgerUp
 )
-AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent
+HeldEvent = e.StateTooNew | e.StateDamaged
+AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent | HeldEvent
 
 _ERROR_MAX = 300
 
@@ -61,6 +62,8 @@ def sentence(event: AnyEvent) -> str:
         return f"{event.uid} {_of_task(event)}"
     if isinstance(event, ProcessEvent):
         return _of_process(event)
+    if isinstance(event, HeldEvent):
+        return f"{event.queue}: {_count(event.copies, 'copy', 'copies')} {_of_held(event)}"
     return _of_service(event)
 
 
@@ -117,6 +120,25 @@ def _of_message(event: MessageEvent) -> str:
             return f"is no longer ours, left to its next receiver: {first_line(event.reason)}"
         case e.SettlementFailed():
             return f"{event.settlement} failed: {first_line(event.reason)}; {first_line(event.action)}"
+        case _:
+            assert_never(event)
+
+
+def _of_held(event: HeldEvent) -> str:
+    first, *more = event.groups or ("",)
+    behind = f"; group{'s' if more else ''} {_names([first, *more])} wait with them" if first else ""
+    wait = f"left alone and looked at again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
+    match event:
+        case e.StateTooNew():
+            return (
+                f"with a state of version {event.version}, this program knows {event.known}: {wait}. "
+                "Upgrade this program, or let the newer one run that wrote them"
+            )
+        case e.StateDamaged():
+            return (
+                f"with a state that can't be read ({first_line(event.problem)}): {wait}. "
+                "Look at them with `mulligan peek` and mend or remove them at the broker"
+            )
         case _:
             assert_never(event)
 
@@ -216,5 +238,5 @@ def _names(names: Sequence[TaskName] | Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(number: int, noun: str, nouns: str | None = None) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {nouns or noun + 's'}"

@@ -27,6 +27,7 @@ class Stage:
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
     holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
+    counts_releases: as in the broker's `Features`.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Stage:
     suspects_repeats: bool = False
     holds_groups: bool = False
     holds_deliveries: bool = False
+    counts_releases: bool = True
 
 
 class Briefing:

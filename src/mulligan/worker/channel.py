@@ -22,6 +22,7 @@ __all__ = [
     "Job",
     "JobEnd",
     "LeasesLost",
+    "LeftAlone",
     "Problems",
     "Ready",
     "Recycle",
@@ -98,6 +99,19 @@ class Requests(msgspec.Struct, tag=True, frozen=True):
     counts: dict[str, int]
 
 
+class LeftAlone(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: a copy on rejects whose state this program can't read was released.
+
+    id: the broker's. until: monotonic seconds at which it may be received again, and so nobody can remove it before.
+    version: of its state; None for a damaged one. in_group: others of its message group wait behind it.
+    """
+
+    id: str
+    until: float
+    version: int | None
+    in_group: bool
+
+
 class Drained(msgspec.Struct, tag=True, frozen=True):
     """Worker to supervisor, last: nothing is left with me. An exit without it is a crash, whatever its code."""
 
@@ -135,7 +149,7 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
 from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)
 from_host = msgspec.msgpack.Decoder(Setup | Job)
 from_solo = msgspec.msgpack.Decoder(JobEnd)
-from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Requests | Fatal | Drained)
+from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Requests | LeftAlone | Fatal | Drained)
 
 T = TypeVar("T")
 

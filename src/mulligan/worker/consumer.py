@@ -26,15 +26,17 @@ from mulligan.core.event import (
 from mulligan.core.flow import mark_buried, next_step, record
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import SUCCEEDED, Outcome
+from mulligan.core.policy import again_in_s
 from mulligan.core.progress import Progress, merge
 from mulligan.core.route import Route
 from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
-from mulligan.core.story import Story
+from mulligan.core.story import Story, Unread
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
+from mulligan.worker.hold import Holds
 from mulligan.worker.packer import Packer
 from mulligan.worker.places import Places
 from mulligan.worker.recorder import CLAIM_SPENT, Recorder
@@ -50,6 +52,7 @@ __all__ = ["Consumer"]
 
 _NO_PLACE = "no place came free in time"
 _HEAD_FIRST = "the head of its group comes first"
+_UNREAD = "its state can't be read"
 
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
@@ -83,6 +86,7 @@ class Consumer:
         self._packer = packer
         self._new_token = new_token
         self._teller = Teller(table, clock, emit, wants)
+        self._left_alone = Holds(clock, emit, counts_releases=stage.counts_releases)
         self._usual = UsualWays()
         self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
         self._flights: dict[int, Flight] = {}
@@ -120,8 +124,13 @@ class Consumer:
         """Take the deliveries of one receive. lease_until: monotonic seconds at which their leases end."""
         now = self._clock.now()
         wrapped: list[tuple[Flight, Story]] = []
-        flights = [self._board(delivery, now, lease_until, wrapped) for delivery in deliveries]
+        unread: list[tuple[Flight, Unread]] = []
+        flights = [self._board(delivery, now, lease_until, wrapped, unread) for delivery in deliveries]
         self.in_flight += len(flights)
+        if unread:
+            flights = self._hold(flights, unread)
+            if not flights:
+                return
         self._teller.received(len(flights))
         for flight, told in wrapped:
             await self._unpack(flight, told)
@@ -253,11 +262,22 @@ class Consumer:
         else:
             self.over(flight)
 
-    def _board(self, delivery: Delivery, now: float, lease_until: float, wrapped: list[tuple[Flight, Story]]) -> Flight:
+    def _board(
+        self,
+        delivery: Delivery,
+        now: float,
+        lease_until: float,
+        wrapped: list[tuple[Flight, Story]],
+        unread: list[tuple[Flight, Unread]],
+    ) -> Flight:
         message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)
         flight = Flight(delivery, message, told, self._new_token(), now)
         if problem is not None:
-            self._emit(StoryMissing(message.uid, delivery.queue, problem))
+            if problem.is_held:
+                flight.token = ""  # it is never claimed, so the ledger has nothing to give back
+                unread.append((flight, problem))
+            else:
+                self._emit(StoryMissing(message.uid, delivery.queue, problem.problem))
         if told is not None and told.wrap is not None:
             wrapped.append((flight, told))
         slot = flight.slot = self._table.put(
@@ -265,6 +285,25 @@ class Consumer:
         )
         self._flights[slot] = flight
         return flight
+
+    def _hold(self, flights: Sequence[Flight], unread: Sequence[tuple[Flight, Unread]]) -> list[Flight]:
+        """Leave copies alone whose state can't be read, and with them what is behind them in their groups; the rest."""
+        for flight, problem in unread:
+            flight.unread = problem
+        rest: list[Flight] = []
+        stopped: set[str] = set()
+        for flight in flights:
+            group = flight.delivery.group
+            if flight.unread is not None:
+                self._finish(flight, Release(self._left_alone.add(flight, flight.unread)), _UNREAD)
+                if group is not None:
+                    stopped.add(group)
+            elif group is not None and group in stopped:
+                flight.token = ""
+                self._finish(flight, Release(0.0), _HEAD_FIRST)
+            else:
+                rest.append(flight)
+        return rest
 
     async def _unpack(self, flight: Flight, told: Story) -> None:
         file = told.wrap.file if told.wrap is not None else None
@@ -302,7 +341,8 @@ class Consumer:
         if isinstance(step, Ack) and flight.progress.marks:
             self._finish(flight, step, "")
             return
-        wait_s = min(_NO_BODY_S * 2 ** min(flight.delivery.receive_count - 1, 6), _NO_BODY_MAX_S)
+        age_s = None if self._stage.counts_releases else now - flight.delivery.sent_at
+        wait_s = again_in_s(_NO_BODY_S, _NO_BODY_MAX_S, flight.delivery.receive_count, age_s)
         self._emit(BodyMissing(flight.message.uid, flight.delivery.queue, problem, wait_s))
         self._finish(flight, Release(wait_s), problem)
 

@@ -4,7 +4,7 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.message import Message, Uid
 from mulligan.core.progress import Progress
 from mulligan.core.route import Route
-from mulligan.core.story import Story
+from mulligan.core.story import Story, Unread
 from mulligan.ledger.base import Answer
 
 __all__ = ["Flight"]
@@ -25,6 +25,7 @@ class Flight:
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
     least, unless the supervisor extends it.
     problem: why its body can't be had; then it must not be run, copied or buried.
+    unread: why its state can't be read; then it must not even be claimed, and is released, nothing else.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
     unrecorded: ends of attempts whose record is not under way yet.
@@ -48,6 +49,7 @@ class Flight:
     slot = -1
     spends_stored = False
     stored: str | None = None
+    unread: Unread | None = None
     unrecorded = 0
     waits_since = 0.0
 

@@ -83,8 +83,9 @@ class Keeper:
         guilty: slots whose messages count a death; None for a worker that drained, whose left-overs are no suspects.
         """
         holdings = list(table.holdings())
-        suspects = [one.key for one in holdings if guilty is not None and one.slot in guilty]
-        others = [one.key for one in holdings if guilty is None or one.slot not in guilty]
+        claimed = [one for one in holdings if one.token]
+        suspects = [one.key for one in claimed if guilty is not None and one.slot in guilty]
+        others = [one.key for one in claimed if guilty is None or one.slot not in guilty]
         for attempt in range(_SWEEP_TRIES):
             try:
                 if suspects:

@@ -42,6 +42,7 @@ class Shop:
         setup: Setup,
         new_token: Callable[[], str],
         stuck: Callable[[Attempt], None],
+        left_alone: Callable[[Flight, float], None] = lambda _flight, _until: None,
         failed: Callable[[BaseException], None],
         middleware: Sequence[Middleware] = (),
         executor: Executor | None = None,
@@ -59,6 +60,7 @@ class Shop:
         self.setup = setup
         self.new_token = new_token
         self.stuck = stuck
+        self.left_alone = left_alone
         self.failed = failed
         self.middleware = middleware
         self.executor = executor
@@ -78,6 +80,7 @@ class Line:
             index, index == 1, shop.queues.prefix, pace.lease_s, pace.capacity,
             suspects_repeats=not shop.ledger.is_durable, holds_groups=holds_groups,
             holds_deliveries=not shop.broker.features.keeps_lease,
+            counts_releases=shop.broker.features.counts_releases,
         )  # fmt: skip
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
@@ -95,7 +98,7 @@ class Line:
         )  # fmt: skip
         self.settler = Settler(
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
-            buried=self.consumer.buried, over=self.consumer.over, failed=shop.failed,
+            buried=self.consumer.buried, over=self.consumer.over, left_alone=shop.left_alone, failed=shop.failed,
         )  # fmt: skip
         self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds, shop.solo_start_s)
         self.pollers = Pollers(

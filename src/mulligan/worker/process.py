@@ -36,6 +36,7 @@ from mulligan.worker.channel import (
     Fatal,
     Go,
     LeasesLost,
+    LeftAlone,
     Problems,
     Ready,
     Recycle,
@@ -49,6 +50,7 @@ from mulligan.worker.channel import (
 from mulligan.worker.child import OWN_MARK, become, leave
 from mulligan.worker.drain import drain
 from mulligan.worker.extension import named
+from mulligan.worker.flight import Flight
 from mulligan.worker.leftover import end_leftovers
 from mulligan.worker.line import Line, Shop
 from mulligan.worker.loop import run_and_leave
@@ -214,7 +216,8 @@ class Worker:
             shop = Shop(
                 broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
                 self._hub.wants, packer=Packer(BodyFolder(folder / settings.bodies_url)),
-                setup=setup, new_token=_tokens(), stuck=self._recycle, failed=self._fail,
+                setup=setup, new_token=_tokens(), stuck=self._recycle, left_alone=self._tell_left_alone,
+                failed=self._fail,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
                 executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,
                 solo_start_s=max(START_S, _SLOWER * self._loaded_s),
@@ -323,6 +326,11 @@ class Worker:
     def _forgive(self) -> None:
         for line in self._lines:
             line.runner.forgive()
+
+    def _tell_left_alone(self, flight: Flight, until: float) -> None:
+        delivery = flight.delivery
+        version = flight.unread.version if flight.unread is not None else None
+        self._channel.send(LeftAlone(delivery.id, until, version, delivery.group is not None))
 
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():

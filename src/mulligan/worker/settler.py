@@ -51,6 +51,7 @@ class Settler:
     """Acknowledges, releases, rejects and buries, in batches.
 
     buried: called with flights whose dead letter is confirmed. over: with each flight that is settled or dropped.
+    left_alone: with copies that are held, once they are released, and the monotonic second until which they stay so.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Settler:
         *,
         buried: Callable[[Flight], None],
         over: Callable[[Flight], None],
+        left_alone: Callable[[Flight, float], None] = lambda _flight, _until: None,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._broker = broker
@@ -78,6 +80,7 @@ class Settler:
         self._emit = emit
         self._buried = buried
         self._over = over
+        self._left_alone = left_alone
         self._is_giving_up = False
         self._outage = of_broker(clock, emit, f"settling {queue}")
         features = broker.features
@@ -145,8 +148,10 @@ class Settler:
             self._over(flight)
 
     async def _release(self, entries: list[tuple[Flight, float]]) -> None:
-        if not await self._recorder.give_back([flight for flight, _ in entries]):
+        claimed = [flight for flight, _ in entries if flight.token]
+        if claimed and not await self._recorder.give_back(claimed):
             return  # the process ends: they stay in the lease table, and the supervisor does both
+        asked_at = self._clock.monotonic()
 
         def call(some: Sequence[tuple[Flight, float]]) -> Awaitable[list[EntryFault | None]]:
             return self._broker.release(
@@ -154,9 +159,11 @@ class Settler:
                 [(one.delivery.receipt, rounded_up(delay_s, self._unit_s, self._max_lease_s)) for one, delay_s in some],
             )
 
-        for (flight, _), fault in await self._insist(entries, call):
+        for (flight, delay_s), fault in await self._insist(entries, call):
             if fault is not None and fault.fault is not Fault.LEASE_LOST:
                 self._tell(flight, "release", fault, "it comes back when its lease ends")
+            elif fault is None and flight.unread is not None:
+                self._left_alone(flight, asked_at + min(delay_s, self._max_lease_s))
             self._table.counters[Counter.RELEASED] += 1
             self._over(flight)
 

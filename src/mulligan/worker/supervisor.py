@@ -43,6 +43,7 @@ from mulligan.worker.channel import (
     Fatal,
     Go,
     LeasesLost,
+    LeftAlone,
     Problems,
     Ready,
     Recycle,
@@ -58,6 +59,7 @@ from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, is_overdue
 from mulligan.worker.process import slots_for
 from mulligan.worker.reaper import Reaper
+from mulligan.worker.remainder import Remainder
 from mulligan.worker.restart import delay_s, vain_deaths
 from mulligan.worker.runner import STUCK_AFTER_S
 from mulligan.worker.table import Counter, LeaseTable, Standing
@@ -79,7 +81,7 @@ _LEFTOVERS_S = 1.0
 """Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
 
-FromWorker = Ready | Problems | Recycle | Requests | Fatal | Drained
+FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | Fatal | Drained
 
 
 class Fate(Enum):
@@ -142,12 +144,16 @@ class Supervisor:
         self._error: BaseException | None = None
         self._can_go = False
         self._tally = Tally(clock.now())
+        self._remainder: Remainder | None = None
+        """Kept by a run to the end only."""
 
     async def run(self, *, drains: bool, for_s: float | None) -> None:
         """Work until told to stop, until the queues are empty (drains), or for a time.
 
-        Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable, StorageBroken.
+        Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable, StorageBroken,
+        LeftUndoneError when the queues hold nothing any more but what this version can't read.
         """
+        self._remainder = Remainder() if drains else None
         self._listen_to_signals()
         keeping = self._start(self._keep())
         tending = [self._start(self._tend(seat)) for seat in self._seats[:1]]
@@ -326,6 +332,9 @@ class Supervisor:
                     reason = why
                 case Requests(counts):
                     seat.requests = counts
+                case LeftAlone():
+                    if self._remainder is not None:
+                        self._remainder.add(message)
                 case Problems(problems):
                     end = End(Fate.PROBLEMS, tuple(problems))
                 case Fatal(error):
@@ -422,23 +431,34 @@ class Supervisor:
             self._keep_tally()
 
     async def _watch_empty(self) -> None:
-        """Stop when requests and rejects hold nothing: read in this order, the one in which messages move."""
+        """Stop when requests and rejects hold nothing: read in this order, the one in which messages move.
+
+        What this version can't read is left there, and told of.
+        """
         queues = self._settings.queues
-        readings = 0
+        left = self._remainder = self._remainder or Remainder()
+        readings = rest = 0
         while True:
             is_exact = True
             try:
                 depths = [await self._broker.depth(queue) for queue in (queues.requests, queues.rejects)]
                 is_exact = all(depth.is_exact for depth in depths)
-                is_empty = not any(depth.total for depth in depths)
+                is_empty = left.is_all(depths[0], depths[1], self._received, self._clock.monotonic())
+                rest = depths[1].total
             except BrokerError:
                 is_empty = False  # the pollers tell of it
             is_empty = is_empty and not any(seat.table.used for seat in self._seats if seat.table is not None)
             readings = readings + 1 if is_empty else 0
             if readings >= (_DRAIN_READINGS if is_exact else _DRAIN_ESTIMATE_READINGS):
-                self.stop("the queues are empty")
+                error = left.error(queues.rejects, rest)
+                self.stop("the queues are empty" if error is None else "only what can't be read is left", error)
                 return
             await asyncio.sleep(_DRAIN_EVERY_S if is_exact else _DRAIN_ESTIMATE_EVERY_S)
+
+    @property
+    def _received(self) -> int:
+        """Messages that could be read, in the present lives of the workers."""
+        return sum(seat.table.count(Counter.RECEIVED) for seat in self._seats if seat.table is not None)
 
     async def _watch_time(self, for_s: float) -> None:
         await asyncio.sleep(for_s)

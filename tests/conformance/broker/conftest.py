@@ -24,9 +24,11 @@ class LocalService:
     is_text: it carries text that is not empty, and nothing else; of attributes bytes too.
     type_bytes: what it counts for the type of a text attribute.
     key: the access key, where there is one; its secret is the same.
+    has_own_clock: time passes there for real only.
     """
 
     is_exact = True
+    has_own_clock = False
     is_text = False
     type_bytes = 0
     key = "mulligan"
@@ -104,6 +106,8 @@ class SqsServerService(SqsService):
 class LocalemuService(SqsService):
     """The adapter on an SQS server of other people's, which has no clock but the real one."""
 
+    has_own_clock = True
+
     def __init__(self, clock, folder, localemu) -> None:
         self._url = localemu.url
         self._clock = clock
@@ -127,6 +131,7 @@ class RabbitService(LocalService):
 
     is_exact = False
     is_durable = True
+    has_own_clock = True
 
     def __init__(self, clock, folder, rabbitmq) -> None:
         self._clock = clock

@@ -12,6 +12,8 @@ from mulligan.core.event import (
     MessageDone,
     MessageRejected,
     MessageReleased,
+    StateDamaged,
+    StateTooNew,
     StoryMissing,
     TaskExhausted,
     TaskFailed,
@@ -278,22 +280,25 @@ async def test_message_runs_all_tasks_when_it_is_on_rejects_without_a_story(serv
     [
         "{",
         "[]",
-        '{"v": 99}',
+        '{"v": 0}',
         '{"v":1,"uid":"xyz","gen":0,"hop":1,"seen":1,"tasks":{}}',
         '{"v":1,"uid":"018bcfe56800-0","gen":-1,"hop":1,"seen":1,"tasks":{"One":["p",0]}}',
         '{"v":1,"uid":"018bcfe56800-0","gen":99999999999,"hop":1,"seen":1,"tasks":{"One":["p",0]}}',
         '{"v":1,"uid":"018bcfe56800-%s","gen":0,"hop":1,"seen":1,"tasks":{"One":["p",0]}}' % ("0" * 5000),
     ],
 )
-async def test_message_runs_all_tasks_when_its_story_is_damaged(service, raw):
+async def test_message_is_neither_run_nor_removed_when_its_state_is_damaged(service, raw):
+    """Run as if it were new, it got another uid, and tasks that were done ran again."""
     one = Recording()
     service.worker(task("One", one))
 
     await service.send("hello", queue=QUEUES.rejects, **{story.ATTRIBUTE: raw})
-    await service.until_empty()
+    await asyncio.sleep(3600)
 
-    assert len(one.runs) == 1
-    assert len(service.told(StoryMissing)) == 1
+    assert one.runs == []
+    assert await service.totals() == (0, 1, 0)
+    assert service.told(StateDamaged)[0].problem
+    assert service.told(StoryMissing, StateTooNew) == []
 
 
 # -- twins

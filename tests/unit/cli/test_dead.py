@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from mulligan.cli.dead import _table as dead_table
 from mulligan.cli.letter import as_data, joined, letter_of, slim
+from mulligan.cli.peek import _pictures as pictures
 from mulligan.cli.picture import body_text, picture
 from mulligan.cli.replay import Replay
 from mulligan.cli.walk import walk
@@ -280,3 +282,115 @@ async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, d
 
     assert found.group == "customer 7"
     assert Replay(session, catalogue)._outgoing(found).group == "customer 7"
+
+
+# -- letters of a newer version
+
+
+def newer(uid: str = UID, version: int = 2) -> Outgoing:
+    state = f'{{"v":{version},"uid":"{uid}","gen":0,"jobs":{{"One":"done"}}}}'
+    return Outgoing(b"fo1", {"source": "shop", story.ATTRIBUTE: state})
+
+
+DAMAGED = Outgoing(b"fo1", {story.ATTRIBUTE: "{"})
+
+
+@pytest.mark.parametrize("uids", [[], [UID]])
+async def test_replay_refuses_a_letter_of_a_newer_version_and_leaves_it(session, dead, letter, catalogue, uids):
+    await dead(newer(), letter(OTHER))
+
+    job = Replay(session, catalogue)
+    await job.these(uids)
+
+    assert job.problems == [
+        f"{UID} can't be replayed: its attribute 'mulligan' has version 2, expected 1: a newer version of this program"
+        " wrote it. Replay with the version that wrote it, or upgrade this program."
+    ]
+    assert job.replayed == (set() if uids else {(OTHER, 0)})
+    assert await totals(session) == ([0, 0, 2] if uids else [0, 1, 1])
+    left = await session.broker.receive(session.queues.dead, 10, wait_s=0.0, lease_s=1.0)
+    assert newer().attributes in [one.attributes for one in left]
+
+
+async def test_replay_takes_no_letter_of_a_newer_version_for_a_twin_of_one_that_can_be_read(
+    session, dead, letter, catalogue
+):
+    """They have one uid: the newer one would have been removed with its twin."""
+    await dead(newer(UID), letter(UID))
+
+    job = Replay(session, catalogue)
+    await job.these([UID])
+
+    assert job.replayed == {(UID, 0)}
+    assert len(job.problems) == 1
+    assert await totals(session) == [0, 1, 1]
+    (left,) = await session.broker.receive(session.queues.dead, 10, wait_s=0.0, lease_s=1.0)
+    assert left.attributes == newer(UID).attributes
+
+
+async def test_replay_of_all_tells_of_many_letters_of_a_newer_version_in_one_sentence(session, dead, catalogue):
+    await dead(*[newer(f"018bcfe56800-{number:020x}") for number in range(50)])
+
+    job = Replay(session, catalogue)
+    await job.these([])
+
+    (problem,) = job.problems
+    assert problem.startswith("50 letters can't be replayed, such as 018bcfe56800-")
+    assert await totals(session) == [0, 0, 50]
+
+
+async def test_replay_of_all_leaves_a_letter_with_a_damaged_state_which_its_uid_replays(
+    session, dead, received, catalogue
+):
+    """Tasks that were done ran again without a word."""
+    await dead(DAMAGED)
+
+    job = Replay(session, catalogue)
+    await job.these([])
+
+    (problem,) = job.problems
+    assert problem.endswith("Give its uid to replay it all the same: all its tasks run then, those that are done, too.")
+    assert await totals(session) == [0, 0, 1]
+    await Replay(session, catalogue).these([problem.partition(" ")[0]])
+    assert await totals(session) == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("others", "is_left"), [([], False), ([newer()], True)], ids=["alone", "beside a newer one"])
+async def test_replay_drops_no_stored_body_while_a_letter_of_a_newer_version_may_need_it(
+    session, dead, letter, catalogue, tmp_path, monkeypatch, others, is_left
+):
+    monkeypatch.chdir(tmp_path)
+    name = f"{OTHER}-dead-{'0' * 32}"
+    session.bodies.keep(name, b"body")
+    await dead(letter(OTHER), *others)
+    job = Replay(session, catalogue)
+    job._emptied.add(name)
+
+    await job.these([OTHER])
+
+    assert job.replayed == {(OTHER, 0)}
+    assert (tmp_path / session.settings.bodies_url / name).exists() is is_left
+
+
+async def test_list_and_picture_say_that_a_letter_is_of_a_newer_version(session, dead, received):
+    await dead(newer())
+    (delivery,) = await received(session.queues.dead)
+
+    found = letter_of(delivery, "msgparser", session.bodies.load)
+
+    assert (as_data(found)["uid"], as_data(found)["generation"], as_data(found)["state_version"]) == (UID, None, 2)
+    assert dead_table([found], 0.0).splitlines()[1].split("  ")[-2].strip() == "of a newer version"
+    text = picture(found, whole_body=False)
+    assert "generation:     not known to this version" in text
+    assert "so it neither replays nor removes it" in text
+    assert "upgrade this one" in text
+
+
+async def test_peek_says_that_a_copy_of_a_newer_version_is_left_alone(session):
+    await session.broker.send(session.queues.rejects, [newer()])
+
+    (text,) = await pictures(session, "rejects", None, 10)
+
+    assert text.startswith(UID)
+    assert "left alone: its attribute 'mulligan' has version 2, expected 1" in text
+    assert "upgrade this one" in text

@@ -10,7 +10,17 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.error import StoryError
 from mulligan.core.message import AttributeValue, QueueName, TaskName, Typed, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
-from mulligan.core.story import Story, Wrap, decode, decode_progress, encode, encode_progress, identify, read
+from mulligan.core.story import (
+    Story,
+    Unread,
+    Wrap,
+    decode,
+    decode_progress,
+    encode,
+    encode_progress,
+    identify,
+    read,
+)
 
 JIRA, TRELLO, MAIL = TaskName("Jira"), TaskName("Trello"), TaskName("Mail")
 UID = Uid("018bcfe56800-0b090fd81c3e1612c0f0")
@@ -203,17 +213,58 @@ def test_read_treats_a_reject_without_our_attribute_as_new_and_says_so():
     message, story, problem = read(delivery({"past_results": "[{'Task1': True}]"}), "p", is_trusted=True)
 
     assert story is None
-    assert problem == "it has no attribute 'mulligan': it was not put there by mulligan"
+    assert problem == Unread("it has no attribute 'mulligan': it was not put there by mulligan", is_held=False)
     assert message.uid == identify(delivery({}), "p")
     assert message.attributes == {"past_results": "[{'Task1': True}]"}
 
 
-def test_read_treats_a_reject_with_a_damaged_story_as_new_and_says_so():
-    message, story, problem = read(delivery({"mulligan": "{"}), "p", is_trusted=True)
+def test_read_holds_a_reject_with_a_damaged_story_and_says_why():
+    message, story, unread = read(delivery({"mulligan": "{"}), "p", is_trusted=True)
 
     assert story is None
-    assert (problem or "").startswith("its progress is no JSON")
+    assert unread is not None
+    assert (unread.is_held, unread.version) == (True, None)
+    assert unread.problem.startswith("its progress is no JSON")
     assert message.attributes == {}
+
+
+def test_read_holds_a_reject_of_a_newer_version_under_the_uid_that_its_state_tells():
+    newer = WRITTEN.replace('"v":1', '"v":2').replace('"tasks"', '"jobs"')
+
+    message, story, unread = read(delivery({"mulligan": newer}), "p", is_trusted=True)
+
+    assert story is None
+    assert unread == Unread(
+        "its attribute 'mulligan' has version 2, expected 1: a newer version of this program wrote it",
+        is_held=True,
+        version=2,
+    )
+    assert message.uid == UID
+
+
+@pytest.mark.parametrize("uid", ["7", '"x18bcfe56800-0"', '"018bcfe56800-\\u001b[2J"', "null", '"' + "0" * 5000 + '"'])
+def test_read_makes_a_uid_up_for_a_reject_of_a_newer_version_whose_own_is_none_of_ours(uid: str):
+    message, _, unread = read(delivery({"mulligan": f'{{"v":2,"uid":{uid}}}'}), "p", is_trusted=True)
+
+    assert message.uid == identify(delivery({}), "p")
+    assert unread is not None
+    assert unread.version == 2
+
+
+@pytest.mark.parametrize("version", ["true", "1.0", "1.5", "0", "-1", '"2"', "null", "[]", str(2**31), "9" * 4000])
+def test_read_holds_a_reject_whose_version_nobody_ever_wrote_as_damaged(version: str):
+    raw = WRITTEN.replace('"v":1', f'"v":{version}')
+
+    _, story, unread = read(delivery({"mulligan": raw}), "p", is_trusted=True)
+
+    assert story is None
+    assert unread is not None
+    assert (unread.is_held, unread.version) == (True, None)
+    assert len(unread.problem) < 400
+
+
+def test_decode_passes_over_fields_that_a_newer_program_has_added_to_a_version_that_is_known():
+    assert decode(WRITTEN.replace('"hop":2', '"hop":2,"led":"1a2b3c4d","more":{"a":[1]}')) == STORY
 
 
 # -- how the body is packed

@@ -45,6 +45,7 @@ FEATURES = Features(
     long_poll_s=20.0,
     keeps_lease=False,
     cancels_receive=True,
+    counts_releases=False,  # a delay is a copy of the message, which the broker counts anew
 )
 
 

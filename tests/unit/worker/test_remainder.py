@@ -1,0 +1,78 @@
+import pytest
+
+from mulligan.core.delivery import Depth
+from mulligan.core.message import QueueName
+from mulligan.worker.channel import LeftAlone
+from mulligan.worker.remainder import Remainder
+
+NONE = Depth(0, 0, 0)
+REJECTS = QueueName("shop-rejects-q")
+
+
+def left(*copies: LeftAlone) -> Remainder:
+    made = Remainder()
+    for one in copies:
+        made.add(one)
+    return made
+
+
+def copy(name: str, until: float = 100.0, version: int | None = 2, *, in_group: bool = False) -> LeftAlone:
+    return LeftAlone(name, until, version, in_group)
+
+
+def test_remainder_is_all_when_the_queues_are_empty():
+    assert left().is_all(NONE, NONE, 0, 1.0)
+    assert left().error(REJECTS, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("requests", "rejects", "expected"),
+    [
+        (NONE, Depth(0, 2, 0), True),
+        (NONE, Depth(0, 0, 2), True),  # as SQS counts what was released with a delay
+        (NONE, Depth(0, 3, 0), False),
+        (NONE, Depth(1, 2, 0), False),
+        (NONE, Depth(0, 0, 3), False),
+        (Depth(1, 0, 0), Depth(0, 2, 0), False),
+        (Depth(0, 0, 1), Depth(0, 2, 0), False),
+    ],
+)
+def test_remainder_is_all_when_the_broker_counts_no_more_than_was_left_alone(requests, rejects, expected):
+    remainder = left(copy("a"), copy("b"), copy("b", until=120.0))
+
+    assert remainder.is_all(requests, rejects, 0, 1.0) is expected
+
+
+def test_remainder_forgets_a_copy_that_somebody_else_may_have_taken_by_now():
+    """What the broker counts may be another message then, one that is to be run."""
+    remainder = left(copy("a", until=60.0))
+
+    assert remainder.is_all(NONE, Depth(0, 1, 0), 0, 59.9)
+    assert not remainder.is_all(NONE, Depth(0, 1, 0), 0, 60.0)
+
+
+def test_remainder_takes_what_is_ready_for_blocked_when_nothing_else_came_for_a_while_and_a_group_waits():
+    remainder, rejects = left(copy("a", in_group=True)), Depth(5, 0, 1)
+
+    assert not remainder.is_all(NONE, rejects, 7, 10.0)
+    assert not remainder.is_all(NONE, rejects, 7, 39.9)
+    assert not remainder.is_all(NONE, rejects, 8, 40.1)  # one came that could be read
+    assert not remainder.is_all(NONE, rejects, 8, 70.0)
+    assert not remainder.is_all(NONE, Depth(5, 0, 2), 8, 70.2)  # one waits that is to be tried again
+    assert remainder.is_all(NONE, rejects, 8, 70.2)
+
+
+def test_remainder_takes_what_is_ready_for_no_more_than_ready_where_no_group_waits():
+    assert not left(copy("a")).is_all(NONE, Depth(5, 0, 1), 7, 90.0)
+
+
+def test_remainder_says_what_is_left_and_what_to_do():
+    remainder = left(copy("a"), copy("b", version=3), copy("c", version=None), copy("d", in_group=True))
+
+    assert str(remainder.error(REJECTS, 6)) == (
+        "shop-rejects-q: 6 messages are left, neither run nor removed: 3 with a state of version 2, 3, this program"
+        " knows 1: upgrade it, or let the newer one run that wrote them; 1 with a state that can't be read: look at"
+        " them with `mulligan peek rejects` and mend or remove them at the broker; 2 behind them in their message"
+        " groups."
+    )
+    assert str(left(copy("a")).error(REJECTS, 1)).startswith("shop-rejects-q: 1 message is left, neither run nor")

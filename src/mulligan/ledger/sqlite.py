@@ -29,6 +29,7 @@ __all__ = ["SqliteLedger"]
 LAYOUT = Layout(
     what="ledger database",
     application_id=0x4D4C474C,  # "MLGL"
+    oldest_reader=1,
     migrations=(
         (
             """CREATE TABLE record (

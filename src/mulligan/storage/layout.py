@@ -1,4 +1,10 @@
-"""What a database must be, and how one is opened: whose file is it, which version, is it sound?"""
+"""What a database must be, and how one is opened: whose file is it, which version, is it sound?
+
+A file has two numbers: the version of its layout, and its *oldest reader*, the oldest version that a program may know
+and still use it. Both are in SQLite's `user_version`, as `1000 * oldest reader + version`, or the version alone where
+the two are the same: so they are read at one look and changed by one statement of the migration's own transaction,
+they need no table, and files of before the second number are as they were.
+"""
 
 import contextlib
 import sqlite3
@@ -17,6 +23,7 @@ T = TypeVar("T")
 
 QUICK_CHECK_MAX_BYTES = 8 * 2**20  # about 20 ms; beyond, SQLite's own checks while reading must do
 WAL_MAX_BYTES = 32 * 2**20
+_OLDEST_AT = 1000
 OLDEST_SQLITE = (3, 38)  # the first that knows ->>
 SETTINGS = (
     # The log is synced before a checkpoint and before it is begun anew, never at a commit: `Database` does that.
@@ -35,11 +42,26 @@ class Layout:
     application_id: SQLite's own mark of a file's purpose, so that a ledger isn't taken for a queue.
     migrations: statements of each version, in order; version n is what the first n of them make. Never edit one that
     was released.
+    oldest_reader: programs that know this version of the layout, or a later one, work on what the last migration makes.
+    It stays behind as long as migrations only add tables, and columns with defaults; every statement names its columns.
+    None: those that know the newest.
     """
 
     what: str
     application_id: int
     migrations: tuple[tuple[str, ...], ...]
+    oldest_reader: int | None = None
+
+    @property
+    def newest(self) -> int:
+        """The version that the migrations make."""
+        return len(self.migrations)
+
+    @property
+    def mark(self) -> int:
+        """The `user_version` of a file that is up to date."""
+        oldest = self.newest if self.oldest_reader is None else self.oldest_reader
+        return self.newest if oldest == self.newest else _OLDEST_AT * oldest + self.newest
 
 
 class Patiently(Protocol):
@@ -50,10 +72,10 @@ class Patiently(Protocol):
 
 
 def connect(path: Path, wanted: Layout, patiently: Patiently) -> sqlite3.Connection:
-    """A connection to an existing file, checked and brought up to date.
+    """A connection to an existing file, checked and brought up to date. One that is newer stays as it is.
 
-    Raises ConfigurationError for a file of another purpose or a newer version, or a SQLite that is too old,
-    StorageBroken for a damaged file, and sqlite3.Error.
+    Raises ConfigurationError for a file of another purpose or one that needs a newer program, or a SQLite that is too
+    old, StorageBroken for a damaged file, and sqlite3.Error.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise _problem(
@@ -121,17 +143,19 @@ def _version(connection: sqlite3.Connection, path: Path, wanted: Layout) -> int:
     """The version of the layout in the file, 0 when it is empty. Raises ConfigurationError for another's file."""
     # the mark last: another process may be making the database, and whoever sees its tables must see the mark, too
     count = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    version = _pragma(connection, "user_version")
+    mark = _pragma(connection, "user_version")
     application_id = _pragma(connection, "application_id")
-    if application_id != wanted.application_id and (application_id or version or count):
+    if application_id != wanted.application_id and (application_id or mark or count):
         raise _problem(
             f"{path} is not a {wanted.what} but a database of another purpose (application id {application_id:#x},"
             f" expected {wanted.application_id:#x}). Give the path of another file."
         )
-    if version > len(wanted.migrations):
+    oldest, version = divmod(mark, _OLDEST_AT)
+    if (oldest or version) > wanted.newest:
+        needed = f", for programs that know {oldest} or later" if oldest else ""
         raise _problem(
-            f"{wanted.what} {path} was written by a newer mulligan (layout {version}; this one knows"
-            f" {len(wanted.migrations)}). Update mulligan, or give another path."
+            f"{wanted.what} {path} was written by a newer mulligan (layout {version}{needed}; this one knows"
+            f" {wanted.newest}). Update mulligan, or give another path."
         )
     return int(version)
 
@@ -144,17 +168,18 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, wanted: Layout, patiently: Patiently) -> None:
-    newest = len(wanted.migrations)
-    if patiently(lambda: _version(connection, path, wanted)) == newest:
+    if patiently(lambda: _version(connection, path, wanted)) >= wanted.newest:
         return
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
     try:
-        # asked again: another process may have done it in the meantime
-        for statements in wanted.migrations[_version(connection, path, wanted) :]:
+        # asked again: another process may have done it in the meantime, and one of a newer version has done more
+        version = _version(connection, path, wanted)
+        for statements in wanted.migrations[version:]:
             for statement in statements:
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id={wanted.application_id}")
-        connection.execute(f"PRAGMA user_version={newest}")
+        if version < wanted.newest:
+            connection.execute(f"PRAGMA application_id={wanted.application_id}")
+            connection.execute(f"PRAGMA user_version={wanted.mark}")
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):

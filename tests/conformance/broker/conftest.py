@@ -1,7 +1,11 @@
 """One entry of SERVICES is one implementation: add a class with the same methods, and the whole suite runs on it."""
 
 import asyncio
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,7 @@ from mulligan.core.message import QueueName
 from mulligan.servers.sqs.server import Server, serve
 from tests.conformance.broker.via_boto3 import BrokerViaBoto3
 
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 QUEUES = Queues("test", QueueName("test-requests-q"), QueueName("test-rejects-q"), QueueName("test-dead-q"))
 
 
@@ -68,6 +73,20 @@ class SqliteService(LocalService):
 
     async def pass_time(self, seconds: float) -> None:
         self._clock.shift_s += seconds
+
+
+class NewerSqliteService(SqliteService):
+    """A file as a newer version of the program may have made it, for this one to use: with more columns and tables."""
+
+    def __init__(self, clock, folder) -> None:
+        super().__init__(clock, folder)
+        self._path.parent.mkdir()
+        shutil.copy(GOLDEN / "queue-1.db", self._path)
+        with closing(sqlite3.connect(self._path)) as connection:
+            tables = ("anchor", "queue", "message", "content")
+            added = ";".join(f"ALTER TABLE {name} ADD COLUMN added TEXT NOT NULL DEFAULT 'x'" for name in tables)
+            emptied = ";".join(f"DELETE FROM {name}" for name in tables)
+            connection.executescript(f"{added};{emptied};CREATE TABLE more (a); PRAGMA user_version=1003")
 
 
 class SqsService(LocalService):
@@ -147,6 +166,7 @@ class RabbitService(LocalService):
 SERVICES = {
     "memory": MemoryService,
     "sqlite": SqliteService,
+    "sqlite of a newer version": NewerSqliteService,
     "sqs": SqsService,
     "sqs server by boto3": SqsServerService,
     "localemu": LocalemuService,

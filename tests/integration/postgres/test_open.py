@@ -6,8 +6,10 @@ import socket
 import pytest
 
 from mulligan.core.error import ConfigurationError, LedgerError, LedgerUnavailable
-from mulligan.core.message import Uid
-from mulligan.ledger.base import Claim, Granted
+from mulligan.core.message import TaskName, Uid
+from mulligan.core.progress import Mark, Progress, State
+from mulligan.ledger.base import Claim, Granted, Record
+from mulligan.ledger.postgres import schema as tables
 from mulligan.ledger.postgres.ledger import PostgresLedger
 from tests.postgres import QUOTED
 
@@ -36,9 +38,90 @@ async def test_tables_are_made_once_when_many_processes_open_an_empty_schema_at_
 async def test_tables_of_a_newer_version_are_refused(connect, postgres):
     schema = postgres.new_schema()
     await connect(postgres.url_of(schema))
-    postgres.sql(f"UPDATE {schema}.mulligan_version SET version = 99")
+    postgres.sql(f"UPDATE {schema}.mulligan_version SET version = 99, oldest_reader = NULL")
 
     assert "its tables have version 99" in await refused(connect, postgres.url_of(schema))
+
+
+def a_newer_version(postgres, schema: str, version: int, oldest_reader: int) -> None:
+    """What it does with the tables: more of them, columns with defaults, and its two numbers."""
+    postgres.sql(
+        f"ALTER TABLE {schema}.mulligan_record ADD COLUMN added text NOT NULL DEFAULT 'x';"
+        f"CREATE TABLE {schema}.mulligan_more (a integer);"
+        f"DELETE FROM {schema}.mulligan_version;"
+        f"INSERT INTO {schema}.mulligan_version (version, oldest_reader) VALUES ({version}, {oldest_reader})"
+    )
+
+
+async def test_tables_of_a_newer_version_are_used_when_this_one_is_among_their_readers(connect, postgres):
+    """A process that restarted while a newer version was rolled out could not come up."""
+    schema = postgres.new_schema()
+    await connect(postgres.url_of(schema))
+    a_newer_version(postgres, schema, 3, 1)
+    claim = Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)
+
+    ledger = await connect(postgres.url_of(schema))
+    first = await ledger.claim([claim], 0.0)
+    kept = await ledger.save([Record(claim.uid, 0, "t", Progress({TaskName("Task1"): Mark(State.DONE, 1)}), 1, True)])
+
+    assert (first, kept) == ([Granted(None)], [True])
+    assert postgres.sql(f"SELECT version, oldest_reader FROM {schema}.mulligan_version") == ["3|1"]
+
+
+async def test_tables_of_a_newer_version_are_refused_when_this_one_is_too_old_for_them(connect, postgres):
+    schema = postgres.new_schema()
+    await connect(postgres.url_of(schema))
+    a_newer_version(postgres, schema, 3, 2)
+
+    told = await refused(connect, postgres.url_of(schema))
+
+    assert "its tables have version 3 for programs that know 2 or later, this mulligan knows up to 1" in told
+    assert "Use the newer mulligan that made them" in told
+
+
+async def test_tables_of_before_the_oldest_reader_are_used_as_they_are(connect, postgres):
+    """By a role that may change no table."""
+    schema = postgres.new_schema()
+    await connect(postgres.url_of(schema))
+    postgres.sql(
+        f"DROP TABLE {schema}.mulligan_version; CREATE TABLE {schema}.mulligan_version (version integer NOT NULL);"
+        f"INSERT INTO {schema}.mulligan_version VALUES (1)"
+    )
+
+    ledger = await connect(postgres.url_of(schema))
+
+    assert await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0) == [Granted(None)]
+    columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'mulligan_version'"
+    assert postgres.sql(f"{columns} AND table_schema = '{schema}'") == ["1"]
+
+
+async def test_tables_of_before_the_oldest_reader_get_it_with_their_next_version(connect, postgres, monkeypatch):
+    schema = postgres.new_schema()
+    await connect(postgres.url_of(schema))
+    postgres.sql(
+        f"DROP TABLE {schema}.mulligan_version; CREATE TABLE {schema}.mulligan_version (version integer NOT NULL);"
+        f"INSERT INTO {schema}.mulligan_version VALUES (1)"
+    )
+    step = ("ALTER TABLE mulligan_record ADD COLUMN added text NOT NULL DEFAULT 'x'",)
+    old = tables.MIGRATIONS
+    monkeypatch.setattr(tables, "MIGRATIONS", (*old, step))
+
+    await asyncio.gather(*(connect(postgres.url_of(schema)) for _ in range(4)))
+    monkeypatch.setattr(tables, "MIGRATIONS", old)
+    ledger = await connect(postgres.url_of(schema))
+
+    assert postgres.sql(f"SELECT version, oldest_reader FROM {schema}.mulligan_version") == ["2|1"]
+    assert await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0) == [Granted(None)]
+
+
+async def test_numbers_of_a_newer_version_stay_when_it_was_first_at_the_lock(connect, postgres):
+    schema = postgres.new_schema()
+    ledger = await connect(postgres.url_of(schema))
+    a_newer_version(postgres, schema, 3, 1)
+
+    await ledger._changing.run(tables._migrate)  # that had looked before
+
+    assert postgres.sql(f"SELECT version, oldest_reader FROM {schema}.mulligan_version") == ["3|1"]
 
 
 async def test_wrong_password_is_refused_without_showing_it(connect, postgres):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError, StorageBroken
+from mulligan.storage import layout as storage_layout
 from mulligan.storage.layout import WAL_MAX_BYTES
 from mulligan.storage.sqlite import LOG_LOOK_EVERY
 
@@ -17,7 +18,7 @@ NOBODY = 65534
 
 
 def add(name, body=b""):
-    return lambda connection: connection.execute("INSERT INTO item VALUES (?, ?)", (name, body)).rowcount
+    return lambda connection: connection.execute("INSERT INTO item (name, body) VALUES (?, ?)", (name, body)).rowcount
 
 
 def names(connection):
@@ -522,6 +523,81 @@ async def test_open_refuses_a_database_of_a_newer_version(make, database, layout
 
     with pytest.raises(ConfigurationError, match=r"newer mulligan \(layout 2; this one knows 1\)"):
         await make().open()
+
+
+def next_of(layout, oldest_reader, steps=1):
+    """The layout of a newer version: a column with a default a step."""
+    added = [(f"ALTER TABLE item ADD COLUMN more{number} TEXT NOT NULL DEFAULT 'x'",) for number in range(steps)]
+    return type(layout)(layout.what, layout.application_id, (*layout.migrations, *added), oldest_reader)
+
+
+def mark(connection):
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+async def test_open_takes_a_database_of_a_newer_version_when_this_one_is_among_its_readers(make, database, layout):
+    """A process that restarted while a newer version was rolled out could not come up."""
+    newer = make(next_of(layout, 1, steps=2))
+    await newer.open()
+
+    older = make()
+    await older.open()
+    await older.run(add("by the older"))
+    await newer.run(add("by the newer"))
+
+    assert await older.read(names) == ["by the newer", "by the older"]
+    assert await older.read(mark) == 1003
+
+
+async def test_open_refuses_a_database_of_a_newer_version_when_this_one_is_too_old_for_it(make, database, layout, path):
+    newer = make(next_of(layout, 2, steps=2))
+    await newer.open()
+    await newer.close()
+    before = path.read_bytes()
+
+    with pytest.raises(ConfigurationError) as caught:
+        await make().open()
+
+    assert caught.value.problems == (
+        f"test database {path} was written by a newer mulligan (layout 3, for programs that know 2 or later; this one"
+        " knows 1). Update mulligan, or give another path.",
+    )
+    assert path.read_bytes() == before
+    middle = make(next_of(layout, 2, steps=1))
+    await middle.open()
+    assert await middle.read(mark) == 2003
+
+
+async def test_open_of_many_versions_at_once_leaves_the_numbers_of_the_newest(make, layout):
+    versions = [layout, next_of(layout, 1, steps=1), next_of(layout, 1, steps=3), next_of(layout, 1, steps=2)]
+    databases = [make(one) for one in versions * 4]
+
+    await asyncio.gather(*(one.open() for one in databases))
+    await asyncio.gather(*(one.run(add(f"name {number:02}")) for number, one in enumerate(databases)))
+
+    assert len(await databases[0].read(names)) == 16
+    assert {await one.read(mark) for one in databases} == {1004}
+
+
+async def test_open_leaves_the_numbers_of_a_newer_version_that_was_first_at_the_lock(make, database, layout, path):
+    """It had looked before, and found less than it knows."""
+    newest, middle = next_of(layout, 1, steps=2), next_of(layout, 1, steps=1)
+    looks = []
+
+    def patiently(action):
+        looks.append(action())
+        if len(looks) == 1:
+            with closing(sqlite3.connect(path)) as other:
+                for (statement,) in newest.migrations[1:]:
+                    other.execute(statement)
+                other.execute("PRAGMA user_version=1003")
+        return looks[-1]
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        storage_layout._migrate(connection, path, middle, patiently)
+
+        assert looks[0] == 1
+        assert mark(connection) == 1003
 
 
 async def test_open_brings_an_older_database_up_to_date_and_keeps_its_content(make, database, layout):

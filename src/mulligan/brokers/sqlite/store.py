@@ -38,6 +38,7 @@ __all__ = [
 LAYOUT = Layout(
     what="queue database",
     application_id=0x4D4C4751,  # "MLGQ"
+    oldest_reader=1,
     migrations=(
         (
             "CREATE TABLE anchor (boot_id TEXT NOT NULL, offset_s REAL NOT NULL)",
@@ -97,7 +98,7 @@ def anchor(boot_id: str | None, wall: float, monotonic: float, connection: sqlit
     if row is not None and row[0] == boot_id and abs(row[1] - offset_s) <= JUMP_MAX_S:
         return float(row[1])
     connection.execute("DELETE FROM anchor")
-    connection.execute("INSERT INTO anchor VALUES (?, ?)", (boot_id, offset_s))
+    connection.execute("INSERT INTO anchor (boot_id, offset_s) VALUES (?, ?)", (boot_id, offset_s))
     return offset_s
 
 
@@ -232,7 +233,7 @@ def _move(change: str, queue: int, moves: Sequence[Move], connection: sqlite3.Co
 @lru_cache(maxsize=128)
 def _insert_contents(count: int) -> str:
     # one statement of many rows: each statement lets go of the interpreter's lock
-    return "INSERT INTO content VALUES " + ",".join(["(?,?,?)"] * count)  # noqa: S608 - no values in it
+    return "INSERT INTO content (id, body, attributes) VALUES " + ",".join(["(?,?,?)"] * count)  # noqa: S608 - no values in it
 
 
 def _text(rows: Sequence[Any]) -> str:

@@ -1,8 +1,14 @@
 """Versions side by side: what a newer version of this program left for this one to find."""
 
+import os
+import shutil
+import signal
 import sys
+from pathlib import Path
 
 import pytest
+
+import mulligan
 
 UID = "018bcfe56800-0b090fd81c3e1612c0f0"
 NEWER = f'{{"v":2,"uid":"{UID}","gen":0,"jobs":{{"Work":"done"}}}}'
@@ -35,7 +41,7 @@ def work(app):
         class Work(Task):
             async def run(self, data, context: TaskContext):
                 with effect(data, context):
-                    pass
+                    await asyncio.sleep(float(os.environ.get("WORK_S", "0")))
     """,
     )
     app.manifest("work Work")
@@ -58,3 +64,79 @@ def test_drain_ends_with_code_3_and_says_what_is_left_when_a_newer_version_has_c
     assert "upgrade it, or let the newer one run that wrote them" in system.log()
     rejects = work.status()["rejects"]
     assert (rejects["ready"], rejects["delayed"], rejects["in_flight"]) == (0, 1, 0)
+
+
+# -- another build is installed under a running system
+
+
+@pytest.fixture
+def installation(work, tmp_path):
+    """A copy of the program that the application runs on, and that a test can change."""
+    folder = tmp_path / "installation"
+    shutil.copytree(Path(mulligan.__file__).parent, folder / "mulligan", ignore=shutil.ignore_patterns("__pycache__"))
+    work.environment["PYTHONPATH"] = str(folder)
+    work.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    return folder / "mulligan"
+
+
+def changed(path, old, new):
+    text = path.read_text("utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def upgraded(folder):
+    """Another version, whose first message has other fields."""
+    changed(folder / "__init__.py", '__version__ = "0.1.0"', '__version__ = "9.9.9"')
+    changed(folder / "worker" / "channel.py", "    worker: int\n", "    seat: str\n    worker: int\n")
+
+
+def broken(folder):
+    """One of which a worker can't even begin."""
+    (folder / "worker" / "process.py").write_text("from mulligan.worker import gone\n")
+
+
+def removed(folder):
+    """In the middle of an installation."""
+    shutil.rmtree(folder / "worker")
+
+
+@pytest.mark.parametrize("change", [upgraded, broken, removed])
+def test_installation_that_is_changed_under_a_running_system_ends_it_in_order_with_code_75(
+    work, installation, until, tmp_path, change
+):
+    """A worker of the new version got a supervisor of the old one."""
+    work.environment["WORK_S"] = "3"
+    kept = shutil.copytree(installation, tmp_path / "kept" / "mulligan")
+    system = work.start().until_up()
+    work.publish("m1")
+    busy = int(until(lambda: work.effects("Work", "start"), "the task runs")[0].pid)
+    (idle,) = (pid for pid in system.workers() if pid != busy)
+
+    change(installation)
+    os.kill(idle, signal.SIGKILL)
+
+    assert system.wait() == 75
+    assert work.count("Work", "end") == 1
+    assert work.count("Work", "start") == 1
+    log = system.log()
+    assert "stopping (the installation was changed: restart)" in log
+    assert "error: the installation was changed while the system ran (" in log
+    assert ("found mulligan 9.9.9 in " in log) is (change is upgraded)
+    assert system.group() == []
+    work.environment["PYTHONPATH"] = str(kept.parent)
+    work.drain()
+    assert work.count("Work", "start") == 1
+
+
+def test_worker_that_is_killed_is_replaced_while_the_installation_is_the_same(work, installation, until):
+    system = work.start().until_up()
+    before = set(system.workers())
+
+    os.kill(min(before), signal.SIGKILL)
+
+    until(lambda: len(set(system.workers()) - before) == 1, "there is another worker")
+    work.publish("m1")
+    until(lambda: work.count("Work", "end"), "the message is done")
+    system.interrupt()
+    assert system.wait() == 0

@@ -1,6 +1,7 @@
 """How a command ends: the one place where errors become a text and an exit code.
 
-0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done, 4 broker not reachable.
+0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done, 4 broker not reachable, 75 the installation was
+changed under a running system: start again.
 """
 
 import os
@@ -12,7 +13,13 @@ from pathlib import Path
 from typer import Abort, TyperException
 
 from mulligan.cli.output import drop, flush, say, secretive
-from mulligan.core.error import BrokerUnavailable, ConfigurationError, LeftUndoneError, MulliganError
+from mulligan.core.error import (
+    BrokerUnavailable,
+    ConfigurationError,
+    InstallationChangedError,
+    LeftUndoneError,
+    MulliganError,
+)
 
 __all__ = ["Code", "PartialError", "UsageError", "ended"]
 
@@ -28,6 +35,7 @@ class Code(IntEnum):
     USAGE = 2
     PARTLY = 3
     UNREACHABLE = 4
+    CHANGED = 75  # EX_TEMPFAIL of sysexits.h
     INTERRUPTED = 130
 
 
@@ -82,6 +90,8 @@ def code_of(error: MulliganError) -> Code:
     """The exit code of an error."""
     if isinstance(error, (ConfigurationError, UsageError)):
         return Code.USAGE
+    if isinstance(error, InstallationChangedError):
+        return Code.CHANGED
     if isinstance(error, (PartialError, LeftUndoneError)):
         return Code.PARTLY
     return Code.UNREACHABLE if isinstance(error, BrokerUnavailable) else Code.FAILURE

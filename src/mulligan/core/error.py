@@ -10,6 +10,7 @@ __all__ = [
     "BrokerRefused",
     "BrokerUnavailable",
     "ConfigurationError",
+    "InstallationChangedError",
     "LedgerError",
     "LedgerUnavailable",
     "LeftUndoneError",
@@ -34,6 +35,10 @@ class ConfigurationError(MulliganError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class InstallationChangedError(MulliganError):
+    """Another build was installed in the place of the one that runs: everything has ended in order. Exit code 75."""
 
 
 class BrokerError(MulliganError):

@@ -23,6 +23,7 @@ __all__ = [
     "JobEnd",
     "LeasesLost",
     "LeftAlone",
+    "OtherVersion",
     "Problems",
     "Ready",
     "Recycle",
@@ -116,6 +117,16 @@ class Drained(msgspec.Struct, tag=True, frozen=True):
     """Worker to supervisor, last: nothing is left with me. An exit without it is a crash, whatever its code."""
 
 
+class OtherVersion(msgspec.Struct, tag=True, frozen=True):
+    """A new process to who started it, instead of everything else: I am of another build. told: of which.
+
+    This is all that two versions have to understand of each other, so it never changes; see `build.check`, which sends
+    it.
+    """
+
+    told: str = ""
+
+
 class Job(msgspec.Struct, tag=True, frozen=True):
     """Worker to its solo process: one attempt.
 
@@ -148,8 +159,10 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
 
 from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)
 from_host = msgspec.msgpack.Decoder(Setup | Job)
-from_solo = msgspec.msgpack.Decoder(JobEnd)
-from_worker = msgspec.msgpack.Decoder(Ready | Problems | Recycle | Requests | LeftAlone | Fatal | Drained)
+from_solo = msgspec.msgpack.Decoder(JobEnd | OtherVersion)
+from_worker = msgspec.msgpack.Decoder(
+    Ready | Problems | Recycle | Requests | LeftAlone | OtherVersion | Fatal | Drained
+)
 
 T = TypeVar("T")
 

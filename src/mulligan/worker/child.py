@@ -20,6 +20,7 @@ from typing import Any
 
 from mulligan import fork
 from mulligan.blocking import in_thread
+from mulligan.worker import build
 from mulligan.worker.channel import Channel
 from mulligan.worker.exits import UNSEEN
 from mulligan.worker.leftover import WORKER_VARIABLE, Leftovers, end_leftovers
@@ -31,6 +32,9 @@ HOOKS_S = 3.0
 
 OWN_MARK = os.environ.get(WORKER_VARIABLE, "")
 """This process's own; "" in a supervisor. Those of what it starts begin with it. Read before a task can change it."""
+
+_CHECK = "from mulligan.worker.build import check; check()"
+"""First of all: the files may be another version's by now. It takes the last argument away."""
 
 
 class Child:
@@ -180,6 +184,6 @@ def _command(module: str, *arguments: str) -> Sequence[str]:
     code = (
         "import _signal as s; n = lambda *_: None; s.signal(s.SIGINT, n); "
         "s.getsignal(s.SIGHUP) == s.SIG_IGN or s.signal(s.SIGHUP, n); "
-        f"from {module} import main; main()"
+        f"{_CHECK}; from {module} import main; main()"
     )
-    return (sys.executable, "-P", "-c", code, *arguments)
+    return (sys.executable, "-P", "-c", code, *arguments, build.OURS)

@@ -10,7 +10,7 @@ from mulligan.ledger.base import Ledger
 from mulligan.tasks.catalogue import Catalogue
 from mulligan.worker.brake import Brake
 from mulligan.worker.briefing import Stage
-from mulligan.worker.channel import Setup
+from mulligan.worker.channel import OtherVersion, Setup
 from mulligan.worker.consumer import Consumer
 from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
@@ -43,6 +43,7 @@ class Shop:
         new_token: Callable[[], str],
         stuck: Callable[[Attempt], None],
         left_alone: Callable[[Flight, float], None] = lambda _flight, _until: None,
+        changed: Callable[[OtherVersion], None] = lambda _: None,
         failed: Callable[[BaseException], None],
         middleware: Sequence[Middleware] = (),
         executor: Executor | None = None,
@@ -61,6 +62,7 @@ class Shop:
         self.new_token = new_token
         self.stuck = stuck
         self.left_alone = left_alone
+        self.changed = changed
         self.failed = failed
         self.middleware = middleware
         self.executor = executor
@@ -100,7 +102,9 @@ class Line:
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
             buried=self.consumer.buried, over=self.consumer.over, left_alone=shop.left_alone, failed=shop.failed,
         )  # fmt: skip
-        self.solo = Solo(shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds, shop.solo_start_s)
+        self.solo = Solo(
+            shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds, shop.solo_start_s, shop.changed
+        )
         self.pollers = Pollers(
             shop.broker, queue, pace, shop.clock, shop.emit,
             take=self.consumer.take, in_flight=lambda: self.consumer.in_flight,

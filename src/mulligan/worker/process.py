@@ -217,6 +217,7 @@ class Worker:
                 broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
                 self._hub.wants, packer=Packer(BodyFolder(folder / settings.bodies_url)),
                 setup=setup, new_token=_tokens(), stuck=self._recycle, left_alone=self._tell_left_alone,
+                changed=self._channel.send,
                 failed=self._fail,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
                 executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,

@@ -17,7 +17,7 @@ from mulligan.core.event import Event, IsolationFailed, ProcessesLeft
 from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.tasks.catalogue import LoadedTask
-from mulligan.worker.channel import Channel, Job, JobEnd, Setup, from_solo
+from mulligan.worker.channel import Channel, Job, JobEnd, OtherVersion, Setup, from_solo
 from mulligan.worker.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.exits import told
 from mulligan.worker.flight import Flight
@@ -48,6 +48,7 @@ class Solo:
 
     holds: whether a flight's claim is ours still; the turn of a suspect may come late.
     start_s: seconds that the child has to load the tasks.
+    changed: called when a child is of another build; then this process is to end.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Solo:
         emit: Callable[[Event], None],
         holds: Callable[[Flight], bool] = lambda _: True,
         start_s: float = START_S,
+        changed: Callable[[OtherVersion], None] = lambda _: None,
     ) -> None:
+        self._changed = changed
         self._holds = holds
         self._start_s = start_s
         self._setup = setup
@@ -68,7 +71,8 @@ class Solo:
         self._server: asyncio.Task[None] | None = None
         self._child: Child | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._channel: Channel[JobEnd] | None = None
+        self._channel: Channel[JobEnd | OtherVersion] | None = None
+        self._is_outdated = False
         self._interrupted = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -136,7 +140,7 @@ class Solo:
         channel = await self._until_started(flight, task)
         if self._interrupted.is_set():
             return INTERRUPTED
-        if isinstance(channel, Failed):
+        if isinstance(channel, Failed | Interrupted):
             return channel
         channel.send(_job(flight, task))
         try:
@@ -146,12 +150,14 @@ class Solo:
             self._kill()
             await self._how()
             return INTERRUPTED if self._interrupted.is_set() else TimedOut(task.policy.timeout_s)
-        if end is not None:
+        if isinstance(end, JobEnd):
             return _outcome(end)
         how = await self._how()
         return INTERRUPTED if self._interrupted.is_set() else Died(how)
 
-    async def _until_started(self, flight: Flight, task: LoadedTask) -> Channel[JobEnd] | Failed:
+    async def _until_started(
+        self, flight: Flight, task: LoadedTask
+    ) -> Channel[JobEnd | OtherVersion] | Failed | Interrupted:
         """The channel to a child that has loaded the tasks. Failed when there is none to be had, after a few tries:
         whatever the reason is, it may stay.
         """
@@ -159,7 +165,7 @@ class Solo:
             channel = await self._started()
             if not isinstance(channel, str):
                 return channel
-            if self._interrupted.is_set():
+            if self._interrupted.is_set() or self._is_outdated:
                 break
             self._emit(IsolationFailed(flight.message.uid, task.name, channel, left))
             if not left:
@@ -167,19 +173,25 @@ class Solo:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_S):
                     await self._interrupted.wait()
-        return Failed("the process is shut down")
+        return INTERRUPTED
 
-    async def _started(self) -> Channel[JobEnd] | str:
+    async def _started(self) -> Channel[JobEnd | OtherVersion] | str:
         """The channel to a child that has loaded the tasks, or why there is none."""
         if self._channel is not None:
             return self._channel
+        problem = ""
         try:
             async with asyncio.timeout(self._start_s):
                 channel = await self._open()
-                end = await channel.receive()
-            if end is not None and end.kind == "ready":
-                return channel
-            problem = end.text if end is not None else ""
+                first = await channel.receive()
+            match first:
+                case JobEnd("ready"):
+                    return channel
+                case JobEnd(_, problem):
+                    pass
+                case OtherVersion():
+                    self._is_outdated = True
+                    self._changed(first)
         except TimeoutError:
             problem = f"its process had not loaded the tasks after {self._start_s:g} s"
         except OSError as exc:
@@ -188,14 +200,14 @@ class Solo:
         how = await self._how()
         return problem or f"its process ended while it loaded the tasks: {how}"
 
-    async def _open(self) -> Channel[JobEnd]:
+    async def _open(self) -> Channel[JobEnd | OtherVersion]:
         ours, self._child = spawn("mulligan.worker.solo_process", folder=Path(self._setup.folder))
         self._channel = await Channel.open(ours, from_solo)
         self._channel.send(self._setup)
         self._watch(self._child, self._channel)
         return self._channel
 
-    def _watch(self, child: Child, channel: Channel[JobEnd]) -> None:
+    def _watch(self, child: Child, channel: Channel[JobEnd | OtherVersion]) -> None:
         """Have the channel end when the process does: a child of the task's may have the other end."""
         self._watcher = asyncio.get_running_loop().create_task(ends_with(child, channel))
 

@@ -9,11 +9,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from mulligan import __version__
 from mulligan.brokers.base import Broker
 from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerError,
     ConfigurationError,
+    InstallationChangedError,
     LedgerError,
     LedgerUnavailable,
     MulliganError,
@@ -36,7 +38,7 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
-from mulligan.worker import stack, tally
+from mulligan.worker import build, stack, tally
 from mulligan.worker.channel import (
     Channel,
     Drained,
@@ -44,6 +46,7 @@ from mulligan.worker.channel import (
     Go,
     LeasesLost,
     LeftAlone,
+    OtherVersion,
     Problems,
     Ready,
     Recycle,
@@ -81,7 +84,7 @@ _LEFTOVERS_S = 1.0
 """Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
 
-FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | Fatal | Drained
+FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | OtherVersion | Fatal | Drained
 
 
 class Fate(Enum):
@@ -90,6 +93,7 @@ class Fate(Enum):
     DRAINED = "drained"
     DIED = "died"
     PROBLEMS = "problems"
+    OTHER_VERSION = "other version"
     FATAL = "fatal"
 
 
@@ -333,22 +337,45 @@ class Supervisor:
                 case Requests(counts):
                     seat.requests = counts
                 case LeftAlone():
-                    if self._remainder is not None:
-                        self._remainder.add(message)
+                    self._leave_alone(message)
+                case OtherVersion(other):
+                    end = self._changed(f"a new process found {other}")
                 case Problems(problems):
                     end = End(Fate.PROBLEMS, tuple(problems))
                 case Fatal(error):
                     end = End(Fate.FATAL, (error,))
                 case Drained():
                     end = End(Fate.DRAINED, (reason,))
+        how = await self._how(process)
+        return self._judged(seat, end or End(Fate.DIED, (how,)))
+
+    async def _how(self, process: Child) -> str:
+        """Wait for the end of a process whose end of the channel is closed; how it ended."""
         try:
             async with asyncio.timeout(self._settings.shutdown_s + _KILL_AFTER_S):
-                code = await process.wait()
+                return told(await process.wait())
         except TimeoutError:
             process.kill()
             await process.wait()
-            return end or End(Fate.DIED, ("it closed the channel to its supervisor, lived on, and was killed",))
-        return end or End(Fate.DIED, (told(code),))
+            return "it closed the channel to its supervisor, lived on, and was killed"
+
+    def _leave_alone(self, copy: LeftAlone) -> None:
+        if self._remainder is not None:
+            self._remainder.add(copy)
+
+    def _judged(self, seat: Seat, end: End) -> End:
+        """A worker that did not even begin may be of another build that can't say so."""
+        has_begun = seat.ready.is_set() or end.fate not in (Fate.PROBLEMS, Fate.DIED)
+        return end if has_begun or not build.is_changed() else self._changed("its files are others now")
+
+    def _changed(self, found: str) -> End:
+        """Begin the end: what this process has imported and what its workers would import are two programs."""
+        error = InstallationChangedError(
+            f"the installation was changed while the system ran ({found}; the system runs mulligan {__version__},"
+            f" build {build.OURS}). All workers have been told to end in order. Restart it."
+        )
+        self.stop("the installation was changed: restart", error)
+        return End(Fate.OTHER_VERSION, (str(error),))
 
     async def _end_leftovers(self, end: End, process: Child) -> None:
         """End what the worker's tasks started, so that nothing of an attempt runs beside the next one."""

@@ -13,7 +13,8 @@ from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Died, Failed, Skipped,
 from mulligan.core.policy import Policy
 from mulligan.settings.model import Settings
 from mulligan.tasks.catalogue import LoadedTask
-from mulligan.worker.channel import Setup
+from mulligan.worker import build
+from mulligan.worker.channel import OtherVersion, Setup
 from mulligan.worker.solo import Solo
 
 REAL_TIME = True
@@ -374,3 +375,23 @@ async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_fligh
     await solo.close()
 
     assert child.returncode is not None
+
+
+async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attempt(
+    app, ends, events, make_flight, monkeypatch
+):
+    """A suspect went to a program that was installed meanwhile."""
+    app("""
+        class A(Task):
+            def run(self, body): ...
+    """)
+    told = []
+    monkeypatch.setattr(build, "OURS", "0" * 16)
+    made = Solo(Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10), ends, events.append, changed=told.append)
+
+    made.put(make_flight("A"), named("A"))
+    (end,) = await ends.until(1)
+    await made.close()
+
+    assert end == ("A", INTERRUPTED, True)
+    assert [type(one) for one in told] == [OtherVersion]

@@ -49,7 +49,7 @@ class EmailAlertTask(Task):
         self._url = variable("ALERT_SMTP_URL")
         self._sender = variable("ALERT_EMAIL_FROM")
         self._receivers = [one.strip() for one in variable("ALERT_EMAIL_TO").split(",") if one.strip()]
-        self._fold = Fold(Path(self.fold_file), type(self).__name__, INTERVAL_S)
+        self._fold = Fold(Path(self.fold_file).absolute(), type(self).__name__, INTERVAL_S)
 
     def subject(self, alert: Alert, turn: Speak) -> str:
         """The subject: one line."""

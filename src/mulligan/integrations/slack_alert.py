@@ -47,7 +47,7 @@ class SlackAlertTask(Task):
         self._name = variable("SLACK_CHANNEL") if self.channel is None else self.channel
         self._url = variable("SLACK_SERVER_URL", DEFAULT_URL)
         self._slack = SlackChannel(self._url, self._token, self._name, self.now)
-        self._fold = Fold(Path(self.fold_file), type(self).__name__, INTERVAL_S)
+        self._fold = Fold(Path(self.fold_file).absolute(), type(self).__name__, INTERVAL_S)
 
     def text(self, alert: Alert, turn: Speak) -> str:
         """The alert's text, in Slack's mark-up."""

@@ -29,7 +29,7 @@ def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
         case "postgresql" | "postgres":
             from mulligan.ledger.postgres import open_postgres
 
-            return open_postgres(url, clock)
+            return open_postgres(url, clock, base_dir)
         case "memory":
             from mulligan.ledger.memory import MemoryLedger
 

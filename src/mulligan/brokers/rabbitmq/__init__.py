@@ -6,6 +6,7 @@ them `topology` says what exchanges and queues there are, `setup` makes them, an
 """
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from mulligan.brokers.base import Broker, Clock, Emit
 from mulligan.core.error import ConfigurationError
@@ -13,12 +14,14 @@ from mulligan.core.error import ConfigurationError
 __all__ = ["open_rabbitmq"]
 
 
-def open_rabbitmq(url: str, *, clock: Clock, emit: Emit) -> Broker:
-    """The broker of `amqp://...` or `amqps://...`; nothing is connected yet. Raises ConfigurationError."""
+def open_rabbitmq(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:
+    """The broker of `amqp://...` or `amqps://...`, whose files are below base_dir; nothing is connected yet. Raises
+    ConfigurationError.
+    """
     if find_spec("pamqp") is None:
         raise ConfigurationError(
             ["BROKER_URL asks for RabbitMQ, and pamqp is not installed: pip install 'mulligan[rabbitmq]'"]
         )
     from mulligan.brokers.rabbitmq.broker import RabbitBroker
 
-    return RabbitBroker(url, clock=clock, emit=emit)
+    return RabbitBroker(url, clock=clock, emit=emit, base_dir=base_dir)

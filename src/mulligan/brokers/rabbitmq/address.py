@@ -1,6 +1,7 @@
 """`BROKER_URL` of RabbitMQ, taken apart. Reads no environment and opens nothing but certificate files."""
 
 import ssl
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote
 
 from mulligan.core.error import ConfigurationError
@@ -42,8 +43,10 @@ class Address:
         return f"{self.host}:{self.port}/{'' if self.vhost == '/' else self.vhost}"
 
 
-def parse(url: str) -> Address:
-    """The address in `amqp[s]://user:password@host:port/vhost?...`. Raises ConfigurationError with all problems."""
+def parse(url: str, base_dir: Path | None = None) -> Address:
+    """The address in `amqp[s]://user:password@host:port/vhost?...`; relative files in it are below base_dir. Raises
+    ConfigurationError with all problems.
+    """
     problems: list[str] = []
     shown = redacted_url(url)
 
@@ -54,6 +57,8 @@ def parse(url: str) -> Address:
     host, port = parts.hostname, parts.port
     scheme = parts.scheme.lower()
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    # they may be read late, and a task may have changed the folder by then
+    files = {name: str((base_dir or Path()) / item) for name, item in given.items() if name in _PARAMETERS[:3]}
     for name in given.keys() - set(_PARAMETERS):
         # a name that is not shown in the URL may be a piece of a secret
         told = repr(name) if f"{name}=" in shown else "a parameter"
@@ -86,9 +91,9 @@ def parse(url: str) -> Address:
         unquote(path) or "/",
         scheme == "amqps",
         int(heartbeat),
-        given.get("cafile"),
-        given.get("certfile"),
-        given.get("keyfile"),
+        files.get("cafile"),
+        files.get("certfile"),
+        files.get("keyfile"),
         parts.username is not None,
     )
 

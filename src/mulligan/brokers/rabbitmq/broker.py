@@ -11,6 +11,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pamqp import commands
 
@@ -53,9 +54,15 @@ class RabbitBroker:
     """Queues on RabbitMQ. Nothing is connected before the first call that needs it. Raises ConfigurationError."""
 
     def __init__(
-        self, url: str, *, clock: Clock, emit: Emit, rand_hex: Callable[[int], str] = secrets.token_hex
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        emit: Emit,
+        rand_hex: Callable[[int], str] = secrets.token_hex,
+        base_dir: Path | None = None,
     ) -> None:
-        self._address = parse(url)
+        self._address = parse(url, base_dir)
         self._clock = clock
         self._emit = emit
         self._consuming = _Link(self._address, "consume", emit)

@@ -5,6 +5,7 @@
 """
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from mulligan.core.clock import Clock
 from mulligan.core.error import ConfigurationError
@@ -13,12 +14,14 @@ from mulligan.ledger.base import Ledger
 __all__ = ["open_postgres"]
 
 
-def open_postgres(url: str, clock: Clock) -> Ledger:
-    """The ledger of `postgresql://...`; nothing is connected yet. Raises ConfigurationError, also without the extra."""
+def open_postgres(url: str, clock: Clock, base_dir: Path) -> Ledger:
+    """The ledger of `postgresql://...`, whose files are below base_dir; nothing is connected yet. Raises
+    ConfigurationError, also without the extra.
+    """
     if find_spec("asyncpg") is None:
         raise ConfigurationError(
             ["LEDGER_URL asks for PostgreSQL, and asyncpg is not installed: pip install 'mulligan[postgres]'"]
         )
     from mulligan.ledger.postgres.ledger import PostgresLedger
 
-    return PostgresLedger(url, clock)
+    return PostgresLedger(url, clock, base_dir=base_dir)

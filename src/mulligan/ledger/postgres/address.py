@@ -8,6 +8,7 @@ falls back to plain text without a word.
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlunsplit
 
 from mulligan.core.error import ConfigurationError
@@ -18,6 +19,7 @@ from mulligan.core.value import value
 __all__ = ["Address", "address_of"]
 
 _SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - where the server makes its socket
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -31,8 +33,8 @@ class Address:
     ssl: bool | None
 
 
-def address_of(url: str) -> Address:
-    """The address that the URL names. Raises ConfigurationError."""
+def address_of(url: str, base_dir: Path | None = None) -> Address:
+    """The address that the URL names; relative files in it are below base_dir. Raises ConfigurationError."""
     url = url.strip()
     shown = redacted_url(url)
     try:
@@ -47,6 +49,12 @@ def address_of(url: str) -> Address:
         raise _problem(
             shown, "it can't be read: what follows the ? is not name=value with & between; an & in a value is %26"
         ) from None
+    folder = base_dir or Path()
+    files = {name: str(folder / given[name]) for name in _FILES if given.get(name, "system") != "system"}
+    if files:  # they are read at each connection, and a task may have changed the folder by then
+        given |= files
+        parts = parts._replace(query=urlencode(given))
+        url = urlunsplit(parts)
     if parts.netloc:
         parts = parts._replace(netloc=_quoted(parts.netloc))
         url = urlunsplit(parts)

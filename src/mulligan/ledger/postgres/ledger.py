@@ -7,6 +7,7 @@ to each other nor keep them too long.
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mulligan.core.clock import Clock
@@ -54,10 +55,18 @@ class PostgresLedger:
     Raises ConfigurationError when the URL can't be used.
     """
 
-    def __init__(self, url: str, clock: Clock, *, has_server_clock: bool = True, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        has_server_clock: bool = True,
+        limits: Limits | None = None,
+        base_dir: Path | None = None,
+    ) -> None:
         self._clock = clock
         self._has_server_clock = has_server_clock
-        address = address_of(url)
+        address = address_of(url, base_dir)
         self._shown = address.shown
         # claims never wait for the fsync of records, and neither for a row that a clean-up holds
         claiming, saving, changing = (Session(address, limits or Limits()) for _ in range(3))

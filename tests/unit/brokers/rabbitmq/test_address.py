@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mulligan.brokers.rabbitmq.address import parse, tls
@@ -48,3 +50,11 @@ def test_parse_says_what_is_wrong_without_the_password(url, told):
 def test_tls_names_a_file_that_can_not_be_read():
     with pytest.raises(ConfigurationError, match="nowhere"):
         tls(parse("amqps://h/?cafile=/nowhere.pem"))
+
+
+def test_files_are_those_of_the_applications_folder_whatever_the_current_one_is_when_they_are_read():
+    address = parse("amqps://h/?cafile=ca.pem&certfile=/own/cert.pem&keyfile=own/key.pem", Path("/srv/shop"))
+
+    assert (address.cafile, address.certfile, address.keyfile) == (
+        "/srv/shop/ca.pem", "/own/cert.pem", "/srv/shop/own/key.pem",
+    )  # fmt: skip

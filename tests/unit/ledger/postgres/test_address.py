@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mulligan.core.error import ConfigurationError
@@ -97,3 +99,9 @@ def test_address_hands_a_password_with_an_at_sign_to_the_client_so_that_it_finds
 
     assert address.url == "postgresql://me:p%40ss%20w%25rd@127.0.0.1:5433/db"
     assert "w%25rd" not in repr(address)
+
+
+def test_files_are_those_of_the_applications_folder_whatever_the_current_one_is_when_they_are_read():
+    address = address_of("postgresql://me@127.0.0.1/db?sslrootcert=ca.pem&sslkey=/own/key.pem", Path("/srv/shop"))
+
+    assert address.url == "postgresql://me@127.0.0.1/db?sslrootcert=%2Fsrv%2Fshop%2Fca.pem&sslkey=%2Fown%2Fkey.pem"

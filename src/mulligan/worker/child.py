@@ -27,7 +27,7 @@ from mulligan.worker.leftover import WORKER_VARIABLE, Leftovers, end_leftovers
 
 __all__ = ["HOOKS_S", "OWN_MARK", "Child", "become", "ends_with", "leave", "spawn"]
 
-HOOKS_S = 3.0
+HOOKS_S = 2.0
 """Seconds that the hooks of `atexit` have."""
 
 OWN_MARK = os.environ.get(WORKER_VARIABLE, "")

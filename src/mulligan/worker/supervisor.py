@@ -80,7 +80,7 @@ _DRAIN_ESTIMATE_EVERY_S = 1.0
 _DRAIN_ESTIMATE_READINGS = 5
 _STARTS = 4
 """A worker that is killed while it loads its tasks is tried so often again, with pauses, before a start is given up."""
-_LEFTOVERS_S = 1.0
+_LEFTOVERS_S = 0.5
 """Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
 
@@ -120,6 +120,8 @@ class Seat:
         """To the broker, by action, in this life of the worker."""
         self.guilty: set[int] | None = None
         """Slots whose tasks blocked the worker until it was killed; None while nobody has killed it for that."""
+        self.is_dismissed = False
+        """The end has begun while the worker loaded its tasks, and we ended it: that is no death to tell of."""
 
 
 class Supervisor:
@@ -278,7 +280,7 @@ class Supervisor:
                     self.stop("the tasks can't be used", ConfigurationError((_unloadable(end),)))
                 case Fate.DIED if not self._can_go and not self._stopping.is_set() and starts == _STARTS:
                     self.stop("no worker could be started", MulliganError(_unloadable(end)))
-                case Fate.PROBLEMS | Fate.DIED:
+                case Fate.PROBLEMS | Fate.DIED if not seat.is_dismissed:
                     starts += 1
                     self._emit(WorkerDied(seat.number, pid, "; ".join(end.told), held, wait_s))
             if wait_s:
@@ -503,7 +505,9 @@ class Supervisor:
         for seat in self._seats:
             if seat.channel is not None and seat.ready.is_set():
                 seat.channel.send(Stop(self._settings.grace_s, forgives=self._reason == signal.SIGHUP.name))
-            elif seat.process is not None:  # it loads its tasks, which may take minutes, and has no message
+            elif seat.process is not None and seat.process.returncode is None:
+                # it loads its tasks, which may take minutes, and has no message
+                seat.is_dismissed = True
                 seat.process.kill()
 
     def _signalled(self, number: int) -> None:

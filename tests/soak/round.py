@@ -93,7 +93,9 @@ class _Round:
         self._rand = random.Random(plan.seed)
         self._bodies = _bodies(plan, self._rand)
         self._sent = 0
-        self._killer = killing.Killer(app, until, self._rand, plan.messages, lambda: ledger.finished(app), self._victim)
+        self._killer = killing.Killer(
+            app, until, self._rand, plan.messages, lambda: ledger.finished(app), self._victim, self._busy
+        )
         self._supervisor_kills = 0
         self._up_s: list[float] = []
         self._hands = ThreadPoolExecutor(2)

@@ -117,7 +117,7 @@ def spawned(context=SPAWN):
     except FileNotFoundError:  # a child gets its folder told, and another task may have removed that
         must_be(has_folder(), False)
         return
-    child.join(50)
+    child.join(20)
     must_be(child.exitcode, 0)
 
 def forkserver():
@@ -280,7 +280,8 @@ class Hung(Task):
         with effect(data, context):
             subprocess.run(["sleep", LINGERS], check=False)
 
-if multiprocessing.parent_process() is None:  # a pool's children import this file, too
+if multiprocessing.parent_process() is None and not hasattr(multiprocessing.current_process(), "_inheriting"):
+    # not in the processes that were spawned, which import this file before they know their parent
     match os.environ.get("AT_IMPORT"):
         case "signals":
             signal.signal(signal.SIGTERM, lambda *_: None)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 NOOP = """
@@ -77,20 +77,19 @@ def drain_rate(database: Path, count_sql: str, total: int, timeout_s: float = 18
     """Messages a second, from the first one that is gone to the last, seen from outside: a look at the queue's table
     every few milliseconds. The same for every contender, and nobody's start-up counts.
     """
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)
-    give_up_at = time.monotonic() + timeout_s
-    began: tuple[float, int] | None = None
-    while True:
-        left = connection.execute(count_sql).fetchone()[0]
-        now = time.monotonic()
-        if began is None and left < total:
-            began = now, left
-        if left == 0:
-            break
-        if now > give_up_at:
-            raise TimeoutError(f"{left} of {total} messages are left in {database} after {timeout_s} s")
-        time.sleep(0.004)
-    connection.close()
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
+        give_up_at = time.monotonic() + timeout_s
+        began: tuple[float, int] | None = None
+        while True:
+            left = connection.execute(count_sql).fetchone()[0]
+            now = time.monotonic()
+            if began is None and left < total:
+                began = now, left
+            if left == 0:
+                break
+            if now > give_up_at:
+                raise TimeoutError(f"{left} of {total} messages are left in {database} after {timeout_s} s")
+            time.sleep(0.004)
     assert began is not None
     return began[1] / max(1e-9, now - began[0])
 

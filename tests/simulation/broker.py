@@ -34,7 +34,8 @@ FEATURES = {
     "short": replace(_MEMORY_LIKE, max_batch=3, max_pollers=2, max_delay_s=4.0),  # delays that it can't hold
     "small": replace(_SQS_LIKE, max_message_bytes=900, has_price=False, linger_s=0.0),  # copies that don't fit
     "fifo": replace(_SQS_LIKE, linger_s=0.1),  # requests in groups, one message of each at a time
-    "rabbit": replace(_MEMORY_LIKE, max_batch=20, keeps_lease=False),  # the lease is the connection
+    # the lease is the connection
+    "rabbit": replace(_MEMORY_LIKE, max_batch=20, keeps_lease=False, counts_releases=False),
 }
 
 RETRY = EntryFault(Fault.RETRY, "try again")
@@ -88,20 +89,30 @@ class SimQueues:
             if outgoing.dedup_id in self._sent:
                 return None
             self._sent.add(outgoing.dedup_id)
-        self._numbers += 1
         is_trusted = name != world.queues.requests
-        delivery = Delivery(
-            name, "", f"b{self._numbers}", outgoing.body, outgoing.attributes, world.true_now(), 1, outgoing.group
-        )
-        message, told, _ = story.read(delivery, world.queues.prefix, is_trusted=is_trusted)
-        stored = Stored(
-            delivery, message.uid, told.generation if told else 0, told.hop if told else 0,
-            told.progress if told else None, world.loop.time() + outgoing.delay_s,
+        message, told, _ = story.read(self._delivery(name, outgoing), world.queues.prefix, is_trusted=is_trusted)
+        stored = self.place(
+            name, outgoing, message.uid, told.generation if told else 0, told.hop if told else 0,
+            told.progress if told else None,
         )  # fmt: skip
-        self.queues[name].stored[delivery.id] = stored
-        self.queues[name].wake()
         world.watch.put(name, stored, is_ours=told is not None)
         return stored
+
+    def place(
+        self, name: QueueName, outgoing: Outgoing, uid: str, generation: int, hop: int, progress: Progress | None
+    ) -> Stored:
+        """Have a message on a queue of which that much is known."""
+        delivery = self._delivery(name, outgoing)
+        self._numbers += 1
+        visible_at = self.world.loop.time() + outgoing.delay_s
+        stored = Stored(delivery, Uid(uid), generation, hop, progress, visible_at)
+        self.queues[name].stored[delivery.id] = stored
+        self.queues[name].wake()
+        return stored
+
+    def _delivery(self, name: QueueName, outgoing: Outgoing) -> Delivery:
+        now = self.world.true_now()
+        return Delivery(name, "", f"b{self._numbers + 1}", outgoing.body, outgoing.attributes, now, 1, outgoing.group)
 
     def depth(self, name: QueueName) -> int:
         return len(self.queues[name].stored)

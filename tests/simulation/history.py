@@ -70,6 +70,7 @@ def run(seed: int, *, is_telling: bool = False) -> Result:
 
 async def _history(world: World) -> None:
     dice = world.dice
+    beside = world.loop.create_task(world.newer.run()) if world.newer.is_there else None
     hosts = [0, 1] if dice.random() < 0.25 else [0]
     for host in hosts:
         world.begin(host)
@@ -94,6 +95,8 @@ async def _history(world: World) -> None:
         world.begin(0)
         await asyncio.sleep(dice.random() * 30)
         await _end(world, [0])
+    if beside is not None:
+        beside.cancel()
     world.watch.settled()
 
 
@@ -194,6 +197,8 @@ async def _end(world: World, hosts: list[int]) -> None:
             if world.loop.time() > until:
                 raise TimeoutError(f"the queues never become empty: {_depths(world)}")
             await asyncio.sleep(1.0)
+        if not world.is_estimating:
+            _told_rightly(world)
         if _is_empty(world):
             return
         if not world.is_estimating:
@@ -223,8 +228,19 @@ async def _until_empty(world: World) -> None:
         await asyncio.sleep(1.0)
 
 
+def _told_rightly(world: World) -> None:
+    """Whether `--drain` has told of what it left. What a newer version took at that moment may have been told, too."""
+    is_left = bool(world.newer.count(world.queues.rejects))
+    if is_left and not world.left_undone:
+        world.watch.wrong("--drain ended well, and left copies of a newer version")
+    if world.left_undone and not is_left and not world.newer.takes:
+        world.watch.wrong("--drain told of copies that it left, and there are none")
+
+
 def _is_empty(world: World) -> bool:
-    return not any(world.stored.depth(name) for name in (world.queues.requests, world.queues.rejects))
+    """But for what only a newer version can read."""
+    names = (world.queues.requests, world.queues.rejects)
+    return all(world.stored.depth(name) == world.newer.count(name) for name in names)
 
 
 def _depths(world: World) -> dict[str, int]:

@@ -255,7 +255,6 @@ def standing_in(world: Any) -> Iterator[None]:
             (process, "BodyFolder", lambda path: _Folder(world)),
             (supervisor, "slots_for", slots_for),
             (supervisor.tally, "write", lambda totals, file: None),
-            (supervisor.build, "is_changed", lambda: False),
             (line, "Solo", SimSolo),
             (runner, "Threads", SimThreads),
         ):

@@ -15,6 +15,7 @@ from mulligan.core.progress import Progress, State, is_further, is_refused, merg
 from mulligan.core.route import NOT_ANY_MORE
 from mulligan.ledger.base import Answer, Claim, Granted, Record
 from tests.simulation.loop import Process
+from tests.simulation.newer import FIRST
 from tests.simulation.plan import Act, Spec, fate, number_of
 from tests.simulation.turn import whose_turn
 
@@ -63,6 +64,9 @@ class Watch:
     def put(self, queue: str, stored: Any, *, is_ours: bool) -> None:
         """A message is on a queue."""
         queues, key = self.world.queues, (stored.uid, stored.generation)
+        if is_ours and stored.uid in self.world.newer.uids:
+            self.wrong(f"{stored.uid}, which a newer version left, is copied to {queue}")
+            return
         if not is_ours:
             if queue == queues.dead:
                 self.wrong(f"a dead letter without a story: {stored.delivery.id}")
@@ -93,6 +97,8 @@ class Watch:
     def acked(self, queue: str, stored: Any) -> None:
         """A message is removed for good."""
         key = (stored.uid, stored.generation)
+        if self.world.newer.is_one(stored.delivery):
+            self.wrong(f"{stored.uid}, which a newer version left on {queue}, is removed")
         if queue == self.world.queues.dead or self.copied.get(key, -1) > stored.hop:
             return
         row = self.known(key)
@@ -143,6 +149,8 @@ class Watch:
         """A batch of claims has reached the ledger."""
         for claim, answer, held in zip(claims, answers, before, strict=True):
             key = (claim.uid, claim.generation)
+            if claim.uid in self.world.newer.uids:
+                self.wrong(f"the ledger is asked for {claim.uid}, which a newer version left")
             if not isinstance(answer, Granted):
                 continue
             if held is not None and held.token != claim.token:
@@ -194,6 +202,8 @@ class Watch:
         uid, generation = message.uid, context.generation
         key = (uid, generation)
         number = number_of(message.body)
+        if number >= FIRST:
+            self.wrong(f"{spec.name} starts on message {number} in {process}, which a newer version left")
         name: tuple[Any, ...] = (*key, spec.name) if spec.is_default else (uid, spec.name)
         self.begun[(*key, spec.name)] += 1
         # one that was to start when its process stood still has been running for longer than anybody sees
@@ -302,9 +312,11 @@ class Watch:
         for key, row in world.rows._rows.items():
             if row.claimed is not None and key not in self.taken_over and not self._was_removed_by_another(row):
                 self.wrong(f"the claim of {row.claimed.token} on {key} never ended")
+        world.newer.settled()
         for name in (world.queues.requests, world.queues.rejects):
             for stored in world.stored.queues[name].stored.values():
-                self.wrong(f"{stored.uid} is still on {name}")
+                if not world.newer.is_one(stored.delivery):
+                    self.wrong(f"{stored.uid} is still on {name}")
 
     def _was_removed_by_another(self, row: Any) -> bool:
         """Where old receipts still remove messages, one may be gone before the claim of its killed holder is ended."""

@@ -1,7 +1,6 @@
 """One simulated history: a service, its messages, its faults, its end. Everything random comes from the seed."""
 
 import asyncio
-import contextlib
 import json
 import random
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from mulligan.cli.letter import copy_of, letter_of
 from mulligan.core import fingerprint
 from mulligan.core.delivery import Outgoing, Queues
-from mulligan.core.error import MulliganError, ParcelError
+from mulligan.core.error import LeftUndoneError, MulliganError, ParcelError
 from mulligan.core.message import QueueName
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
@@ -18,6 +17,7 @@ from mulligan.worker.table import LeaseTable
 from tests.simulation.broker import FEATURES, SimBroker, SimQueues
 from tests.simulation.ledger import SimLedger
 from tests.simulation.loop import BEGINS_AT, Process, SimLoop
+from tests.simulation.newer import Newer
 from tests.simulation.plan import Plan
 from tests.simulation.stand_in import SimSupervisor
 from tests.simulation.watch import Watch
@@ -72,6 +72,7 @@ class World:
         self.has_jumped = False
         self.clock = _Clock(self)
         self.rows = MemoryLedger(self.clock)  # type: ignore[arg-type]
+        self.newer = Newer(self)
         self.watch = Watch(self)
         self.stored = SimQueues(self)
         self.plan = Plan(self, dice)
@@ -85,6 +86,8 @@ class World:
         self.solo_hit: set[tuple[str, int]] = set()
         self._lives = 0
         self._running: dict[int, SimSupervisor] = {}
+        self.left_undone = False
+        """How the last `--drain` ended."""
         self.messages = dice.choice((4, 10, 20, 30))
         self.lease_s = dice.choice((10.0, 20.0, 60.0))
         self.settings = Settings(
@@ -163,8 +166,13 @@ class World:
         hub = Hub([self.listener(process)])
         mine = SimSupervisor(self, host, self.settings, SimBroker(self), SimLedger(self), hub)
         self._running[host] = mine
-        with contextlib.suppress(MulliganError):
+        self.left_undone = False
+        try:
             await mine.run(drains=drains, for_s=None)
+        except LeftUndoneError:
+            self.left_undone = True
+        except MulliganError:
+            pass
         process.end(0)
 
     def stop_host(self, host: int) -> None:
@@ -206,6 +214,8 @@ class World:
         dead = self.stored.queues[self.queues.dead]
         for name, stored in list(dead.stored.items()):
             letter = letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
+            if letter.is_too_new:  # as `mulligan dead replay` does
+                continue
             try:
                 route = self.plan.catalogue().route(letter.message)
             except SystemExit:  # of a task's `accepts`: it ends the command

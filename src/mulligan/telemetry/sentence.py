@@ -125,8 +125,8 @@ def _of_message(event: MessageEvent) -> str:
 
 
 def _of_held(event: HeldEvent) -> str:
-    first, *more = event.groups or ("",)
-    behind = f"; group{'s' if more else ''} {_names([first, *more])} wait with them" if first else ""
+    groups = _names(event.groups)
+    behind = "" if not groups else f"; groups {groups} wait" if len(event.groups) > 1 else f"; group {groups} waits"
     wait = f"left alone and looked at again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
     match event:
         case e.StateTooNew():

@@ -296,7 +296,7 @@ class Supervisor:
             return End(Fate.DIED, (reason,))
         watcher = self._start(ends_with(process, channel))
         try:
-            end = await self._listen(seat, channel, process)
+            end = self._judged(seat, await self._listen(seat, channel, process))
         finally:
             watcher.cancel()
             seat.ready.clear()
@@ -349,7 +349,7 @@ class Supervisor:
                 case Drained():
                     end = End(Fate.DRAINED, (reason,))
         how = await self._how(process)
-        return self._judged(seat, end or End(Fate.DIED, (how,)))
+        return end or End(Fate.DIED, (how,))
 
     async def _how(self, process: Child) -> str:
         """Wait for the end of a process whose end of the channel is closed; how it ended."""

@@ -54,6 +54,21 @@ def test_sentence_is_one_line_for_every_event(kind):
         (e.QueuesDeclared(("q", "r", "d"), ("r",)), "queues: made r; found q, d"),
         (e.QueuesDeclared(("q", "r", "d"), ()), "queues: found q, r, d"),
         (e.Stopped(10, 2, 1), "stopped: 10 done, 2 rejected, 1 buried"),
+        (
+            e.StateTooNew(QueueName("r"), UID, 12, 2, 1, (), 240.0),
+            "r: 12 copies with a state of version 2, this program knows 1: left alone and looked at again in 4 min, the"
+            " last is 018c. Upgrade this program, or let the newer one run that wrote them",
+        ),
+        (
+            e.StateTooNew(QueueName("r"), UID, 1, 2, 1, ("a",), 60.0),
+            "r: 1 copy with a state of version 2, this program knows 1: left alone and looked at again in 60 s, the"
+            " last is 018c; group a waits. Upgrade this program, or let the newer one run that wrote them",
+        ),
+        (
+            e.StateDamaged(QueueName("r"), UID, 2, "it is no JSON", ("a", "b"), 60.0),
+            "r: 2 copies with a state that can't be read (it is no JSON): left alone and looked at again in 60 s, the"
+            " last is 018c; groups a, b wait. Look at them with `mulligan peek` and mend or remove them at the broker",
+        ),
     ],
 )
 def test_sentence_tells_what_happened(event, expected):

@@ -140,3 +140,41 @@ def test_worker_that_is_killed_is_replaced_while_the_installation_is_the_same(wo
     until(lambda: work.count("Work", "end"), "the message is done")
     system.interrupt()
     assert system.wait() == 0
+
+
+# -- on a FIFO queue
+
+FIFO = {
+    "MAIN_QUEUE": "app-requests-q.fifo",
+    "DEAD_LETTER_QUEUE": "app-rejects-q.fifo",
+    "DEAD_QUEUE": "app-dead-q.fifo",
+    "FIFO_ON_FAILURE": "sidestep",
+}
+
+
+def test_drain_ends_on_a_fifo_queue_whose_group_waits_behind_a_copy_of_a_newer_version(work, sqs):
+    """Nothing tells how many messages wait there: it would have gone on for ever."""
+    sqs.point(work)
+    work.settings |= FIFO
+    sqs.declare(work, FIFO["MAIN_QUEUE"])
+    client = sqs.client()
+    url = client.get_queue_url(QueueName=FIFO["DEAD_LETTER_QUEUE"])["QueueUrl"]
+    mine = '{"v":1,"uid":"018bcfe56800-%s","gen":0,"hop":1,"seen":1700000000.0,"tasks":{"Work":["p",0]}}'
+    for place, (body, group, state) in enumerate(
+        [("head", "a", NEWER), ("tail", "a", mine % "1"), ("other", "b", mine % "2")]
+    ):
+        client.send_message(
+            QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=str(place),
+            MessageAttributes={"mulligan": {"DataType": "String", "StringValue": state}},
+        )  # fmt: skip
+    client.close()
+
+    system = work.start("--drain")
+
+    assert system.wait(150) == 3
+    assert [effect.body for effect in work.effects("Work", "end")] == ["other"]
+    assert "1 with a state of version 2" in system.log()
+    assert "1 behind them in their message groups" in system.log()
+    assert "; group a waits." in system.log()
+    rejects = work.status()["rejects"]
+    assert rejects["ready"] + rejects["in_flight"] == 2

@@ -8,6 +8,7 @@ import os
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
+from errno import ENOSPC
 from pathlib import Path
 
 from typer import Abort, TyperException
@@ -126,10 +127,10 @@ def _sentence(text: str) -> str:
 
 
 def _refused(error: OSError) -> Code:
-    try:
-        flush()  # what the parser prints, help and version, it prints itself
-    except MulliganError as full:
-        return _failed(full)
+    """What the parser prints, help and version, it prints itself: there a full stdout is an error of no file."""
+    if error.errno == ENOSPC and error.filename is None:
+        drop()
+        return _failed(MulliganError(f"stdout can't be written: {error.strerror}. Send it elsewhere."))
     return _unexpected(error)
 
 

@@ -387,7 +387,12 @@ async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attemp
     """)
     told = []
     monkeypatch.setattr(build, "OURS", "0" * 16)
-    made = Solo(Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10), ends, events.append, changed=told.append)
+    made = Solo(
+        Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())),
+        ends,
+        events.append,
+        changed=told.append,
+    )
 
     made.put(make_flight("A"), named("A"))
     (end,) = await ends.until(1)

@@ -19,7 +19,7 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:@\[\]]*)(?::(?:[0-9]{0,5}|port|PORT))?")
 # what a URL in a text may begin with if it has no user: a host, and after it the end of the URL or of the authority
 _PLAIN = re.compile(
-    r"(?:\[[0-9A-Fa-f:.]*\]|[\w.{}<>-]*)(?::(?:[0-9]{1,5}|port|PORT))?(?![\w.{}<>:@%+!$~*=|^&-])", re.ASCII
+    r"(?:\[[0-9A-Fa-f:.]*\]|[\w.{}<>-]*)(?::(?:[0-9]{1,5}|port|PORT)\.?)?(?![\w.{}<>:@%+!$~*=|^&-])", re.ASCII
 )
 _DONE = re.compile(r"(?:[A-Za-z0-9_.+-]|%40)*:?\*{3}@")  # what `redacted_url` made of one
 _WORD = re.compile(r"\S*")
@@ -47,10 +47,14 @@ _WEBHOOK = re.compile(
     r"|chat\.googleapis\.com/v1/spaces|api\.telegram\.org)/)[^\s'\"]+"
 )
 
+# what our own texts write in their place
+_PLACEHOLDERS = frozenset({"USER:PASSWORD", "user:password"})
+
 _KNOWN_MIN = 6
 """Characters of a secret that is looked for literally: a shorter one would be found in words that have nothing to do
 with it."""
-_BREAKS = (re.compile(r"[\s/?#@:]+"), re.compile(r"[\s/?#@:;,&='\"\\%<>()\[\]{}]+"))
+# where a parser ends a piece, and what is written as an escape where the piece is quoted
+_BREAKS = (re.compile(r"(?:[^!-~]|[/?#@:])+"), re.compile(r"(?:[^!-~]|[/?#@:;,&='\"\\%<>()\[\]{}])+"))
 
 
 def redacted_url(url: str) -> str:
@@ -116,6 +120,8 @@ def _has_at_in_query_only(scheme: str, rest: str) -> bool:
 
 
 def _user_info(scheme: str, text: str) -> str:
+    if text in _PLACEHOLDERS:
+        return text
     name, colon, _ = text.partition(":")
     if not text or not _NAME.fullmatch(name):
         return HIDDEN if text else ""
@@ -155,7 +161,7 @@ def _redacted_parameters(query: str) -> Iterator[str]:
 
 def _is_secret(name: str) -> bool:
     letters = re.sub("[^a-z]", "", unquote_plus(name).lower())
-    return letters != "sslkey" and _SECRET_NAME.search(letters) is not None
+    return letters not in {"sslkey", "passfile"} and _SECRET_NAME.search(letters) is not None
 
 
 def _secret_in(query: str) -> bool:

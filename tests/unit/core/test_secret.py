@@ -24,6 +24,8 @@ from mulligan.core.secret import Redactor, redacted, redacted_url
         ("https://host:8080/path?page=2", "https://host:8080/path?page=2"),
         ("at http://host:80/path and me@example.org", "at http://host:80/path and me@example.org"),
         ("expected sqlite://, sqs://, amqp://.", "expected sqlite://, sqs://, amqp://."),
+        ("expected http://HOST:PORT. Correct it.", "expected http://HOST:PORT. Correct it."),
+        ("expected amqp://USER:PASSWORD@HOST:PORT/VHOST.", "expected amqp://USER:PASSWORD@HOST:PORT/VHOST."),
         ("'amqp://u:***@h/': an @ is written %40", "'amqp://u:***@h/': an @ is written %40"),
         ("no URL: password=abc", "no URL: password=abc"),
         ("key=value without a URL", "key=value without a URL"),
@@ -95,3 +97,9 @@ def test_redactor_leaves_words_alone_that_the_url_shows_or_that_are_short():
     redactor = Redactor(["amqp://mulligan:mulligan@host/", "postgresql://me:guest@host/db"])
 
     assert redactor("mulligan of guest amqp://mulligan:mulligan@host/") == "mulligan of guest amqp://mulligan:***@host/"
+
+
+def test_redactor_hides_a_piece_of_a_password_that_is_quoted_with_escapes():
+    redactor = Redactor(["amqp://me:0\tsecret-word\x00@host/"])
+
+    assert redactor(f"not a port: {'secret-word' + chr(0)!r}") == "not a port: '***\\x00'"

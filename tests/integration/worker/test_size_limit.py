@@ -86,7 +86,9 @@ class Failing(Recording):
 
 
 def worker(service, broker, path, *tasks, **more):
-    more["features"] = {"long_poll_s": 0.2}  # SQS can't break off a poll: a drain waits for it
+    more["features"] = {"long_poll_s": 0.2} | more.get(
+        "features", {}
+    )  # SQS can't break off a poll: a drain waits for it
     return service.worker(*tasks, broker=broker, packer=Packer(BodyFolder(path)), keeps=False, **more)
 
 
@@ -227,6 +229,25 @@ async def test_message_whose_file_is_gone_is_kept_told_and_done_once_the_file_is
     assert [seen.body == body for seen in one.seen] == [True, True]
     assert await totals(memory) == [0, 0, 0]
     assert stored(path) == []
+
+
+async def test_message_whose_file_is_gone_is_looked_at_less_often_also_where_the_broker_counts_no_releases(
+    service, memory, path
+):
+    """On RabbitMQ it was looked at, and told, once a minute for ever."""
+    _, one = await rejected(service, memory, path)
+    (name,) = stored(path)
+    (path / name).unlink()
+    (copy,) = service.queues.get(QUEUES.rejects).stored.values()
+    copy.sent_at -= 500.0
+
+    working = worker(service, memory, path, task("One", one), features={"counts_releases": False})
+    await until(lambda: service.told(BodyMissing))
+    await working.drain()
+
+    (told,) = service.told(BodyMissing)
+    assert told.again_in_s == pytest.approx(500.0, abs=60.0)
+    assert (await memory.depth(QUEUES.rejects)).delayed == 1
 
 
 async def test_message_whose_file_is_gone_is_acknowledged_when_the_ledger_knows_it_is_finished(service, memory, path):

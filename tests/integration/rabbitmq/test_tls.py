@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,24 @@ from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from tests import rabbitmq as rabbit
 
+AUTHORITY = """
+[ca]
+default_ca = ours
+[ours]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+unique_subject = no
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+[extensions]
+subjectAltName = {alternative}
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+
 
 class Certificates:
     """A CA, and keys with certificates by it, as PEM files in a folder."""
@@ -25,8 +44,10 @@ class Certificates:
         self.name = name
         self._openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
             "-subj", f"/CN={name}", "-keyout", self.path("ca.key"), "-out", self.ca,
         )  # fmt: skip
+        (folder / "index").touch()
 
     @property
     def ca(self) -> str:
@@ -35,15 +56,17 @@ class Certificates:
     def issue(self, name: str, alternative: str, days: int = 2) -> tuple[str, str]:
         """Certificate and key for a host (`IP:127.0.0.1`) or a client. days: less than 0 for one that has expired."""
         key, request, certificate = (self.path(f"{name}.{ending}") for ending in ("key", "csr", "pem"))
-        extension = self.folder / f"{name}.cnf"
-        extension.write_text(f"subjectAltName={alternative}\n")
+        authority = self.folder / f"{name}.cnf"
+        authority.write_text(AUTHORITY.format(folder=self.folder, alternative=alternative))
+        end = datetime.now(UTC) + timedelta(days=days)
         self._openssl(
             "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-subj", f"/CN={name}", "-keyout", key, "-out", request,
         )  # fmt: skip
         self._openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.path("ca.key"), "-CAcreateserial",
-            "-days", str(days), "-extfile", str(extension), "-out", certificate,
+            "ca", "-batch", "-notext", "-config", str(authority), "-extensions", "extensions", "-in", request,
+            "-cert", self.ca, "-keyfile", self.path("ca.key"), "-out", certificate,
+            "-startdate", f"{end - timedelta(days=5):%Y%m%d%H%M%SZ}", "-enddate", f"{end:%Y%m%d%H%M%SZ}",
         )  # fmt: skip
         return certificate, key
 

@@ -37,6 +37,7 @@ def broker_error(where: str, error: ChannelClosed, *, is_making: bool = False) -
 # of OpenSSL's verification (X509_V_ERR_...)
 _NOT_NOW = {9, 10}
 _OTHER_NAME = {62, 64}
+_NO_AUTHORITY = {2, 18, 19, 20, 21}
 
 
 def tls_words(exc: ssl.SSLError) -> str:
@@ -47,7 +48,12 @@ def tls_words(exc: ssl.SSLError) -> str:
             return f"its certificate is not valid now ({told}): renew it, or set the clock of this machine"
         if exc.verify_code in _OTHER_NAME:
             return f"its certificate is another host's ({told}): name the host in BROKER_URL as the certificate does"
-        return f"its certificate is not trusted ({told}): name its CA by ?cafile= in BROKER_URL"
+        if exc.verify_code in _NO_AUTHORITY:
+            return f"its certificate is not trusted ({told}): name its CA by ?cafile= in BROKER_URL"
+        return (
+            f"its certificate, or its CA's, is not as it should be ({told}): have it made anew; Python 3.13 and later"
+            " ask more of certificates than the versions before"
+        )
     reason = exc.reason or str(exc)
     if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason:
         return f"it speaks no TLS on this port ({reason}): correct the port, 5671 as a rule, or write amqp://"

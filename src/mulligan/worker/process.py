@@ -5,6 +5,7 @@ is gone. Then the hooks of `atexit` have a few seconds. An exit without `Drained
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -23,6 +24,7 @@ from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
+from mulligan.core.secret import redacted
 from mulligan.ledger.open import open_ledger
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks import loader
@@ -81,7 +83,7 @@ def main() -> None:
     try:
         code, is_orphan = _serve(end, table)
     except BaseException:  # noqa: BLE001 - whatever it was, it must not keep a process that does nothing any more
-        traceback.print_exc()
+        _tell(sys.exception())
         code, is_orphan = FATAL, False
     leave(code)
     if is_orphan:  # nobody else is left to do it
@@ -149,6 +151,13 @@ async def _work(
     signal.signal(signal.SIGTERM, worker.terminated)
     fork.keep_handler(signal.SIGTERM)
     return await worker.serve(middleware), worker.is_orphan
+
+
+def _tell(error: BaseException | None, *, is_traced: bool = True) -> None:
+    """Write an error to stderr, without passwords: there may be no log, or it may be what failed."""
+    text = "".join(traceback.format_exception(error)) if is_traced else f"{error}\n"
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(redacted(text))
 
 
 def _checked(problems: list[str], make: Callable[[], T]) -> T | None:
@@ -279,9 +288,9 @@ class Worker:
             if isinstance(self._error, StorageBroken):
                 self._channel.send(Fatal(str(self._error)))
             elif isinstance(self._error, MulliganError):
-                sys.stderr.write(f"{self._error}\n")
+                _tell(self._error, is_traced=False)
             else:  # a fault of ours: the supervisor counts it as a crash and starts another worker
-                traceback.print_exception(self._error)
+                _tell(self._error)
             await self._channel.flush()
             self._hub.close()
             return FATAL

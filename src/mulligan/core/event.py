@@ -282,12 +282,17 @@ class WorkerRecycled(Event):
 
 @value
 class WorkerBlocked(Event):
-    """A worker's task holds it beyond its timeout and beyond the worker's own means: it is killed and replaced."""
+    """Something of a task's holds a worker, and nothing else in it can act: it is killed and replaced.
+
+    overdue_s: how long a running task is beyond its timeout; None where none runs, and the loop is held all the same.
+    silent_s: how long the loop has not turned.
+    """
 
     level: ClassVar[Level] = "error"
     worker: int
     pid: int
-    overdue_s: float
+    overdue_s: float | None
+    silent_s: float
 
 
 @value

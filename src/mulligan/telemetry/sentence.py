@@ -183,10 +183,12 @@ def _of_process(event: ProcessEvent) -> str:
         case e.WorkerRecycled():
             return f"worker {event.worker} (pid {event.pid}) ended in order and is replaced: {first_line(event.reason)}"
         case e.WorkerBlocked():
-            return (
-                f"worker {event.worker} (pid {event.pid}) is killed and replaced: "
-                f"a task holds it {duration(event.overdue_s)} beyond its timeout"
+            what = (
+                f"no task runs in it, and its event loop has not turned for {duration(event.silent_s)}"
+                if event.overdue_s is None
+                else f"a task holds it {duration(event.overdue_s)} beyond its timeout"
             )
+            return f"worker {event.worker} (pid {event.pid}) is killed and replaced: {what}"
         case e.ProcessesLeft():
             ended = f"ended what its tasks had started: {_names(event.ended)}" if event.ended else ""
             stayed = f"could not end what its tasks had started: {_names(event.stayed)}" if event.stayed else ""

@@ -53,6 +53,7 @@ from mulligan.worker.child import OWN_MARK, become, leave
 from mulligan.worker.drain import drain
 from mulligan.worker.extension import named
 from mulligan.worker.flight import Flight
+from mulligan.worker.impairment import Impairment
 from mulligan.worker.leftover import end_leftovers
 from mulligan.worker.line import Line, Shop
 from mulligan.worker.loop import run_and_leave
@@ -195,6 +196,7 @@ class Worker:
         self._clock = clock
         self._stop: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
+        self._impairment: Impairment | None = None
         self._broker: Broker | None = None
         self._told_requests: dict[str, int] = {}
         self._lines: list[Line] = []
@@ -243,6 +245,7 @@ class Worker:
                     return FATAL
             await ledger.open()
             await broker.declare(settings.queues, create=False)
+            self._impairment = Impairment()
             self._lines = [
                 Line(
                     shop,
@@ -285,8 +288,11 @@ class Worker:
 
     async def _leave(self) -> int:
         if self._error is not None:
-            if isinstance(self._error, StorageBroken):
+            found = None if self._impairment is None else self._impairment.found()
+            if isinstance(self._error, StorageBroken) and found is None:
                 self._channel.send(Fatal(str(self._error)))
+            elif isinstance(self._error, StorageBroken):
+                _tell(MulliganError(f"this worker ends, for {found}: {self._error}"), is_traced=False)
             elif isinstance(self._error, MulliganError):
                 _tell(self._error, is_traced=False)
             else:  # a fault of ours: the supervisor counts it as a crash and starts another worker

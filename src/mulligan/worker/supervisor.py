@@ -71,6 +71,10 @@ from mulligan.worker.tally import Tally, Totals
 __all__ = ["Supervisor"]
 
 _BLOCKED_AFTER_S = STUCK_AFTER_S + 2.0  # a worker whose loop turns gives up by itself before
+_SILENT_S = 60.0
+"""Seconds after which a worker whose loop doesn't turn, though no task runs in it, is killed."""
+_SILENT_STOPPING_S = 5.0
+"""The same once the end has begun."""
 _KILL_AFTER_S = 5.0
 _FORGET_EVERY_S = 3600.0
 _TALLY_EVERY_S = 10.0
@@ -429,22 +433,39 @@ class Supervisor:
                 await self._look_after(seat)
 
     async def _look_after(self, seat: Seat) -> None:
-        """Kill a worker whose task holds it beyond its timeout, so that nothing else in it can act."""
+        """Kill a worker that a task holds: beyond its timeout, or where no task should run, so that nothing else in it
+        can act.
+        """
         table, process = seat.table, seat.process
         now = self._clock.monotonic()
-        if table is None or process is None or seat.guilty is not None or not table.used:
+        if table is None or process is None or seat.guilty is not None or table.ticked_at == 0.0:
             return
-        if now - table.ticked_at < _BLOCKED_AFTER_S or table.ticked_at == 0.0:
+        silent_s = now - table.ticked_at
+        if silent_s < min(_BLOCKED_AFTER_S, _SILENT_STOPPING_S):
             return
-        overdue = {one.slot: now - one.deadline for one in table.holdings() if is_overdue(one, now, _BLOCKED_AFTER_S)}
-        if overdue:
-            seat.guilty = set(overdue)
-            self._emit(WorkerBlocked(seat.number, process.pid, max(overdue.values())))
-            process.send_signal(signal.SIGUSR1)
-            await asyncio.sleep(0.3)
-            if seat.table is table:  # else it has ended by itself, and its table is closed
-                stack.tell(table.stacks())
-            process.kill()
+        holdings = list(table.holdings())
+        overdue = {one.slot: now - one.deadline for one in holdings if is_overdue(one, now, _BLOCKED_AFTER_S)}
+        if overdue and silent_s >= _BLOCKED_AFTER_S:
+            await self._kill_blocked(seat, table, process, set(overdue), max(overdue.values()))
+        elif not any(one.standing is Standing.RUNNING for one in holdings) and silent_s >= self._silent_s:
+            # by what a task left in the loop, or by `accepts`: one of what waits here may have done it
+            waiting = {one.slot for one in holdings if one.standing is Standing.HELD and not self._stopping.is_set()}
+            await self._kill_blocked(seat, table, process, waiting, None)
+
+    @property
+    def _silent_s(self) -> float:
+        return _SILENT_STOPPING_S if self._stopping.is_set() else _SILENT_S
+
+    async def _kill_blocked(
+        self, seat: Seat, table: LeaseTable, process: Child, guilty: set[int], overdue_s: float | None
+    ) -> None:
+        seat.guilty = guilty
+        self._emit(WorkerBlocked(seat.number, process.pid, overdue_s, self._clock.monotonic() - table.ticked_at))
+        process.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.3)
+        if seat.table is table:  # else it has ended by itself, and its table is closed
+            stack.tell(table.stacks())
+        process.kill()
 
     async def _forget(self) -> None:
         """Remove what the ledger need not remember any more, at the start and then once an hour."""

@@ -48,9 +48,13 @@ class Waiting:
         self._wake_all(answer.woken)
         if request.action == "StartMessageMoveTask":
             self.move()
-        return answer if answer.wait is None else await self._wait(answer.wait, request, call)
+        if answer.wait is None:
+            return answer
+        waiting = self._wait(answer.wait, request, call)
+        return waiting if isinstance(waiting, Answer) else await waiting
 
-    async def _wait(self, wait: Wait, request: Request, call: Call) -> Answer:
+    def _wait(self, wait: Wait, request: Request, call: Call) -> Answer | Awaitable[Answer]:
+        """Stand in line from now on, not from when this is awaited: what comes in between would wake nobody."""
         if self._is_closed:
             return _NOTHING
         waiter = _Waiter(request, call, self._loop.create_future())
@@ -60,13 +64,11 @@ class Waiting:
             self._backend.watch(wait.queue, is_waiting=True)
         self._arm(wait.queue, wait.next_due)
         timer = self._loop.call_later(wait.for_s, waiter.resolve, _NOTHING)
-        try:
-            return await waiter.future
-        finally:
-            timer.cancel()
-            self._leave(wait.queue, waiter)
+        waiter.future.add_done_callback(lambda _: self._leave(wait.queue, waiter, timer))
+        return waiter.future
 
-    def _leave(self, queue: str, waiter: "_Waiter") -> None:
+    def _leave(self, queue: str, waiter: "_Waiter", timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
         line = self._lines.get(queue)
         if line is None:
             return
@@ -74,8 +76,8 @@ class Waiting:
         if not line:
             del self._lines[queue]
             self._backend.watch(queue, is_waiting=False)
-            if timer := self._timers.pop(queue, None):
-                timer.cancel()
+            if at_next := self._timers.pop(queue, None):
+                at_next.cancel()
 
     def wake(self, queue: str) -> None:
         """Let the receives that wait for a queue look again."""

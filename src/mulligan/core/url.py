@@ -42,7 +42,9 @@ def split_url(url: str, *, takes_several: bool = False) -> SplitResult:
     if "@" in beyond and (any(char in authority for char in ":@") or "@" in beyond.partition("?")[0]):
         raise UrlFault(f"an @ follows after the host has ended; {ESCAPES}, an @ beyond the host %40")
     try:
-        parts = urlsplit(url)
+        # newer versions of the parser refuse [ ] around one of several hosts
+        has_several = takes_several and "," in authority
+        parts = urlsplit(form[0] + beyond)._replace(netloc=authority) if has_several else urlsplit(url)
     except ValueError:
         raise UrlFault(
             "its host can't be read; an IPv6 address stands in [ and ], other names are plain text"

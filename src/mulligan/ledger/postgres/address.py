@@ -59,6 +59,11 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         parts = parts._replace(netloc=_quoted(parts.netloc))
         url = urlunsplit(parts)
     hosts = [*hosts_of(parts), *_hosts(given)]
+    user_info, at, several = parts.netloc.rpartition("@")
+    if "," in several and "[" in several:  # newer versions of the parser that the client uses refuse it there
+        given["host"] = unquote(several)
+        parts = parts._replace(netloc=user_info + at, query=urlencode(given))
+        url = urlunsplit(parts)
     if not parts.path.strip("/") and not given.keys() & {"dbname", "database", "service"}:
         raise _problem(shown, "it names no database")
     mode = given.get("sslmode")

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from asyncpg.connect_utils import _parse_connect_dsn_and_args
 
 from mulligan.core.error import ConfigurationError
 from mulligan.ledger.postgres.address import address_of
@@ -105,3 +106,15 @@ def test_files_are_those_of_the_applications_folder_whatever_the_current_one_is_
     address = address_of("postgresql://me@127.0.0.1/db?sslrootcert=ca.pem&sslkey=/own/key.pem", Path("/srv/shop"))
 
     assert address.url == "postgresql://me@127.0.0.1/db?sslrootcert=%2Fsrv%2Fshop%2Fca.pem&sslkey=%2Fown%2Fkey.pem"
+
+
+def test_several_hosts_with_an_ipv6_address_among_them_are_read_as_they_were_written():
+    found = address_of("postgresql://me@one:1,[::1]:2/db?sslmode=disable")
+
+    places, given = _parse_connect_dsn_and_args(
+        dsn=found.url, host=None, port=None, user=None, password=None, passfile=None, database=None, ssl=None,
+        service=None, servicefile=None, direct_tls=None, server_settings=None, target_session_attrs=None,
+        krbsrvname=None, gsslib=None,
+    )  # fmt: skip
+    assert places == [("one", 1), ("::1", 2)]
+    assert (given.user, given.database) == ("me", "db")

@@ -96,8 +96,12 @@ def _of_settings(loaded: Loaded) -> str:
 
 def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> str:
     from mulligan.tasks.loader import load
+    from mulligan.worker.trial import trial
 
     ground.require_own_names(folder)
+    # before they are loaded here: a file that ends the process that imports it would end this one
+    if problems := asyncio.run(trial(chosen, folder)):
+        raise ConfigurationError(problems)
     catalogue = load(folder, tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
     catalogues.append(catalogue)
     works = [task.name for task in catalogue.tasks.values() if not task.is_default]

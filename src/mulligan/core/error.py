@@ -14,6 +14,7 @@ __all__ = [
     "LedgerError",
     "LedgerUnavailable",
     "LeftUndoneError",
+    "Meddled",
     "MulliganError",
     "ParcelError",
     "StorageBroken",
@@ -84,3 +85,10 @@ class StoryTooNewError(StoryError):
         super().__init__(text)
         self.version = version
         self.uid = uid
+
+
+class Meddled(MulliganError):
+    """A part of a worker was cancelled by somebody else's code, as a task does that cancels `asyncio.all_tasks()`."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"{part} was cancelled by a task, and can't go on. Let tasks cancel only what is their own.")

@@ -5,6 +5,7 @@ change what happens to a message.
 """
 
 import os
+import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,11 @@ from typing import Protocol
 from mulligan.core.error import ConfigurationError
 
 __all__ = ["FileSink", "Sink", "StreamSink"]
+
+
+_AT_ONCE_BYTES = select.PIPE_BUF
+"""So much a pipe takes without waiting, once it takes anything."""
+_STUCK_MS = 200
 
 
 class Sink(Protocol):
@@ -36,21 +42,37 @@ class StreamSink:
     """An open descriptor, such as stderr's. It is not ours and stays open.
 
     A copy of it is written to: were the original closed, its number would soon be another file's, a database's even.
+    Where its reader stands still, a line is waited for a moment, and those after it not at all until it reads again.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd: int | None = os.dup(fd)
+        self._is_stuck = False
         self.lost = 0
 
     def write(self, line: str) -> None:
         """One write a line, so that lines of several processes don't mix (up to PIPE_BUF on a pipe)."""
         fd = self._fd
         try:
-            if fd is None or not _write(fd, line):
+            if fd is None or not self._put(fd, line.encode("utf-8", "backslashreplace")):
                 self.lost += 1
         except OSError:
             # the reader of the pipe has gone, or doesn't read any more
             self.lost += 1
+
+    def _put(self, fd: int, data: bytes) -> bool:
+        """Whether all of it went out. A full pipe is no place to wait in: leases are kept by who writes here."""
+        for start in range(0, len(data), _AT_ONCE_BYTES):
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            if not poll.poll(0 if self._is_stuck else _STUCK_MS):
+                self._is_stuck = True
+                return False
+            self._is_stuck = False
+            part = data[start : start + _AT_ONCE_BYTES]
+            if os.write(fd, part) != len(part):
+                return False
+        return True
 
     def tend(self) -> None:
         """Nothing is due."""

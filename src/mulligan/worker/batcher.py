@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from mulligan.core.error import Meddled
+
 __all__ = ["Batcher"]
 
 T = TypeVar("T")
@@ -83,7 +85,8 @@ class Batcher(Generic[T]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = Meddled("a call to broker or ledger") if task.cancelled() else task.exception()
+        if error is not None:
             self._failed(error)
             return
         if self._waiting and (self._linger_s == 0 or len(self._waiting) >= self._max_batch):

@@ -147,14 +147,15 @@ class Job(msgspec.Struct, tag=True, frozen=True):
 class JobEnd(msgspec.Struct, tag=True, frozen=True):
     """Solo process to its worker: how the attempt ended; fields as in `core.outcome`.
 
-    Before the first job its kind is "ready": the tasks are loaded.
+    Before the first job its kind is "ready": the tasks are loaded. leaves: what the attempt has left in the process,
+    which takes no other job and ends: its threads or timers might end the next one.
     """
 
     kind: str
     text: str = ""
     is_final: bool = False
     retry_after_s: float | None = None
-    took_s: float = 0.0
+    leaves: bool = False
 
 
 from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)

@@ -37,6 +37,13 @@ _CHECK = "from mulligan.worker.build import check; check()"
 """First of all: the files may be another version's by now. It takes the last argument away."""
 
 
+class _Origin:
+    """Of a process that runs tasks: what it was started with, before a task could change it. Empty in others."""
+
+    environ: Mapping[str, str] = {}
+    executable = ""
+
+
 class Child:
     """A process of ours. Its end is seen whoever holds its descriptors open, and whoever handles SIGCHLD.
 
@@ -131,7 +138,7 @@ def spawn(
             _command(module, *map(str, inherited)),
             pass_fds=inherited,
             stdin=subprocess.DEVNULL,
-            env={**(os.environ if env is None else env), WORKER_VARIABLE: mark},
+            env={**(_Origin.environ or os.environ if env is None else env), WORKER_VARIABLE: mark},
             cwd=folder,
             start_new_session=True,
         )
@@ -157,6 +164,7 @@ def become(end: socket.socket, *descriptors: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         fork.keep_handler(number)
     fork.guard()
+    _Origin.environ, _Origin.executable = dict(os.environ), sys.executable
     sys.argv = ["mulligan"]  # ours are no business of a task file that parses its arguments when it is imported
 
 
@@ -168,7 +176,8 @@ def leave(code: int) -> None:
     if code == 0:
         limit = threading.Timer(HOOKS_S, os._exit, (code,))
         limit.daemon = True
-        limit.start()
+        with contextlib.suppress(RuntimeError):  # no thread is left; the parent ends us, too
+            limit.start()
         with contextlib.suppress(BaseException):  # each has been told on stderr
             atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter's own way to them waits for threads first
     for stream in (sys.stdout, sys.stderr):
@@ -186,4 +195,4 @@ def _command(module: str, *arguments: str) -> Sequence[str]:
         "s.getsignal(s.SIGHUP) == s.SIG_IGN or s.signal(s.SIGHUP, n); "
         f"{_CHECK}; from {module} import main; main()"
     )
-    return (sys.executable, "-P", "-c", code, *arguments, build.OURS)
+    return (_Origin.executable or sys.executable, "-P", "-c", code, *arguments, build.OURS)

@@ -21,6 +21,7 @@ class Impairment:
 
     def __init__(self) -> None:
         self._file_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        self._root = _root()
         self._databases = dict(_databases())
 
     def found(self) -> str | None:
@@ -28,10 +29,17 @@ class Impairment:
         bytes_now = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         if bytes_now not in (self._file_bytes, resource.RLIM_INFINITY):
             return f"a task has limited the size of files to {bytes_now} bytes (RLIMIT_FSIZE)"
+        if _root() != self._root:
+            return "a task has changed the root folder (chroot)"
         for descriptor, (path, identity) in self._databases.items():
             if _identity(descriptor) != identity:
                 return f"a task has closed descriptor {descriptor}, {path}"
         return None
+
+
+def _root() -> Identity:
+    found = os.stat("/")  # noqa: PTH116 - beside os.fstat
+    return found.st_dev, found.st_ino
 
 
 def _databases() -> Iterator[tuple[int, tuple[str, Identity]]]:

@@ -20,8 +20,10 @@ WORKER_VARIABLE = "MULLIGAN_WORKER"
 """Of the environment of a worker or an isolated process, and of all that it starts: a text that is its alone."""
 
 _PROC = Path("/proc")
+_SESSION, _THREADS = 3, 17  # fields of stat, counted from the state on
 _ROUND_S = 0.01
 _ENOUGH_S = 5.0
+_EMPTY_LOOKS = 2
 
 
 @value
@@ -45,11 +47,14 @@ def end_leftovers(pid: int, mark: str, *, patience_s: float) -> Leftovers:
     seen: dict[int, str] = {}
     told: set[int] = set()
     refused: set[int] = set()
+    empty_looks = 0
     while True:
         left = dict(_belonging(pid, mark))
         seen |= left
         waited_s = time.monotonic() - began_at
-        if not left.keys() - refused or waited_s > patience_s + _ENOUGH_S:
+        # one that forks and ends itself all the time is missed by a look now and then
+        empty_looks = 0 if left.keys() - refused else empty_looks + 1
+        if empty_looks == _EMPTY_LOOKS or waited_s > patience_s + _ENOUGH_S:
             break
         for one in left.keys() - refused:
             if waited_s < patience_s and one in told:
@@ -72,17 +77,27 @@ def _belonging(session: int, mark: str) -> Iterator[tuple[int, str]]:
 def _name_if_belonging(pid: str, session: int, mark: str) -> str | None:
     try:
         head, _, rest = (_PROC / pid / "stat").read_text("utf-8", "replace").rpartition(")")
-        state, _, _, its_session = rest.split()[:4]
-        if state in "ZX" or int(pid) == os.getpid():
+        fields = rest.split()
+        # the threads of a process may go on when its first one has ended
+        if (fields[0] in "ZX" and int(fields[_THREADS]) <= 1) or int(pid) == os.getpid():
             return None
-        if int(its_session) != session:
-            wanted = f"{WORKER_VARIABLE}={mark}".encode()
-            variables = (_PROC / pid / "environ").read_bytes().split(b"\0")
-            if not any(one == wanted or one.startswith(wanted + b".") for one in variables):
-                return None
-    except (OSError, ValueError):  # it has ended, or is somebody else's
+        if int(fields[_SESSION]) != session and not _has_mark(pid, mark):
+            return None
+    except (OSError, ValueError, IndexError):  # it has ended, or is somebody else's
         return None
     return head.partition("(")[2]
+
+
+def _has_mark(pid: str, mark: str) -> bool:
+    wanted = f"{WORKER_VARIABLE}={mark}".encode()
+    for task in os.listdir(_PROC / pid / "task"):  # noqa: PTH208 - numbers, not paths
+        with contextlib.suppress(OSError):  # it has ended
+            variables = (_PROC / pid / "task" / task / "environ").read_bytes().split(b"\0")
+            if any(one == wanted or one.startswith(wanted + b".") for one in variables):
+                return True
+            if variables != [b""]:  # of the whole process; only an ended thread has none
+                return False
+    return False
 
 
 def _may_send(pid: int, session: int, mark: str, number: int) -> bool:

@@ -103,7 +103,13 @@ class Line:
             buried=self.consumer.buried, over=self.consumer.over, left_alone=shop.left_alone, failed=shop.failed,
         )  # fmt: skip
         self.solo = Solo(
-            shop.setup, self.consumer.isolated, shop.emit, self.consumer.holds, shop.solo_start_s, shop.changed
+            shop.setup,
+            self.consumer.isolated,
+            shop.emit,
+            self.consumer.holds,
+            shop.solo_start_s,
+            shop.changed,
+            shop.failed,
         )
         self.pollers = Pollers(
             shop.broker, queue, pace, shop.clock, shop.emit,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from mulligan.brokers.base import Broker, Emit
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Delivery
-from mulligan.core.error import BrokerRefused, BrokerUnavailable
+from mulligan.core.error import BrokerRefused, BrokerUnavailable, Meddled
 from mulligan.core.event import BrokerRefuses
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
@@ -140,7 +140,10 @@ class Pollers:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not self._stopping.is_set():
+                self._failed(Meddled("a poller"))
+        elif (error := task.exception()) is not None:
             self._failed(error)
 
     async def _poll(self) -> None:

@@ -22,7 +22,7 @@ from mulligan import fork
 from mulligan.brokers.base import Broker
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
-from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
+from mulligan.core.error import ConfigurationError, Meddled, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
 from mulligan.core.secret import redacted
 from mulligan.ledger.open import open_ledger
@@ -358,7 +358,10 @@ class Worker:
         self._ask_to_stop(self._settings.grace_s)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not self._stop.done():
+                self._fail(Meddled("what listens to the supervisor"))
+        elif (error := task.exception()) is not None:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mulligan.core import story
+from mulligan.core.error import Meddled
 from mulligan.core.event import Event, IsolationFailed, ProcessesLeft
 from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
@@ -48,7 +49,7 @@ class Solo:
 
     holds: whether a flight's claim is ours still; the turn of a suspect may come late.
     start_s: seconds that the child has to load the tasks.
-    changed: called when a child is of another build; then this process is to end.
+    changed: called when a child is of another build; then this process is to end. failed: when this can't go on.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Solo:
         holds: Callable[[Flight], bool] = lambda _: True,
         start_s: float = START_S,
         changed: Callable[[OtherVersion], None] = lambda _: None,
+        failed: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
+        self._failed = failed
         self._changed = changed
         self._holds = holds
         self._start_s = start_s
@@ -82,6 +85,7 @@ class Solo:
         self._wake.set()
         if self._server is None:
             self._server = asyncio.get_running_loop().create_task(self._serve())
+            self._server.add_done_callback(self._stopped)
 
     @property
     def waiting(self) -> int:
@@ -103,7 +107,13 @@ class Solo:
         """End the child, and wait for what was under way to be told."""
         self.interrupt()
         if self._server is not None:
-            await self._server
+            await asyncio.wait([self._server])  # what it raised has been told
+
+    def _stopped(self, server: "asyncio.Task[None]") -> None:
+        if server.cancelled():
+            self._failed(Meddled("what runs suspects"))
+        elif (error := server.exception()) is not None:
+            self._failed(error)
 
     async def _serve(self) -> None:
         try:
@@ -151,6 +161,8 @@ class Solo:
             await self._how()
             return INTERRUPTED if self._interrupted.is_set() else TimedOut(task.policy.timeout_s)
         if isinstance(end, JobEnd):
+            if end.leaves:
+                await self._end_child()
             return _outcome(end)
         how = await self._how()
         return INTERRUPTED if self._interrupted.is_set() else Died(how)

@@ -5,14 +5,18 @@ It takes one job at a time and answers its end. It knows no broker and no ledger
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import assert_never
+
+import msgspec
 
 from mulligan import fork
 from mulligan.blocking import caught
@@ -65,13 +69,40 @@ def main() -> None:
 async def _serve(end: socket.socket, catalogue: Catalogue) -> None:
     fork.sole_loop(asyncio.get_running_loop())
     channel = await Channel.open(end, from_host)
+    await asyncio.get_running_loop().run_in_executor(_THREAD, _nothing)  # the thread is there before they are counted
+    before = _traces()
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
         outcome = await _run(job, catalogue)
         if fork.FORKED.is_true:
             fork.end()
-        channel.send(_told(outcome))
+        channel.send(msgspec.structs.replace(_told(outcome), leaves=_traces() != before))
         await channel.flush()
+
+
+def _nothing() -> None:
+    """Work for a thread."""
+
+
+def _traces() -> object:
+    """What an attempt may leave in its process that could end the next one: threads, timers, limits."""
+    limits = (
+        resource.RLIMIT_CPU,
+        resource.RLIMIT_AS,
+        resource.RLIMIT_DATA,
+        resource.RLIMIT_NOFILE,
+        resource.RLIMIT_FSIZE,
+    )
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    try:
+        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - numbers, not paths
+    except OSError:
+        threads = threading.active_count()
+    return (
+        threads,
+        any(signal.getitimer(one)[0] for one in timers),
+        [resource.getrlimit(one) for one in limits],
+    )
 
 
 async def _run(job: Job, catalogue: Catalogue) -> Outcome:

@@ -55,7 +55,7 @@ from mulligan.worker.channel import (
     Stop,
     from_worker,
 )
-from mulligan.worker.child import Child, ends_with, spawn
+from mulligan.worker.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
@@ -84,6 +84,8 @@ _DRAIN_ESTIMATE_EVERY_S = 1.0
 _DRAIN_ESTIMATE_READINGS = 5
 _STARTS = 4
 """A worker that is killed while it loads its tasks is tried so often again, with pauses, before a start is given up."""
+_LAST_S = HOOKS_S + 3.0
+"""Seconds that a worker has to end once it has said its last word."""
 _LEFTOVERS_S = 0.5
 """Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
@@ -119,6 +121,8 @@ class Seat:
         self.process: Child | None = None
         self.channel: Channel[FromWorker] | None = None
         self.ready = asyncio.Event()
+        self.why = ""
+        """Why the worker drains."""
         self.lives = 0
         self.requests: dict[str, int] = {}
         """To the broker, by action, in this life of the worker."""
@@ -328,37 +332,45 @@ class Supervisor:
 
     async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: Child) -> End:
         """Until the process has ended: it, and not only its end of the channel, which a child of it may have, too."""
-        reason = "it was told to stop by a signal of its own"
+        seat.why = "it was told to stop by a signal of its own"
         end: End | None = None
         while (message := await channel.receive()) is not None:
-            match message:
-                case Ready():
-                    seat.ready.set()
-                    if self._stopping.is_set():
-                        channel.send(Stop(0.0))
-                    elif self._can_go:
-                        channel.send(Go())
-                case Recycle(why):
-                    reason = why
-                case Requests(counts):
-                    seat.requests = counts
-                case LeftAlone():
-                    self._leave_alone(message)
-                case OtherVersion(other):
-                    end = self._changed(f"a new process found {other}")
-                case Problems(problems):
-                    end = End(Fate.PROBLEMS, tuple(problems))
-                case Fatal(error):
-                    end = End(Fate.FATAL, (error,))
-                case Drained():
-                    end = End(Fate.DRAINED, (reason,))
+            said = self._heard(seat, channel, message)
+            if said is not None and end is None:  # it is about to end, if no hook of `atexit` holds it
+                asyncio.get_running_loop().call_later(_LAST_S, process.kill)
+            end = said or end
         how = await self._how(process)
         return end or End(Fate.DIED, (how,))
+
+    def _heard(self, seat: Seat, channel: Channel[FromWorker], message: FromWorker) -> End | None:
+        """Do as a worker's message says; how its life ends, where that is its last one."""
+        match message:
+            case Ready():
+                seat.ready.set()
+                if self._stopping.is_set():
+                    channel.send(Stop(0.0))
+                elif self._can_go:
+                    channel.send(Go())
+            case Recycle(why):
+                seat.why = why
+            case Requests(counts):
+                seat.requests = counts
+            case LeftAlone():
+                self._leave_alone(message)
+            case OtherVersion(other):
+                return self._changed(f"a new process found {other}")
+            case Problems(problems):
+                return End(Fate.PROBLEMS, tuple(problems))
+            case Fatal(error):
+                return End(Fate.FATAL, (error,))
+            case Drained():
+                return End(Fate.DRAINED, (seat.why,))
+        return None
 
     async def _how(self, process: Child) -> str:
         """Wait for the end of a process whose end of the channel is closed; how it ended."""
         try:
-            async with asyncio.timeout(self._settings.shutdown_s + _KILL_AFTER_S):
+            async with asyncio.timeout(_KILL_AFTER_S):
                 return told(await process.wait())
         except TimeoutError:
             process.kill()

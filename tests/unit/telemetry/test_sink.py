@@ -172,3 +172,20 @@ def test_stream_sink_never_writes_to_the_file_that_got_the_streams_number(tmp_pa
     assert (tmp_path / "stderr").read_text() == "a\n"
     os.close(database)
     sink.close()
+
+
+def test_stream_sink_waits_for_no_reader_that_stands_still_and_goes_on_when_it_reads_again():
+    reading, writing = os.pipe()
+    sink = StreamSink(writing)
+    while sink.lost == 0:  # until the pipe is full
+        sink.write("x" * 1000 + "\n")
+
+    sink.write("lost, too\n")
+    os.read(reading, 1 << 20)
+    sink.write("read again\n")
+
+    assert sink.lost == 2
+    assert os.read(reading, 1 << 20) == b"read again\n"
+    sink.close()
+    os.close(reading)
+    os.close(writing)

@@ -201,3 +201,27 @@ def test_forked_child_that_comes_back_from_its_task_is_ended(tmp_path):
 
     assert done.stdout == "one 70\n"
     assert "forked by a task, came back from the task and is ended" in done.stderr
+
+
+async def test_isolated_process_starts_as_its_worker_did_whatever_a_task_has_made_of_the_environment(module, tmp_path):
+    """A task that calls another Python set PYTHONHOME: suspects could not be run alone any more."""
+    (tmp_path / "unit_grandchild.py").write_text("def main():\n    pass\n")
+    name = module("""
+def work():
+    import asyncio
+    from pathlib import Path
+    from mulligan.worker.child import spawn
+
+    async def main():
+        end, child = spawn("unit_grandchild", folder=Path("."))
+        return await child.wait()
+
+    os.environ["PYTHONHOME"] = "/nowhere"
+    sys.executable = "/nowhere/python"
+    say(asyncio.run(main()))
+""")
+    end, child = spawn(name, folder=tmp_path)
+
+    assert await lines(end, 1) == ["0"]
+    await child.wait()
+    end.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,12 @@ async def seated(events):
             Settings(pool_size=1), MemoryBroker(clock), MemoryLedger(clock), Hub([events.append]), clock, Path.cwd()
         )
         seat = supervisor._seats[0]
-        popens.append(subprocess.Popen(["sleep", "600"]))
+        ignoring = (
+            "import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+        )
+        popens.append(subprocess.Popen([sys.executable, "-c", ignoring], stdout=subprocess.PIPE))
+        popens[-1].stdout.readline()
+        popens[-1].stdout.close()
         seat.process = Child(popens[-1], "mark")
         seat.table = LeaseTable.create(4)
         seat.table.tick(clock.at)

@@ -400,3 +400,23 @@ async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attemp
 
     assert end == ("A", INTERRUPTED, True)
     assert [type(one) for one in told] == [OtherVersion]
+
+
+async def test_solo_runs_a_suspect_in_a_fresh_child_when_the_one_before_left_a_thread_in_its_own(
+    app, solo, ends, make_flight
+):
+    """A timer of the guilty one ended the innocent one's process, which became a dead letter for it."""
+    app("""
+        import threading
+        class Arms(Task):
+            def run(self, body):
+                threading.Timer(0.5, os._exit, (3,)).start()
+        class Innocent(Task):
+            def run(self, body):
+                time.sleep(1.0)
+    """)
+
+    solo.put(make_flight("Arms"), named("Arms"))
+    solo.put(make_flight("Innocent"), named("Innocent"))
+
+    assert await ends.until(2) == [("Arms", SUCCEEDED, True), ("Innocent", SUCCEEDED, True)]

@@ -352,6 +352,8 @@ class _Round:
         begun = Counter(one.body for one in effects if (one.task, one.what) == ("Crash", "start"))
         starts = [begun[body] for body in self._bodies if body.startswith("crash")]
         started = Counter((one.uid, one.task, one.attempt) for one in effects if one.what == "start")
+        # what was beyond the grace when the round was stopped in order begins again, as it should
+        started.subtract((one.uid, one.task, one.attempt) for one in effects if one.what == "cut")
         if plan.is_calm and (again := [str(one) for one, times in started.items() if times > 1]):
             violations["repeated without a fault"] = again
         # one that a restart or a lost connection cuts short does not count, one that a kill cuts short does

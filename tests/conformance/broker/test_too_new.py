@@ -53,7 +53,7 @@ def worker_of(queues, clock, tmp_path):
         task = LoadedTask(TaskName("Work"), Policy(), False, True, True, run)
         shop = Shop(
             broker, ledger, queues, Catalogue({task.name: task}), table, clock, told.append, lambda kind: True,
-            packer=Packer(BodyFolder(Path(tmp_path))), setup=Setup(0, Settings().for_worker(), 1, 1, 50),
+            packer=Packer(BodyFolder(Path(tmp_path))), setup=Setup(0, Settings().for_worker(), 1, 1, 50, str(tmp_path)),
             new_token=iter(map(str, range(10**6))).__next__, stuck=ran.append, left_alone=lambda *one: left.append(one),
             failed=told.append,
         )  # fmt: skip

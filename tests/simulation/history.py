@@ -5,13 +5,14 @@ import gc
 import random
 from dataclasses import dataclass
 
+from mulligan.worker.deal import deal
 from tests.simulation.loop import Deadlock, SimLoop, ended
 from tests.simulation.stand_in import standing_in
 from tests.simulation.world import World
 
 __all__ = ["Result", "run"]
 
-_STAFFED_WITHIN_S = 120.0
+_STAFFED_WITHIN_S = 240.0  # a call of the supervisor may be stuck for two and a half leases
 _ENDS_WITHIN_S = 40_000.0
 _TROUBLES = {
     "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
@@ -209,10 +210,15 @@ async def _end(world: World, hosts: list[int]) -> None:
 async def _until_staffed(world: World, host: int) -> None:
     """No worker's place stays empty, however the one before came to its end."""
     until = world.loop.time() + _STAFFED_WITHIN_S
+    chosen = world.settings
+    places = len(deal(chosen.no_of_requests_consumers, chosen.no_of_rejects_consumers, chosen.pool_size))
     while True:
-        names = [one.name for one in world.alive(host)]
+        alive = world.alive(host)
+        if any(one.is_stopped for one in alive):
+            until = world.loop.time() + _STAFFED_WITHIN_S  # who stands still replaces nobody
+        names = [one.name for one in alive]
         supervisors = [name for name in names if name.startswith("s")]
-        if not supervisors or len(names) - len(supervisors) >= world.settings.pool_size:
+        if not supervisors or len(names) - len(supervisors) >= places:
             return
         if world.loop.time() > until:
             raise TimeoutError(f"a worker is missing {_STAFFED_WITHIN_S:g} s after the last fault: {names}")

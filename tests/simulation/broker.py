@@ -172,9 +172,7 @@ class SimBroker:
         now = world.loop.time()
         ready = [one for one in target.stored.values() if one.visible_at <= now]
         if target.name.endswith(".fifo"):
-            # in flight, or held back: its group waits
-            held = {one.delivery.group for one in target.stored.values() if one.visible_at > now and one.count}
-            ready = [one for one in ready if one.delivery.group not in held]
+            ready = _unblocked(target, now)
         elif world.chance("reorder"):
             world.dice.shuffle(ready)
         twins = [one for one in target.stored.values() if one.is_leased and one.visible_at > now]
@@ -224,7 +222,9 @@ class SimBroker:
             stored = target.stored.get(name)
             if stored is None:
                 return None
-            if stored.count != int(count) and not self.world.is_lenient:
+            # a FIFO queue takes no receipt whose lease has ended, though nobody else may have got the message
+            is_late = queue.endswith(".fifo") and stored.visible_at <= self.world.loop.time()
+            if (stored.count != int(count) and not self.world.is_lenient) or is_late:
                 return _lost(receipt)
             self.world.watch.acked(queue, stored)
             may_return = stored.returns < 1 and not queue.endswith(".fifo") and self.features.keeps_lease
@@ -321,6 +321,21 @@ class SimBroker:
                 answers.append(work(entry))
         await self._reply(method)
         return answers
+
+
+def _unblocked(queue: Queue, now: float) -> list[Stored]:
+    """What of a FIFO queue may be received: what is in flight or held back blocks what comes after it in its group.
+
+    Nothing before it: an earlier one that is given back may be received while later ones are in flight.
+    """
+    blocked: set[str | None] = set()
+    free = []
+    for one in queue.stored.values():
+        if one.visible_at > now:
+            blocked.add(one.delivery.group)
+        elif one.delivery.group not in blocked:
+            free.append(one)
+    return free
 
 
 def _lost(receipt: str) -> EntryFault:

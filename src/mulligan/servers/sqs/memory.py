@@ -246,26 +246,30 @@ class _Shelf:
 
 
 class _FifoShelf(_Shelf):
-    """The messages of one FIFO queue: groups side by side, each in order, none while one of its messages is leased."""
+    """The messages of one FIFO queue: groups side by side, each in order.
+
+    What can't be received now, be it in flight or delayed, blocks what comes after it in its group, and nothing before.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: dict[str, deque[int]] = {}  # a group's messages in order, those removed since included
-        self._leased: dict[str, int] = {}
         self._open: dict[str, None] = {}  # groups that may have something to give, the longest unserved first
+
+    def clear(self) -> None:
+        """Forget all messages and groups."""
+        super().clear()
+        self._open.clear()
 
     def put(self, record: Record) -> None:
         """Keep a record at its place in its group."""
-        group = record.draft.group or ""
         is_new = record.id not in self.records
         super().put(record)
         if is_new:
-            self._lines.setdefault(group, deque()).append(record.id)
-        if record.is_leased:
-            self._leased[group] = self._leased.get(group, 0) + 1
+            self._lines.setdefault(record.draft.group or "", deque()).append(record.id)
 
     def remove(self, number: int) -> None:
-        """Forget a record, and its group with the last of it."""
+        """Forget a record, and its group with the last of it; what it blocked may be received."""
         record = self.records.get(number)
         super().remove(number)
         if record is not None:
@@ -277,12 +281,9 @@ class _FifoShelf(_Shelf):
         for group in list(self._open):
             if len(taken) == limit:
                 break
-            if self._leased.get(group):
-                del self._open[group]  # it is opened again when the last lease of the group ends
-                continue
             found = self._heads(group, limit - len(taken))
             taken += found
-            del self._open[group]
+            del self._open[group]  # opened again when a message of it comes back, or one that blocks is removed
             if found:
                 self._open[group] = None
         return taken
@@ -301,21 +302,12 @@ class _FifoShelf(_Shelf):
     def _show(self, number: int, since: float) -> None:  # noqa: ARG002 - order is the group's, not by time
         self._open.setdefault(self.records[number].draft.group or "")
 
-    def _unhide(self, number: int) -> None:
-        was_leased = number in self.due and self.records[number].is_leased
-        super()._unhide(number)
-        if not was_leased:
-            return
-        group = self.records[number].draft.group or ""
-        self._leased[group] -= 1
-        if not self._leased[group]:
-            del self._leased[group]
-            self._open.setdefault(group)
-
     def _trim(self, group: str) -> None:
         line = self._lines.get(group)
         while line and line[0] not in self.records:
             line.popleft()
-        if line is not None and not line:
+        if line:
+            self._open.setdefault(group)
+        elif line is not None:
             del self._lines[group]
             self._open.pop(group, None)

@@ -34,7 +34,9 @@ class Store(Protocol):
         """Put messages in. A draft without a message id gets one."""
 
     def take(self, queue: Queue, limit: int, now: float) -> list[Record]:
-        """Up to `limit` messages that may be received, oldest first; on a FIFO queue only of open groups.
+        """Up to `limit` messages that may be received, oldest first.
+
+        On a FIFO queue only those that no earlier message of their group blocks, by being in flight or delayed.
 
         The caller must lease, move, remove or set each of them due before the step ends.
         """

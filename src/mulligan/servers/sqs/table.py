@@ -51,14 +51,11 @@ _RECORD = """SELECT m.id, m.receive_count, m.visible_at, m.is_leased, m.sent_at,
 
 _TAKE = f"{_RECORD} WHERE m.queue = ?1 AND m.visible_at <= ?2 ORDER BY m.visible_at, m.id LIMIT ?3"
 
-# a group is closed while one of its messages is leased, and from its first message on that can't be received yet; of
-# one group come as many as there are
+# a message that can't be received now blocks what comes after it in its group, and nothing before it; of one group come
+# as many as there are
 _OPEN = """WHERE m.id IN (SELECT id FROM (
         SELECT b.id, min(b.id) OVER line AS head, max(b.visible_at) OVER (line ORDER BY b.id) AS latest
-        FROM message AS b LEFT JOIN sqs_message AS t ON t.id = b.id
-        WHERE b.queue = ?1 AND coalesce(t.grp, '') NOT IN (
-            SELECT coalesce(u.grp, '') FROM message AS l LEFT JOIN sqs_message AS u ON u.id = l.id
-            WHERE l.queue = ?1 AND l.visible_at > ?2 AND l.is_leased)
+        FROM message AS b LEFT JOIN sqs_message AS t ON t.id = b.id WHERE b.queue = ?1
         WINDOW line AS (PARTITION BY coalesce(t.grp, '')))
     WHERE latest <= ?2 ORDER BY head, id LIMIT ?3) ORDER BY m.id"""
 _TAKE_FIFO = f"{_RECORD} {_OPEN}"

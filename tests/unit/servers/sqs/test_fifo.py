@@ -18,7 +18,7 @@ def delete(world, url, message):
     world.do("DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
 
-def test_group_is_blocked_while_one_of_its_messages_is_in_flight(world):
+def test_group_is_blocked_behind_a_message_in_flight(world):
     url = world.queue("q.fifo")
     for body in ("a1", "a2", "a3"):
         send(world, url, body, "a")
@@ -45,18 +45,48 @@ def test_messages_of_a_group_come_in_order_in_one_receive(world):
     assert world.bodies(url) == []
 
 
-def test_released_head_waits_for_the_tail_that_is_still_in_flight(world):
+def test_released_head_comes_back_while_what_is_behind_it_is_in_flight(world):
     url = world.queue("q.fifo")
     for body in "abc":
         send(world, url, body)
     head, *tail = world.receive(url)
 
     world.do("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=head["ReceiptHandle"], VisibilityTimeout=0)
-    assert world.bodies(url) == []
+
+    assert world.bodies(url) == ["a"]
     for message in tail:
         world.do("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    assert world.bodies(url) == []
 
-    assert world.bodies(url) == ["a", "b", "c"]
+
+def test_released_message_waits_for_what_is_in_flight_before_it(world):
+    url = world.queue("q.fifo")
+    for body in "abcd":
+        send(world, url, body)
+    first, second, third = world.receive(url, 3)
+
+    world.do("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=second["ReceiptHandle"], VisibilityTimeout=0)
+
+    assert world.bodies(url) == []
+    delete(world, url, first)
+    assert world.bodies(url) == ["b"]
+    delete(world, url, third)
+    assert world.bodies(url) == []
+
+
+def test_deleted_message_opens_its_group_for_what_it_blocked(world):
+    url = world.queue("q.fifo")
+    for body in "abc":
+        send(world, url, body)
+    first, second = world.receive(url, 2)
+    world.do("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=0)
+    (first,) = world.receive(url, 2)
+
+    delete(world, url, first)
+    assert world.bodies(url) == []
+    delete(world, url, second)
+
+    assert world.bodies(url) == ["c"]
 
 
 def test_expired_lease_opens_the_group_from_its_head(world):

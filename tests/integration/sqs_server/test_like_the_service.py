@@ -1,0 +1,41 @@
+"""What clients of Amazon SQS rely on, on both stores: one test a kind of thing that differed from the service once."""
+
+import pytest
+
+from mulligan.servers.sqs.embedded import EmbeddedBackend
+from mulligan.servers.sqs.front import new_id
+from mulligan.servers.sqs.limit import Limits
+
+
+@pytest.fixture(params=["memory", "embedded"])
+def running(request, start, clock, tmp_path):
+    """A server on each of the two stores."""
+    if request.param == "memory":
+        return start(clock=clock)
+    return start(clock=clock, backend=EmbeddedBackend(tmp_path / "queue.db", clock, Limits(), new_id))
+
+
+def make(sqs, name, **attributes):
+    if name.endswith(".fifo"):
+        attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true", **attributes}
+    return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+
+def receive(sqs, url, count=10, **fields):
+    return sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=count, **fields).get("Messages", [])
+
+
+def bodies(sqs, url, count=10, **fields):
+    return [message["Body"] for message in receive(sqs, url, count, **fields)]
+
+
+def test_fifo_message_that_is_given_back_comes_again_while_later_ones_of_its_group_are_in_flight(sqs):
+    url = make(sqs, "q.fifo")
+    for body in ("m0", "m1", "m2"):
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="g")
+    first, *_ = receive(sqs, url, 3)
+
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=0)
+
+    assert bodies(sqs, url, WaitTimeSeconds=1) == ["m0"]
+    assert bodies(sqs, url) == []

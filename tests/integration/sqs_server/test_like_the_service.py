@@ -1,6 +1,9 @@
 """What clients of Amazon SQS rely on, on both stores: one test a kind of thing that differed from the service once."""
 
+import json
+
 import pytest
+from botocore.exceptions import ClientError
 
 from mulligan.servers.sqs.embedded import EmbeddedBackend
 from mulligan.servers.sqs.front import new_id
@@ -29,6 +32,12 @@ def bodies(sqs, url, count=10, **fields):
     return [message["Body"] for message in receive(sqs, url, count, **fields)]
 
 
+def failure(call, **fields):
+    with pytest.raises(ClientError) as error:
+        call(**fields)
+    return error.value.response
+
+
 def test_fifo_message_that_is_given_back_comes_again_while_later_ones_of_its_group_are_in_flight(sqs):
     url = make(sqs, "q.fifo")
     for body in ("m0", "m1", "m2"):
@@ -39,3 +48,15 @@ def test_fifo_message_that_is_given_back_comes_again_while_later_ones_of_its_gro
 
     assert bodies(sqs, url, WaitTimeSeconds=1) == ["m0"]
     assert bodies(sqs, url) == []
+
+
+def test_server_goes_on_when_a_queue_is_made_its_own_dead_letter_queue(sqs):
+    url = make(sqs, "self", VisibilityTimeout="0")
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:000000000000:self", "maxReceiveCount": 1})
+
+    refused = failure(sqs.set_queue_attributes, QueueUrl=url, Attributes={"RedrivePolicy": policy})
+
+    assert refused["Error"]["Code"] == "InvalidParameterValue"
+    assert "its own dead-letter queue" in refused["Error"]["Message"]
+    assert [bodies(sqs, url) for _ in range(3)] == [["x"]] * 3

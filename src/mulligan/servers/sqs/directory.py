@@ -182,6 +182,8 @@ def _check_redrive(scope: Scope, queue: Queue) -> None:
     target = scope.by_arn(json.loads(text)["deadLetterTargetArn"])
     if target is None:
         raise invalid_parameter_for("RedrivePolicy", text, "Dead letter target does not exist.")
+    if target.name == queue.name:
+        raise invalid_parameter_for("RedrivePolicy", text, "A queue can't be its own dead-letter queue.")
     if target.is_fifo != queue.is_fifo:
         raise invalid_parameter_for(
             "RedrivePolicy", text, "Dead-letter queue must be same type of queue as the source."

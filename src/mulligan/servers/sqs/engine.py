@@ -35,7 +35,8 @@ class Wait:
 
     queue: the queue's name.
     for_s: how long, from the first try on.
-    next_due: epoch seconds at which a hidden message of the queue comes back, None when none is hidden.
+    next_due: epoch seconds at which a hidden message of the queue comes back, None when none is hidden; `now` when the
+        try ended before it had seen all.
     """
 
     queue: str
@@ -128,7 +129,7 @@ def _wait(scope: Scope, body: ReceiveMessage) -> Wait | None:
     if for_s <= 0:
         return None
     queue = scope.queue(body.queue_url)
-    return Wait(queue.name, for_s, scope.store.next_due(queue, scope.now))
+    return Wait(queue.name, for_s, scope.now if scope.has_more else scope.store.next_due(queue, scope.now))
 
 
 def advance(store: Store, limits: Limits, call: Call, new_id: Callable[[], str]) -> tuple[bool, tuple[str, ...]]:

@@ -27,6 +27,8 @@ _SYSTEM_NAMES = frozenset(
     }
 )
 _REORDER_FROM = 100
+_PASSES_MAX = 20
+"""How often one receive looks for messages in the place of those that went elsewhere: one step must not take long."""
 
 
 def receive_message(scope: Scope, request: ReceiveMessage) -> dict[str, Any]:
@@ -98,10 +100,12 @@ def _room(scope: Scope, queue: Queue, count: int) -> int:
 
 def _leased(scope: Scope, queue: Queue, count: int, lease_s: float) -> list[Record]:
     redrive = attribute.redrive(queue.attributes.get("RedrivePolicy", ""))
-    target = scope.store.queue(redrive.target) if redrive else None
+    # a file of an older version may hold a queue that is its own dead-letter queue, whose messages would never be given
+    target = scope.store.queue(redrive.target) if redrive and redrive.target != queue.name else None
     too_old = scope.now - attribute.number(queue, "MessageRetentionPeriod")
     leased: list[Record] = []
-    while (wanted := count - len(leased)) > 0:
+    for _ in range(_PASSES_MAX):
+        wanted = count - len(leased)
         candidates = _candidates(scope, queue, wanted)
         old = [item for item in candidates if not queue.is_adopted and item.draft.sent_at < too_old]
         fresh = candidates if not old else [item for item in candidates if item.draft.sent_at >= too_old]
@@ -115,6 +119,8 @@ def _leased(scope: Scope, queue: Queue, count: int, lease_s: float) -> list[Reco
             leased += scope.store.lease(queue, fit, scope.now, scope.now + lease_s)
         if len(candidates) < wanted or len(fit) == wanted:
             break
+    else:
+        scope.has_more = True
     if leased:
         _duplicate(scope, queue, leased)
         scope.woken[queue.name] = None

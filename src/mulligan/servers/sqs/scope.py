@@ -59,10 +59,10 @@ class Scope:
     """A call with the store that it works on.
 
     `woken` collects the queues whose waiting receives must look again: a message is there, or one comes back at another
-    time than they know.
+    time than they know. `has_more`: a receive ended before it had seen all that it may be given.
     """
 
-    __slots__ = ("call", "limits", "new_id", "now", "store", "woken")
+    __slots__ = ("call", "has_more", "limits", "new_id", "now", "store", "woken")
 
     def __init__(self, store: Store, limits: Limits, call: Call, new_id: Callable[[], str]) -> None:
         self.store = store
@@ -71,6 +71,7 @@ class Scope:
         self.now = call.now
         self.new_id = new_id
         self.woken: dict[str, None] = {}
+        self.has_more = False
 
     def queue(self, url: str | None) -> Queue:
         """The queue of a URL. Raises MissingParameter, InvalidAddress or QueueDoesNotExist."""

@@ -424,3 +424,32 @@ def test_expire_early_fault_ends_the_lease_before_its_time(world):
     world.pass_time(2)
 
     assert world.bodies(url) == ["x"]
+
+
+def test_receive_ends_when_a_stored_queue_is_its_own_dead_letter_queue(world):
+    url = world.queue("q", VisibilityTimeout="0")
+    kept = world.store.queue("q")
+    world.store.save_queue(replace(kept, attributes={**kept.attributes, "RedrivePolicy": world.redrive("q", 1)}))
+    world.send(url)
+
+    got = [world.bodies(url) for _ in range(3)]
+
+    assert got == [["x"]] * 3
+
+
+def test_long_poll_looks_on_when_more_went_to_the_dead_letter_queue_than_one_step_moves(world):
+    dead = world.queue("dead")
+    url = world.queue("q", VisibilityTimeout="1", RedrivePolicy=world.redrive("dead", 1))
+    for _ in range(250):
+        world.send(url)
+    assert sum(len(world.bodies(url)) for _ in range(25)) == 250
+    world.pass_time(1)
+    world.send(url, "last")
+
+    first = world.answer("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10)
+    second = world.answer("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10)
+
+    assert first.data == {}
+    assert first.wait.next_due == world.now
+    assert [message["Body"] for message in second.data["Messages"]] == ["last"]
+    assert world.attribute(dead, "ApproximateNumberOfMessages") == "250"

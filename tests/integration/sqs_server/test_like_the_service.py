@@ -60,3 +60,15 @@ def test_server_goes_on_when_a_queue_is_made_its_own_dead_letter_queue(sqs):
     assert refused["Error"]["Code"] == "InvalidParameterValue"
     assert "its own dead-letter queue" in refused["Error"]["Message"]
     assert [bodies(sqs, url) for _ in range(3)] == [["x"]] * 3
+
+
+def test_flags_are_taken_as_python_writes_them(sqs):
+    flags = {"FifoQueue": str(True), "ContentBasedDeduplication": str(True)}
+
+    url = sqs.create_queue(QueueName="x.fifo", Attributes=flags)["QueueUrl"]
+    again = sqs.create_queue(QueueName="x.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"ContentBasedDeduplication": "FALSE"})
+
+    assert again == url
+    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(flags))["Attributes"]
+    assert told == {"FifoQueue": "true", "ContentBasedDeduplication": "false"}

@@ -26,6 +26,7 @@ __all__ = [
     "number",
     "parse_arn",
     "redrive",
+    "settled_flags",
     "told",
 ]
 
@@ -37,12 +38,13 @@ _NUMBERS = {
     "ReceiveMessageWaitTimeSeconds": (0, 20),
     "VisibilityTimeout": (0, 43_200),
 }
+_FLAG = ("true", "false")
 _WORDS = {
-    "ContentBasedDeduplication": ("true", "false"),
+    "ContentBasedDeduplication": _FLAG,
     "DeduplicationScope": ("queue", "messageGroup"),
-    "FifoQueue": ("true", "false"),
+    "FifoQueue": _FLAG,
     "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
-    "SqsManagedSseEnabled": ("true", "false"),
+    "SqsManagedSseEnabled": _FLAG,
 }
 _TEXTS = ("KmsMasterKeyId", "Policy", "RedriveAllowPolicy", "RedrivePolicy")
 _FIFO_ONLY = ("ContentBasedDeduplication", "DeduplicationScope", "FifoQueue", "FifoThroughputLimit")
@@ -80,6 +82,14 @@ class Redrive:
 
     target: str
     max_receives: int
+
+
+def settled_flags(given: Mapping[str, str]) -> dict[str, str]:
+    """The attributes with flags in lower case: the service takes them as Python's `str(True)` writes them."""
+    return {
+        name: text.lower() if _WORDS.get(name) == _FLAG and text.lower() in _FLAG else text
+        for name, text in given.items()
+    }
 
 
 def check_creation(name: str | None, attributes: Mapping[str, str]) -> str:

@@ -64,7 +64,7 @@ _PERMITTED = frozenset(
 
 def create_queue(scope: Scope, request: CreateQueue) -> dict[str, Any]:
     """A new queue, or the URL of the one that is there with the same attributes."""
-    given = request.attributes or {}
+    given = attribute.settled_flags(request.attributes or {})
     if not request.queue_name:
         raise missing_parameter("QueueName")
     name = attribute.check_creation(request.queue_name, given)
@@ -161,7 +161,8 @@ def set_queue_attributes(scope: Scope, request: SetQueueAttributes) -> dict[str,
     queue = scope.queue(request.queue_url)
     if not request.attributes:
         raise missing_parameter("Attribute.Name")
-    attributes = attribute.changed(queue.attributes, request.attributes, is_fifo=queue.is_fifo, is_new=False)
+    given = attribute.settled_flags(request.attributes)
+    attributes = attribute.changed(queue.attributes, given, is_fifo=queue.is_fifo, is_new=False)
     policy = attributes.pop("Policy", "") if request.attributes.get("Policy") else queue.policy
     if request.attributes.get("Policy") == "":
         policy = ""

@@ -8,6 +8,9 @@ from botocore.exceptions import ClientError
 from mulligan.servers.sqs.embedded import EmbeddedBackend
 from mulligan.servers.sqs.front import new_id
 from mulligan.servers.sqs.limit import Limits
+from mulligan.servers.sqs.right import Policy, Statement
+from mulligan.servers.sqs.server import DEFAULT_KEY
+from mulligan.servers.sqs.signature import Key
 
 
 @pytest.fixture(params=["memory", "embedded"])
@@ -72,3 +75,37 @@ def test_flags_are_taken_as_python_writes_them(sqs):
     assert again == url
     told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(flags))["Attributes"]
     assert told == {"FifoQueue": "true", "ContentBasedDeduplication": "false"}
+
+
+def test_queue_is_found_by_its_bare_name(sqs):
+    url = make(sqs, "my-queue")
+
+    sqs.send_message(QueueUrl="my-queue", MessageBody="x")
+
+    assert bodies(sqs, url) == ["x"]
+
+
+def test_address_of_no_queue_is_told_as_a_queue_that_does_not_exist(sqs):
+    for address in ("http://whatever-incorrect-queue-address", "my queue", "https://sqs/000000000000/"):
+        with pytest.raises(sqs.exceptions.QueueDoesNotExist):
+            sqs.get_queue_attributes(QueueUrl=address, AttributeNames=["All"])
+
+
+def test_policy_of_a_key_holds_for_the_queue_that_a_request_means(start, clock):
+    policy = Policy([Statement("Allow", "sqs:*", "arn:aws:sqs:eu-west-1:000000000000:mine")])
+    running = start(clock=clock, keys=[DEFAULT_KEY, Key("k", "s", policy=policy)])
+    owner, sqs = running.client(), running.client("k", "s")
+    make(owner, "mine")
+    make(owner, "other")
+
+    sqs.tag_queue(QueueUrl="mine", Tags={"a": "b"})
+    decoy = {"QueueUrl": "http://host/000000000000/mine"}
+    refused = [
+        failure(sqs.tag_queue, QueueUrl="other", Tags=decoy),
+        failure(sqs.create_queue, QueueName="new", tags=decoy),
+        failure(sqs.get_queue_url, QueueName="other"),
+        failure(sqs.list_queues),
+    ]
+
+    assert {one["Error"]["Code"] for one in refused} == {"AccessDenied"}
+    assert owner.list_queue_tags(QueueUrl="other").get("Tags") is None

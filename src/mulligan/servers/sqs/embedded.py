@@ -69,7 +69,7 @@ class EmbeddedBackend:
         answer, numbers = await self._database.run(job)
         self._numbers |= numbers
         # a receipt makes nothing visible in its own queue: whoever waits in another process need not hear of it
-        own = str(request.body.queue_url).rpartition("/")[2] if request.action == "ReceiveMessage" else None
+        own = str(request.body.queue_url).rstrip("/").rpartition("/")[2] if request.action == "ReceiveMessage" else None
         self._ring(name for name in answer.woken if name != own)
         return answer
 

@@ -11,13 +11,13 @@ import msgspec
 
 from mulligan.brokers.base import Clock
 from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
-from mulligan.servers.sqs import fault
+from mulligan.servers.sqs import attribute, fault
 from mulligan.servers.sqs.counter import Counters
-from mulligan.servers.sqs.engine import Answer, decode
+from mulligan.servers.sqs.engine import Answer, Request, decode
 from mulligan.servers.sqs.error import SqsError, access_denied, serialization
 from mulligan.servers.sqs.fault import Faults
 from mulligan.servers.sqs.http import HttpRequest, HttpResponse, response_bytes
-from mulligan.servers.sqs.scope import NO_TWIST, Call, Twist
+from mulligan.servers.sqs.scope import NO_TWIST, Call, Twist, name_in
 from mulligan.servers.sqs.shape import REQUESTS
 from mulligan.servers.sqs.signature import Identity, Key, Verifier
 from mulligan.servers.sqs.waiting import Waiting
@@ -26,8 +26,8 @@ __all__ = ["Front"]
 
 _TYPE = "application/x-amz-json-1.0"
 _TARGET = "AmazonSQS."
-_QUEUE_IN_BODY = re.compile(rb'"QueueUrl"\s*:\s*"[^"]*/([A-Za-z0-9_.-]+)/?"')
-_NAME_IN_BODY = re.compile(rb'"QueueName"\s*:\s*"([A-Za-z0-9_.-]+)"')
+_QUEUE_IN_BODY = re.compile(rb'"QueueUrl"\s*:\s*"(?:[^"]*/)?([A-Za-z0-9_.-]+)/?"')
+"""Good enough for faults, which strike before a body is read; rights are held against what it decodes to."""
 _HTML = b"<html><head><title>Service Unavailable</title></head><body><h1>Service Unavailable</h1></body></html>\n"
 _QUERY_PROTOCOL = """<?xml version="1.0"?>
 <ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/"><Error><Type>Sender</Type>\
@@ -89,7 +89,7 @@ class Front:
             now = self._clock.now() + sum(item.by_s for item in struck if isinstance(item, fault.Skew))
             if not target.startswith(_TARGET) or action not in REQUESTS:
                 raise SqsError("UnknownOperationException", f"The operation {target!r} does not exist.")
-            identity = self._identity(request, action, now)
+            identity = self._identity(request, now)
             early = self._before(struck, action, request, now)
             if early is not None:
                 return early
@@ -97,6 +97,7 @@ class Front:
             if content_type != _TYPE:
                 raise serialization(f"The Content-Type is {content_type!r}, expected {_TYPE}.")
             decoded = decode(action, request.body)
+            self._check_rights(identity, decoded)
         except SqsError as error:
             return self._failed(error, action if action in REQUESTS else "?", request, now)
         call = Call(
@@ -117,20 +118,26 @@ class Front:
 
     # -- who ------------------------------------------------------------------------------------------------------
 
-    def _identity(self, request: HttpRequest, action: str, now: float) -> Identity:
+    def _identity(self, request: HttpRequest, now: float) -> Identity:
         if self._verifier is None:
             return self._nobody
-        identity = self._verifier.verify(request.method, request.target, request.headers, request.body, now)
+        return self._verifier.verify(request.method, request.target, request.headers, request.body, now)
+
+    def _check_rights(self, identity: Identity, request: Request) -> None:
         key = identity.key
         if key.actions is None and key.policy is None:
-            return identity
-        allowed = action.removesuffix("Batch")  # rights know no batches: sqs:SendMessage covers both
-        found = _QUEUE_IN_BODY.search(request.body) or _NAME_IN_BODY.search(request.body)
-        name = found.group(1).decode() if found else "*"
-        arn = f"arn:aws:sqs:{identity.region}:{self._account}:{name}"
+            return
+        allowed = request.action.removesuffix("Batch")  # rights know no batches: sqs:SendMessage covers both
+        arn = attribute.arn(self._queue_of(request.body), identity.region, self._account)
         if not key.may(allowed, arn):
             raise access_denied(f"arn:aws:iam::{self._account}:user/{key.id}", allowed, arn)
-        return identity
+
+    def _queue_of(self, body: Any) -> str:
+        """The name of the queue that a request is about; * for one that names none of this account."""
+        url = getattr(body, "queue_url", None)
+        source = attribute.parse_arn(getattr(body, "source_arn", None) or "")
+        name = name_in(url, self._account) if url else source[2] if source else getattr(body, "queue_name", None)
+        return name or "*"
 
     # -- faults ---------------------------------------------------------------------------------------------------
 

@@ -6,14 +6,14 @@ from random import Random
 
 from mulligan.core.value import value
 from mulligan.servers.sqs import attribute
-from mulligan.servers.sqs.error import SqsError, missing_parameter, queue_missing
+from mulligan.servers.sqs.error import missing_parameter, queue_missing
 from mulligan.servers.sqs.limit import Limits
 from mulligan.servers.sqs.record import Queue
 from mulligan.servers.sqs.store import Store
 
-__all__ = ["NO_TWIST", "Call", "Scope", "Twist"]
+__all__ = ["NO_TWIST", "Call", "Scope", "Twist", "name_in"]
 
-_URL = re.compile(r"(?:https?://[^/]+)?/(\d{12})/([A-Za-z0-9_-]{1,80}(?:\.fifo)?)/?")
+_URL = re.compile(r"(?:(?:https?://[^/]+)?/(?P<account>\d{12})/)?(?P<name>[A-Za-z0-9_-]{1,80}(?:\.fifo)?)/?")
 
 
 @value
@@ -55,6 +55,12 @@ class Call:
     twist: Twist = NO_TWIST
 
 
+def name_in(url: str, account: str) -> str | None:
+    """The name of the queue that a URL means, whether it exists or not; None when it means none of this account."""
+    found = _URL.fullmatch(url)
+    return found["name"] if found is not None and found["account"] in {None, account} else None
+
+
 class Scope:
     """A call with the store that it works on.
 
@@ -74,19 +80,13 @@ class Scope:
         self.has_more = False
 
     def queue(self, url: str | None) -> Queue:
-        """The queue of a URL. Raises MissingParameter, InvalidAddress or QueueDoesNotExist."""
-        return self.named(self.queue_name(url))
-
-    def queue_name(self, url: str | None) -> str:
-        """The queue's name in a URL, whether it exists or not."""
+        """The queue of a URL, or of a bare name. Raises MissingParameter or QueueDoesNotExist."""
         if not url:
             raise missing_parameter("QueueUrl")
-        found = _URL.fullmatch(url)
-        if found is None:
-            raise SqsError("InvalidAddress", f"The address {url} is not valid for this endpoint.")
-        if found.group(1) != self.call.account:
+        name = name_in(url, self.call.account)
+        if name is None:
             raise queue_missing()
-        return found.group(2)
+        return self.named(name)
 
     def named(self, name: str) -> Queue:
         """The queue of a name. Raises QueueDoesNotExist."""

@@ -152,8 +152,9 @@ def test_handle_of_a_deleted_queue_is_none_of_its_successor(world):
     [
         (None, "MissingRequiredParameterException"),
         ("", "MissingRequiredParameterException"),
-        ("q", "InvalidAddress"),
-        ("http://sqs.test/", "InvalidAddress"),
+        ("missing", "QueueDoesNotExist"),
+        ("a name", "QueueDoesNotExist"),
+        ("http://sqs.test/", "QueueDoesNotExist"),
         ("http://sqs.test/000000000000/missing", "QueueDoesNotExist"),
         ("http://sqs.test/111111111111/q", "QueueDoesNotExist"),
     ],

@@ -109,3 +109,14 @@ def test_policy_of_a_key_holds_for_the_queue_that_a_request_means(start, clock):
 
     assert {one["Error"]["Code"] for one in refused} == {"AccessDenied"}
     assert owner.list_queue_tags(QueueUrl="other").get("Tags") is None
+
+
+def test_fifo_message_that_was_sent_before_a_purge_is_a_new_one_after_it(sqs):
+    url = make(sqs, "q.fifo")
+    sent = {"QueueUrl": url, "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    sqs.send_message(MessageBody="before", **sent)
+
+    sqs.purge_queue(QueueUrl=url)
+    sqs.send_message(MessageBody="after", **sent)
+
+    assert bodies(sqs, url) == ["after"]

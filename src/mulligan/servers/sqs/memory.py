@@ -105,7 +105,7 @@ class MemoryStore:
                 )
 
     def purge(self, queue: Queue) -> None:
-        """Remove all messages."""
+        """Remove all messages, and what is remembered of them."""
         self._shelves[queue.name].clear()
 
     def expire(self, queue: Queue, before: float) -> None:
@@ -194,11 +194,13 @@ class _Shelf:
         self.attempts: _Memory[tuple[str, ...]] = _Memory()
 
     def clear(self) -> None:
-        """Forget all messages, but not what was seen: a purge doesn't open the deduplication window."""
+        """Forget all messages, and which were seen: what is sent again after a purge is a new message."""
         for number in list(self.records):
             self.remove(number)
         self.hidden.clear()
         self.ready.clear()
+        self.seen = _Memory()
+        self.attempts = _Memory()
 
     def put(self, record: Record) -> None:
         """Keep a record and hide it until it is due; one that is due already comes up at the next `wake`."""

@@ -54,7 +54,7 @@ class Store(Protocol):
         """Let messages come back at that time."""
 
     def purge(self, queue: Queue) -> None:
-        """Remove all messages."""
+        """Remove all messages, and what is remembered of sends and receives."""
 
     def expire(self, queue: Queue, before: float) -> None:
         """Remove messages that entered a queue before that time."""

@@ -235,8 +235,9 @@ class TableStore:
         )
 
     def purge(self, queue: Queue) -> None:
-        """Remove all messages."""
+        """Remove all messages, and what is remembered of them."""
         self._remove_all(self._number(queue.name))
+        self._connection.execute("DELETE FROM sqs_memory WHERE queue = ?", (queue.name,))
 
     def expire(self, queue: Queue, before: float) -> None:
         """Remove messages that entered a queue before that time."""

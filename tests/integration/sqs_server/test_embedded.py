@@ -248,7 +248,7 @@ async def test_confirmed_messages_are_there_after_the_server_was_killed(process,
     entries = [{"Id": str(number), "MessageBody": str(number)} for number in range(10)]
 
     for _ in range(5):
-        assert not sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Failed"]
+        assert not sqs.send_message_batch(QueueUrl=queue, Entries=entries).get("Failed")
     process.kill()
     process.wait()
 

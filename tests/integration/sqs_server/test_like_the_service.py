@@ -120,3 +120,26 @@ def test_fifo_message_that_was_sent_before_a_purge_is_a_new_one_after_it(sqs):
     sqs.send_message(MessageBody="after", **sent)
 
     assert bodies(sqs, url) == ["after"]
+
+
+def test_batch_answer_has_no_empty_list(sqs):
+    url = make(sqs, "q")
+
+    sent = sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "a"}])
+    (message,) = receive(sqs, url)
+    handle = message["ReceiptHandle"]
+    changes = [{"Id": "1", "ReceiptHandle": handle, "VisibilityTimeout": 30}]
+    changed = sqs.change_message_visibility_batch(QueueUrl=url, Entries=changes)
+    deleted = sqs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": handle}])
+    failed = sqs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": "none"}])
+
+    assert [set(one) - {"ResponseMetadata"} for one in (sent, changed, deleted)] == [{"Successful"}] * 3
+    assert set(failed) - {"ResponseMetadata"} == {"Failed"}
+
+
+def test_counters_count_no_message_for_a_batch_that_failed(running, sqs):
+    url = make(sqs, "q")
+
+    sqs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": "none"}])
+
+    assert running.server.counters.told()["messages"]["deleted"] == 0

@@ -48,7 +48,10 @@ def checked(entries: Sequence[E] | None, kind: str, limits: Limits) -> Sequence[
 
 
 def answered(entries: Sequence[E], twist: Twist, act: Callable[[E], dict[str, Any]]) -> dict[str, Any]:
-    """`act` on every entry; those for which it raises SqsError are told as failed, the others keep what they did."""
+    """`act` on every entry; those for which it raises SqsError are told as failed, the others keep what they did.
+
+    A list without entries is left out, as the service does.
+    """
     successful: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for entry in entries:
@@ -60,7 +63,8 @@ def answered(entries: Sequence[E], twist: Twist, act: Callable[[E], dict[str, An
             successful.append({"Id": entry.id, **act(entry)})
         except SqsError as error:
             failed.append(_failure(entry.id, error.code, error.message, is_sender_fault=error.is_sender_fault))
-    return {"Successful": successful, "Failed": failed}
+    told = {"Successful": successful, "Failed": failed}
+    return {name: found for name, found in told.items() if found}
 
 
 def _failure(entry_id: str | None, code: str, text: str, *, is_sender_fault: bool) -> dict[str, Any]:

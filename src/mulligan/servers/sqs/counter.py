@@ -27,7 +27,7 @@ class Counters:
             number = len(answer.get("Messages", ()))
             self._received += number
             return number
-        number = len(answer["Successful"]) if "Successful" in answer else 1
+        number = len(answer.get("Successful", ())) if action.endswith("Batch") else 1
         if action.startswith("SendMessage"):
             self._sent += number
         elif action.startswith("DeleteMessage"):

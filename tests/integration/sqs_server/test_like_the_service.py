@@ -143,3 +143,14 @@ def test_counters_count_no_message_for_a_batch_that_failed(running, sqs):
     sqs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": "none"}])
 
     assert running.server.counters.told()["messages"]["deleted"] == 0
+
+
+def test_older_handle_still_changes_the_lease_of_its_message_on_a_standard_queue(sqs):
+    url = make(sqs, "q")
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    (older,) = receive(sqs, url, VisibilityTimeout=0)
+    assert bodies(sqs, url, VisibilityTimeout=600) == ["x"]
+
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=older["ReceiptHandle"], VisibilityTimeout=0)
+
+    assert bodies(sqs, url) == ["x"]

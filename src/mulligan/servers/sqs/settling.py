@@ -1,7 +1,8 @@
 """DeleteMessage and ChangeMessageVisibility, one by one and in batches: what a receipt handle is still good for.
 
-On a standard queue a late handle works as long as nobody else received the message; after that a delete succeeds and
-does nothing. On a FIFO queue a handle whose lease has ended is an error.
+On a standard queue a handle changes the lease of its message as long as that is there, even when somebody else has
+received it since; a delete by such a handle succeeds and does nothing. On a FIFO queue a handle whose lease has ended
+is an error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -118,7 +119,7 @@ def _changeable(held: _Held, handle: str | None, timeout_s: int) -> int:
     if held.queue.is_fifo and record is not None:
         if record.receive_count != given.count or not record.is_in_flight(held.now):
             raise _expired(handle)
-    elif record is None or record.receive_count != given.count:
+    elif record is None:
         raise invalid_parameter_for(
             "ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change."
         )

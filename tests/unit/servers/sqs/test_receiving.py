@@ -234,27 +234,39 @@ def test_lease_of_more_than_twelve_hours_from_the_receive_is_refused_not_cut(wor
     assert world.bodies(url) == ["x"]
 
 
-def test_change_of_a_deleted_or_stale_message_is_refused_on_a_standard_queue(world):
+def test_change_by_any_handle_works_on_a_standard_queue_until_the_message_is_deleted(world):
     url = world.queue()
     world.send(url)
-    handle = world.receive(url)[0]["ReceiptHandle"]
+    older = world.receive(url)[0]["ReceiptHandle"]
     world.pass_time(31)
-    change(world, url, handle, 30)  # late, but nobody else received it
+    change(world, url, older, 30)  # late, but nobody else received it
+    assert world.bodies(url) == []
     world.pass_time(31)
     newer = world.receive(url)[0]["ReceiptHandle"]
 
-    for lost in (handle, newer):
-        if lost == newer:
-            delete(world, url, newer)
-        message = refused(
-            world,
-            "InvalidParameterValueException",
-            "ChangeMessageVisibility",
-            QueueUrl=url,
-            ReceiptHandle=lost,
-            VisibilityTimeout=1,
-        )
-        assert "Message does not exist or is not available for visibility timeout change." in message
+    change(world, url, older, 0)  # late, and it takes the lease from who received it since
+
+    assert world.receive(url, VisibilityTimeout=30) != []
+    delete(world, url, newer)
+    assert world.attribute(url, "ApproximateNumberOfMessagesNotVisible") == "1"  # a newer receipt is out
+
+
+def test_change_of_a_deleted_message_is_refused_on_a_standard_queue(world):
+    url = world.queue()
+    world.send(url)
+    handle = world.receive(url)[0]["ReceiptHandle"]
+    delete(world, url, handle)
+
+    message = refused(
+        world,
+        "InvalidParameterValueException",
+        "ChangeMessageVisibility",
+        QueueUrl=url,
+        ReceiptHandle=handle,
+        VisibilityTimeout=1,
+    )
+
+    assert "Message does not exist or is not available for visibility timeout change." in message
 
 
 def test_batches_of_receipts_answer_entry_by_entry(world):

@@ -154,3 +154,78 @@ def test_older_handle_still_changes_the_lease_of_its_message_on_a_standard_queue
     sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=older["ReceiptHandle"], VisibilityTimeout=0)
 
     assert bodies(sqs, url) == ["x"]
+
+
+def test_star_asks_for_all_message_attributes(sqs):
+    url = make(sqs, "q")
+    sent = {"a": {"DataType": "String", "StringValue": "1"}, "b.c": {"DataType": "Number", "StringValue": "2"}}
+    sqs.send_message(QueueUrl=url, MessageBody="x", MessageAttributes=sent)
+
+    (message,) = receive(sqs, url, MessageAttributeNames=["*"])
+
+    assert message["MessageAttributes"] == sent
+
+
+def test_trace_of_the_request_becomes_that_of_its_messages(sqs):
+    url = make(sqs, "q")
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+    own = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=2"}}
+
+    def add_trace(request, **_):
+        request.headers["X-Amzn-Trace-Id"] = trace
+
+    sqs.meta.events.register("before-sign.sqs.*", add_trace)
+    sqs.send_message(QueueUrl=url, MessageBody="one")
+    sqs.send_message_batch(
+        QueueUrl=url,
+        Entries=[
+            {"Id": "1", "MessageBody": "two"},
+            {"Id": "2", "MessageBody": "three", "MessageSystemAttributes": own},
+        ],
+    )
+
+    got = receive(sqs, url, MessageSystemAttributeNames=["AWSTraceHeader"])
+    assert {message["Body"]: message["Attributes"]["AWSTraceHeader"] for message in got} == {
+        "one": trace,
+        "two": trace,
+        "three": "Root=2",
+    }
+
+
+def test_attribute_names_may_have_letters_of_any_language(sqs):
+    url = make(sqs, "q")
+    sent = {"attr.1öß": {"DataType": "String", "StringValue": "x"}}
+
+    sqs.send_message(QueueUrl=url, MessageBody="x", MessageAttributes=sent)
+
+    assert receive(sqs, url, MessageAttributeNames=["All"])[0]["MessageAttributes"] == sent
+
+
+def test_second_purge_within_a_minute_is_answered_with_403(sqs):
+    url = make(sqs, "q")
+    sqs.purge_queue(QueueUrl=url)
+
+    refused = failure(sqs.purge_queue, QueueUrl=url)
+
+    assert refused["Error"]["Code"] == "AWS.SimpleQueueService.PurgeQueueInProgress"
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_fifo_receive_gives_as_many_of_one_group_as_there_are(sqs):
+    url = make(sqs, "q.fifo")
+    for body in ("g1-1", "g2-1", "g1-2", "g1-3"):
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=body[:2])
+
+    assert bodies(sqs, url) == ["g1-1", "g1-2", "g1-3", "g2-1"]
+
+
+def test_deduplication_ids_stay_known_when_high_throughput_is_switched_on(sqs):
+    url = make(sqs, "q.fifo")
+    sent = {"QueueUrl": url, "MessageDeduplicationId": "d"}
+    sqs.send_message(MessageBody="first", MessageGroupId="g", **sent)
+    fast = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=fast)
+    sqs.send_message(MessageBody="second", MessageGroupId="g", **sent)
+
+    assert bodies(sqs, url) == ["first"]

@@ -28,7 +28,8 @@ NAME_MAX = 256
 ALLOWED = "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+_NAME = re.compile(r"[\w.\-]+")  # letters of any language, whatever the service's text says
+_ALL = ("All", "*", ".*")
 _RESERVED = ("aws.", "amazon.")
 _FIFO_ID = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -184,9 +185,9 @@ def _prefixed(data: bytes) -> bytes:
 
 
 def select(attributes: Mapping[str, CoreValue], wanted: Iterable[str]) -> Mapping[str, CoreValue]:
-    """The attributes that a receive asked for: by name, by `prefix.*`, or all by `All` or `.*`."""
+    """The attributes that a receive asked for: by name, by `prefix.*`, or all by `All`, `*` or `.*`."""
     names = set(wanted)
-    if not attributes or "All" in names or ".*" in names:
+    if not attributes or not names.isdisjoint(_ALL):
         return attributes
     prefixes = tuple(name[:-2] for name in names if name.endswith(".*"))
     return {

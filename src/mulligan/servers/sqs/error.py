@@ -83,6 +83,7 @@ _STATUSES: Final[dict[str, int]] = {
     "InternalFailure": 500,
     "InvalidSignatureException": 403,
     "MissingAuthenticationTokenException": 403,
+    "PurgeQueueInProgress": 403,
     "ResourceNotFoundException": 404,
     "ServiceUnavailable": 503,
     "UnknownOperationException": 404,

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Any, assert_never
 
@@ -107,6 +107,7 @@ class Front:
             base_url=f"http://{request.headers.get('host', '').encode('ascii', 'replace').decode()}",
             sender=identity.key.id,
             twist=self._twist(struck) if struck else NO_TWIST,
+            trace=_trace(request.headers),
         )
         try:
             answer = self._waiting.run(decoded, call)
@@ -308,6 +309,11 @@ class Front:
                 return 200, self._faults.script
             case _:
                 return 404, {"error": "There are /_mulligan/counters, /_mulligan/faults and /_mulligan/health."}
+
+
+def _trace(headers: Mapping[str, str]) -> str | None:
+    text = headers.get("x-amzn-trace-id")
+    return text if text and text.isascii() and text.isprintable() else None
 
 
 def new_id() -> str:

@@ -45,6 +45,7 @@ class Call:
     now: epoch seconds.
     base_url: how the client reached us, e.g. "http://127.0.0.1:9324"; queue URLs begin with it.
     sender: told to receivers as SenderId.
+    trace: the request's X-Amzn-Trace-Id, which becomes the AWSTraceHeader of messages that bring none.
     """
 
     now: float
@@ -53,6 +54,7 @@ class Call:
     base_url: str
     sender: str
     twist: Twist = NO_TWIST
+    trace: str | None = None
 
 
 def name_in(url: str, account: str) -> str | None:

@@ -58,7 +58,7 @@ def _send(scope: Scope, queue: Queue, entry: SendEntry) -> dict[str, Any]:
     told: dict[str, Any] = {"MD5OfMessageBody": content.md5(draft.body)}
     if draft.attributes:
         told["MD5OfMessageAttributes"] = content.attributes_md5(draft.attributes)
-    if draft.trace is not None:
+    if draft.trace is not None and entry.message_system_attributes:  # not for one that came in the request's header
         told["MD5OfMessageSystemAttributes"] = content.attributes_md5({"AWSTraceHeader": draft.trace})
     if not queue.is_fifo:
         record = scope.store.add(queue, (draft,))[0]
@@ -72,6 +72,8 @@ def _send_once(scope: Scope, queue: Queue, draft: Draft) -> Seen:
     in_groups = queue.attributes.get("DeduplicationScope") == "messageGroup"
     key = f"{draft.group if in_groups else ''} {draft.dedup_id}"
     known = scope.store.recall(queue, key, scope.now)
+    if known is None and in_groups:  # sent when the ids counted for the whole queue
+        known = scope.store.recall(queue, f" {draft.dedup_id}", scope.now)
     if known is not None:
         return known
     record = scope.store.add(queue, (draft,))[0]
@@ -101,7 +103,7 @@ def _draft(scope: Scope, queue: Queue, entry: SendEntry) -> Draft:
         sender=scope.call.sender,
         group=group,
         dedup_id=dedup_id,
-        trace=trace,
+        trace=trace or scope.call.trace,
     )
 
 

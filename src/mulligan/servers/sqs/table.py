@@ -45,20 +45,21 @@ _SENDER = "mulligan"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _TASKS_KEPT = 100
 
-_RECORD = """SELECT m.id, m.receive_count, m.visible_at, m.is_leased, m.sent_at, c.body, c.attributes,
-    s.message_id, s.sender, s.grp, s.dedup_id, s.trace, s.source, s.first_received_at, s.is_copy
-    FROM message AS m CROSS JOIN content AS c ON c.id = m.id LEFT JOIN sqs_message AS s ON s.id = m.id"""
+_COLUMNS = """SELECT m.id, m.receive_count, m.visible_at, m.is_leased, m.sent_at, c.body, c.attributes,
+    s.message_id, s.sender, s.grp, s.dedup_id, s.trace, s.source, s.first_received_at, s.is_copy"""
+_REST = "CROSS JOIN content AS c ON c.id = m.id LEFT JOIN sqs_message AS s ON s.id = m.id"
+_RECORD = f"{_COLUMNS} FROM message AS m {_REST}"
 
 _TAKE = f"{_RECORD} WHERE m.queue = ?1 AND m.visible_at <= ?2 ORDER BY m.visible_at, m.id LIMIT ?3"
 
 # a message that can't be received now blocks what comes after it in its group, and nothing before it; of one group come
-# as many as there are
-_OPEN = """WHERE m.id IN (SELECT id FROM (
+# as many as there are, before those of the next
+_OPEN = """SELECT id, head FROM (
         SELECT b.id, min(b.id) OVER line AS head, max(b.visible_at) OVER (line ORDER BY b.id) AS latest
         FROM message AS b LEFT JOIN sqs_message AS t ON t.id = b.id WHERE b.queue = ?1
         WINDOW line AS (PARTITION BY coalesce(t.grp, '')))
-    WHERE latest <= ?2 ORDER BY head, id LIMIT ?3) ORDER BY m.id"""
-_TAKE_FIFO = f"{_RECORD} {_OPEN}"
+    WHERE latest <= ?2 ORDER BY head, id LIMIT ?3"""
+_TAKE_FIFO = f"{_COLUMNS} FROM ({_OPEN}) AS o CROSS JOIN message AS m ON m.id = o.id {_REST} ORDER BY o.head, o.id"
 
 
 def _sendable(text: str | None) -> Mapping[str, AttributeValue]:

@@ -42,12 +42,12 @@ class Running:
     def run(self, job):
         return asyncio.run_coroutine_threadsafe(job, self.loop).result(30)
 
-    def client(self, key="mulligan", secret="mulligan", token=None, **config):
+    def client(self, key="mulligan", secret="mulligan", token=None, region="eu-west-1", **config):
         retries = config.pop("retries", {"total_max_attempts": 1})
         return boto3.client(
             "sqs",
             endpoint_url=self.server.url,
-            region_name="eu-west-1",
+            region_name=region,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             aws_session_token=token,

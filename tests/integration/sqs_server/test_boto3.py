@@ -118,7 +118,7 @@ def test_long_poll_is_answered_at_once_by_a_send(running, sqs):
 
 def wait_for_poll(running, queue):
     deadline = time.monotonic() + 5
-    while queue not in running.server._waiting._lines:
+    while f"eu-west-1/{queue}" not in running.server._waiting._lines:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

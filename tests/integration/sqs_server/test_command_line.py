@@ -63,12 +63,15 @@ def test_aws_command_line_sends_receives_and_deletes(program):
     deleted = aws(url, "delete-message", "--queue-url", queue, "--receipt-handle", got["ReceiptHandle"])
     told = aws(url, "get-queue-attributes", "--queue-url", queue, "--attribute-names", "All")[1]["Attributes"]
     failed = aws(url, "get-queue-url", "--queue-name", "none")
-    old_region = aws(url, "list-queues", "--region", "eu-west-1", "--endpoint-url", url)[1]
+    old_region = ("--region", "eu-west-1", "--endpoint-url", url)
+    elsewhere = aws(url, "list-queues", *old_region)[1]
+    made = aws(url, "create-queue", "--queue-name", "q", *old_region)[1]["QueueUrl"]
 
     assert (got["Body"], got["MessageId"]) == ("hi", sent["MessageId"])
     assert got["MessageAttributes"]["colour"]["StringValue"] == "blue"
     assert deleted[0] == 0
-    assert old_region["QueueUrls"] == [queue]
+    assert elsewhere == {}  # each region has its own queues
+    assert made == queue
     assert (told["ApproximateNumberOfMessages"], told["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
     assert failed[0] != 0
     assert "AWS.SimpleQueueService.NonExistentQueue" in failed[2]

@@ -1,6 +1,7 @@
 """What clients of Amazon SQS rely on, on both stores: one test a kind of thing that differed from the service once."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -229,3 +230,52 @@ def test_deduplication_ids_stay_known_when_high_throughput_is_switched_on(sqs):
     sqs.send_message(MessageBody="second", MessageGroupId="g", **sent)
 
     assert bodies(sqs, url) == ["first"]
+
+
+def test_each_region_has_its_own_queues(running):
+    here, there = running.client(), running.client(region="us-east-1")
+    url = make(here, "x")
+    with pytest.raises(there.exceptions.QueueDoesNotExist):
+        there.get_queue_url(QueueName="x")
+    foreign = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:000000000000:x", "maxReceiveCount": 1})
+    refused = failure(there.create_queue, QueueName="y", Attributes={"RedrivePolicy": foreign})
+
+    other = make(there, "x", VisibilityTimeout="7")
+    here.send_message(QueueUrl=url, MessageBody="here")
+    there.send_message(QueueUrl=other, MessageBody="there")
+
+    assert refused["Error"]["Code"] == "InvalidParameterValue"
+    assert bodies(here, url) == ["here"]
+    assert bodies(there, other) == ["there"]
+    told = there.get_queue_attributes(QueueUrl=other, AttributeNames=["QueueArn", "VisibilityTimeout"])["Attributes"]
+    assert told == {"QueueArn": "arn:aws:sqs:us-east-1:000000000000:x", "VisibilityTimeout": "7"}
+    there.delete_queue(QueueUrl=other)
+    assert here.list_queues()["QueueUrls"] == [url]
+    assert there.list_queues().get("QueueUrls") is None
+    make(here, "new")
+    assert failure(there.create_queue, QueueName="x")["Error"]["Code"].endswith("QueueDeletedRecently")
+
+
+def test_long_poll_in_one_region_is_not_answered_by_another(running):
+    here, there = running.client(), running.client(region="us-east-1")
+    url, other = make(here, "x"), make(there, "x")
+
+    with ThreadPoolExecutor(2) as pool:
+        polls = [pool.submit(bodies, sqs, one, WaitTimeSeconds=20) for sqs, one in ((here, url), (there, other))]
+        there.send_message(QueueUrl=other, MessageBody="there")
+        assert polls[1].result(10) == ["there"]
+        here.send_message(QueueUrl=url, MessageBody="here")
+        assert polls[0].result(10) == ["here"]
+
+
+def test_move_tasks_run_in_each_region(running):
+    for region in ("eu-west-1", "us-east-1"):
+        sqs = running.client(region=region)
+        arn = f"arn:aws:sqs:{region}:000000000000:dead"
+        dead = make(sqs, "dead")
+        url = make(sqs, "x", RedrivePolicy=json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1}))
+        sqs.send_message(QueueUrl=dead, MessageBody=region)
+
+        sqs.start_message_move_task(SourceArn=arn, DestinationArn=arn.replace("dead", "x"))
+
+        assert bodies(sqs, url, WaitTimeSeconds=10) == [region]

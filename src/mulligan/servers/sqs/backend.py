@@ -1,6 +1,7 @@
 """Where actions are carried out: directly on the memory store here, or in a transaction of a database elsewhere."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from mulligan.servers.sqs import engine
@@ -12,23 +13,23 @@ from mulligan.servers.sqs.scope import Call
 __all__ = ["Advanced", "Backend", "MemoryBackend"]
 
 Advanced = tuple[bool, tuple[str, ...]]
-"""Whether move tasks are still running, and the queues whose waiting receives must look again."""
+"""Whether move tasks are still running, and the places of queues whose waiting receives must look again."""
 
 
 class Backend(Protocol):
-    """Runs one action at a time, as a whole or not at all."""
+    """Runs one action at a time, as a whole or not at all, on the queues of the call's region."""
 
     async def open(self, wake: Callable[[str], None]) -> None:
-        """Begin. `wake` is called in the loop with a queue's name when another process has changed the queue."""
+        """Begin. `wake` is called in the loop with a queue's place when another process has changed the queue."""
 
     def run(self, request: Request, call: Call) -> Answer | Awaitable[Answer]:
         """Carry an action out; at once where that needs no waiting."""
 
     def advance(self, call: Call) -> Advanced | Awaitable[Advanced]:
-        """Carry move tasks on."""
+        """Carry the move tasks of all regions on."""
 
     def watch(self, queue: str, *, is_waiting: bool) -> None:
-        """Receives have begun, or ceased, to wait for messages of a queue."""
+        """Receives have begun, or ceased, to wait for messages of the queue of that place."""
 
     async def close(self) -> None:
         """End. Twice is once."""
@@ -38,7 +39,7 @@ class MemoryBackend:
     """Everything in this process."""
 
     def __init__(self, limits: Limits, new_id: Callable[[], str]) -> None:
-        self.store = MemoryStore(new_id)
+        self._stores: dict[str, MemoryStore] = {}
         self._limits = limits
         self._new_id = new_id
 
@@ -47,11 +48,21 @@ class MemoryBackend:
 
     def run(self, request: Request, call: Call) -> Answer:
         """Carry an action out."""
-        return engine.run(request, self.store, self._limits, call, self._new_id)
+        store = self._stores.get(call.region)
+        if store is None:
+            # a region in which nothing was ever made has no store: any client may name any number of them
+            store = MemoryStore(self._new_id)
+            if request.action == "CreateQueue":
+                self._stores[call.region] = store
+        return engine.run(request, store, self._limits, call, self._new_id)
 
     def advance(self, call: Call) -> Advanced:
-        """Carry move tasks on."""
-        return engine.advance(self.store, self._limits, call, self._new_id)
+        """Carry the move tasks of all regions on."""
+        advanced = [
+            engine.advance(store, self._limits, replace(call, region=region), self._new_id)
+            for region, store in self._stores.items()
+        ]
+        return any(is_running for is_running, _ in advanced), tuple(name for _, woken in advanced for name in woken)
 
     def watch(self, queue: str, *, is_waiting: bool) -> None:
         """Nobody else could put a message in."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _SWEEP_EVERY_S = 60.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _Numbers = Mapping[str, int]
+"""The numbers of queues by their places."""
 
 
 class EmbeddedBackend:
@@ -64,19 +66,27 @@ class EmbeddedBackend:
     async def _run(self, request: Request, call: Call) -> Answer:
         def job(connection: sqlite3.Connection) -> tuple[Answer, _Numbers]:
             tables = self._tables(connection, call.region)
-            return engine.run(request, tables, self._limits, call, self._new_id), tables.numbers
+            return engine.run(request, tables, self._limits, call, self._new_id), _placed(tables)
 
         answer, numbers = await self._database.run(job)
         self._numbers |= numbers
         # a receipt makes nothing visible in its own queue: whoever waits in another process need not hear of it
-        own = str(request.body.queue_url).rstrip("/").rpartition("/")[2] if request.action == "ReceiveMessage" else None
-        self._ring(name for name in answer.woken if name != own)
+        own = str(request.body.queue_url).rstrip("/").rpartition("/")[2] if request.action == "ReceiveMessage" else ""
+        self._ring(one for one in answer.woken if one != engine.place(call.region, own))
         return answer
 
     async def _advance(self, call: Call) -> Advanced:
         def job(connection: sqlite3.Connection) -> tuple[Advanced, _Numbers]:
-            tables = self._tables(connection, call.region)
-            return engine.advance(tables, self._limits, call, self._new_id), tables.numbers
+            is_running = False
+            woken: list[str] = []
+            numbers: dict[str, int] = {}
+            for region in table.moving_regions(connection):
+                tables = self._tables(connection, region)
+                advanced = engine.advance(tables, self._limits, replace(call, region=region), self._new_id)
+                is_running |= advanced[0]
+                woken += advanced[1]
+                numbers |= _placed(tables)
+            return (is_running, tuple(woken)), numbers
 
         advanced, numbers = await self._database.run(job)
         self._numbers |= numbers
@@ -84,7 +94,7 @@ class EmbeddedBackend:
         return advanced
 
     def advance(self, call: Call) -> Awaitable[Advanced]:
-        """Carry move tasks on."""
+        """Carry the move tasks of all regions on."""
         return self._advance(call)
 
     def watch(self, queue: str, *, is_waiting: bool) -> None:
@@ -130,6 +140,10 @@ class EmbeddedBackend:
     def _tables(self, connection: sqlite3.Connection, region: str) -> table.TableStore:
         behind_s = self._clock.monotonic() + self._offset_s - self._clock.now()
         return table.TableStore(connection, behind_s, self._secret, region)
+
+
+def _placed(tables: table.TableStore) -> _Numbers:
+    return {engine.place(tables.region, name): number for name, number in tables.numbers.items()}
 
 
 def _ignore(queue: str) -> None:

@@ -18,7 +18,7 @@ from mulligan.servers.sqs.scope import Call, Scope
 from mulligan.servers.sqs.shape import REQUESTS, ReceiveMessage
 from mulligan.servers.sqs.store import Store
 
-__all__ = ["Answer", "Request", "Wait", "advance", "decode", "run"]
+__all__ = ["Answer", "Request", "Wait", "advance", "decode", "place", "run"]
 
 
 @value
@@ -33,7 +33,7 @@ class Request:
 class Wait:
     """Nothing was there, and the client would wait.
 
-    queue: the queue's name.
+    queue: the queue's place, see `place`.
     for_s: how long, from the first try on.
     next_due: epoch seconds at which a hidden message of the queue comes back, None when none is hidden; `now` when the
         try ended before it had seen all.
@@ -48,7 +48,7 @@ class Wait:
 class Answer:
     """What became of a request. error: then nothing was changed, and `data` is empty.
 
-    woken: queues whose waiting receives must look again.
+    woken: places of queues whose waiting receives must look again.
     wait: the answer may be replaced by a later try.
     """
 
@@ -121,7 +121,16 @@ def run(request: Request, store: Store, limits: Limits, call: Call, new_id: Call
             wait = _wait(scope, request.body)
     except SqsError as error:
         return Answer({}, error)
-    return Answer(data, None, tuple(scope.woken), wait)
+    return Answer(data, None, _woken(scope), wait)
+
+
+def place(region: str, name: str) -> str:
+    """One text for a queue of a region: queues of two regions may have the same name."""
+    return f"{region}/{name}"
+
+
+def _woken(scope: Scope) -> tuple[str, ...]:
+    return tuple(place(scope.call.region, name) for name in scope.woken)
 
 
 def _wait(scope: Scope, body: ReceiveMessage) -> Wait | None:
@@ -129,11 +138,15 @@ def _wait(scope: Scope, body: ReceiveMessage) -> Wait | None:
     if for_s <= 0:
         return None
     queue = scope.queue(body.queue_url)
-    return Wait(queue.name, for_s, scope.now if scope.has_more else scope.store.next_due(queue, scope.now))
+    return Wait(
+        place(scope.call.region, queue.name),
+        for_s,
+        scope.now if scope.has_more else scope.store.next_due(queue, scope.now),
+    )
 
 
 def advance(store: Store, limits: Limits, call: Call, new_id: Callable[[], str]) -> tuple[bool, tuple[str, ...]]:
-    """Carry move tasks on. Whether any is still running, and the queues whose waiting receives must look again."""
+    """Carry the move tasks of the call's region on. Whether any is still running, and places as in `Answer.woken`."""
     scope = Scope(store, limits, call, new_id)
     is_running = move.advance(scope)
-    return is_running, tuple(scope.woken)
+    return is_running, _woken(scope)

@@ -100,7 +100,7 @@ class Scope:
     def by_arn(self, arn: str) -> Queue | None:
         """The queue of an ARN, None when there is none."""
         parsed = attribute.parse_arn(arn)
-        if parsed is None or parsed[1] != self.call.account:
+        if parsed is None or parsed[:2] != (self.call.region, self.call.account):
             return None
         return self.store.queue(parsed[2])
 

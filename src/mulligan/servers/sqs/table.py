@@ -18,7 +18,7 @@ from mulligan.brokers.sqlite import attribute
 from mulligan.core.message import AttributeValue
 from mulligan.servers.sqs.record import EMPTY, Counts, Draft, MoveTask, Queue, Record, Seen
 
-__all__ = ["TableStore", "prepare", "sweep"]
+__all__ = ["TableStore", "moving_regions", "prepare", "sweep"]
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS sqs_queue (name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID",
@@ -85,42 +85,62 @@ def sweep(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM sqs_message WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = sqs_message.id)")
 
 
+def moving_regions(connection: sqlite3.Connection) -> list[str]:
+    """The regions that have running move tasks."""
+    rows = connection.execute("SELECT data FROM sqs_task").fetchall()
+    tasks = [MoveTask(**json.loads(row[0])) for row in rows]
+    return sorted({task.region for task in tasks if task.status == "RUNNING"})
+
+
 class TableStore:
     """The queues of one database, in one transaction.
 
     behind_s: the queue's own time (see `brokers.sqlite.store.anchor`) less the wall clock's.
     secret: makes message ids of row numbers.
-    region: of queues that the main job made; they have none of their own.
+    region: whose queues these are. What the main job made has no region and is found in each.
+
+    The main job knows queues by their names alone. So a queue has its plain name there, and one of the same name in
+    another region has that behind it: `name@region`.
     """
 
     def __init__(self, connection: sqlite3.Connection, behind_s: float, secret: bytes, region: str) -> None:
         self._connection = connection
-        self._region = region
+        self.region = region
         self._behind_s = behind_s
         self._secret = secret
         self.numbers: dict[str, int] = {}
+        self._stored_names: dict[str, str] = {}
 
     # -- queues ---------------------------------------------------------------------------------------------------
 
     def queues(self) -> list[Queue]:
         """All queues in order of their names."""
-        rows = self._connection.execute("SELECT name FROM queue ORDER BY name").fetchall()
-        found = [self.queue(row[0]) for row in rows if _NAME.fullmatch(row[0])]
+        rows = self._connection.execute("SELECT name FROM queue").fetchall()
+        names = {name for row in rows for name, _, region in [row[0].partition("@")] if region in {"", self.region}}
+        found = [self.queue(name) for name in sorted(names) if _NAME.fullmatch(name)]
         return [queue for queue in found if queue is not None]
 
     def queue(self, name: str) -> Queue | None:
         """One queue; one that the main job made is adopted as it is."""
-        row = self._connection.execute(
-            "SELECT q.number, s.data FROM queue AS q LEFT JOIN sqs_queue AS s ON s.name = q.name WHERE q.name = ?",
-            (name,),
-        ).fetchone()
-        if row is None:
-            return None
-        self.numbers[name] = row[0]
-        if row[1] is None:
+        rows = self._connection.execute(
+            "SELECT q.number, q.name, s.data FROM queue AS q LEFT JOIN sqs_queue AS s ON s.name = q.name "
+            "WHERE q.name IN (?1, ?1 || '@' || ?2) ORDER BY q.name DESC",
+            (name, self.region),
+        ).fetchall()
+        for number, stored_name, data in rows:
             # the longest retention there is comes nearest to what is true: its messages are kept for ever
-            return Queue(name, self._region, {"MessageRetentionPeriod": "1209600"}, {}, 0.0, 0.0, is_adopted=True)
-        return Queue(name, **json.loads(row[1]))
+            queue = (
+                Queue(name, self.region, {"MessageRetentionPeriod": "1209600"}, {}, 0.0, 0.0, is_adopted=True)
+                if data is None
+                else Queue(name, **json.loads(data))
+            )
+            if not queue.created_at:  # the main job made it, whatever was set here since
+                queue = replace(queue, region=self.region)
+            if queue.region == self.region:
+                self.numbers[name] = number
+                self._stored_names[name] = stored_name
+                return queue
+        return None
 
     def save_queue(self, queue: Queue) -> None:
         """Create a queue, or put a new value in its place."""
@@ -134,22 +154,27 @@ class TableStore:
             "purged_at": queue.purged_at,
             "is_adopted": queue.is_adopted,
         }
-        self._connection.execute("INSERT OR IGNORE INTO queue (name) VALUES (?)", (queue.name,))
-        self._connection.execute("INSERT OR REPLACE INTO sqs_queue VALUES (?, ?)", (queue.name, json.dumps(data)))
+        stored_name = self._stored_name(queue.name)
+        self._connection.execute("INSERT OR IGNORE INTO queue (name) VALUES (?)", (stored_name,))
+        self._connection.execute("INSERT OR REPLACE INTO sqs_queue VALUES (?, ?)", (stored_name, json.dumps(data)))
 
     def drop_queue(self, name: str, at: float) -> None:
         """Remove a queue with its messages. Its number stays taken, so that nobody takes another queue for it."""
         number = self._number(name)
         self._remove_all(number)
         self._connection.execute("UPDATE queue SET name = ? WHERE number = ?", (f"(deleted {number}) {name}", number))
-        self._connection.execute("DELETE FROM sqs_queue WHERE name = ?", (name,))
-        self._connection.execute("DELETE FROM sqs_memory WHERE queue = ?", (name,))
-        self._connection.execute("INSERT INTO sqs_dropped VALUES (?, ?, ?)", (number, name, at))
+        stored_name = self._stored_name(name)
+        self._connection.execute("DELETE FROM sqs_queue WHERE name = ?", (stored_name,))
+        self._connection.execute("DELETE FROM sqs_memory WHERE queue = ?", (stored_name,))
+        self._connection.execute("INSERT INTO sqs_dropped VALUES (?, ?, ?)", (number, f"{name}@{self.region}", at))
+        del self.numbers[name], self._stored_names[name]
         self._connection.execute(_GUARD)
 
     def dropped_at(self, name: str) -> float | None:
         """When a queue of that name was last removed."""
-        row = self._connection.execute("SELECT max(at) FROM sqs_dropped WHERE name = ?", (name,)).fetchone()
+        row = self._connection.execute(
+            "SELECT max(at) FROM sqs_dropped WHERE name = ?", (f"{name}@{self.region}",)
+        ).fetchone()
         return None if row[0] is None else float(row[0])
 
     # -- messages -------------------------------------------------------------------------------------------------
@@ -238,7 +263,7 @@ class TableStore:
     def purge(self, queue: Queue) -> None:
         """Remove all messages, and what is remembered of them."""
         self._remove_all(self._number(queue.name))
-        self._connection.execute("DELETE FROM sqs_memory WHERE queue = ?", (queue.name,))
+        self._connection.execute("DELETE FROM sqs_memory WHERE queue = ?", (self._stored_name(queue.name),))
 
     def expire(self, queue: Queue, before: float) -> None:
         """Remove messages that entered a queue before that time."""
@@ -294,20 +319,22 @@ class TableStore:
     def _recall(self, queue: Queue, kind: str, key: str, now: float) -> Any:
         row = self._connection.execute(
             "SELECT data FROM sqs_memory WHERE queue = ? AND kind = ? AND key = ? AND until > ?",
-            (queue.name, kind, key, now),
+            (self._stored_name(queue.name), kind, key, now),
         ).fetchone()
         return None if row is None else json.loads(row[0])
 
     def _remember(self, queue: Queue, kind: str, key: str, data: Any, now: float, until: float) -> None:
         self._connection.execute("DELETE FROM sqs_memory WHERE until <= ?", (now,))
         self._connection.execute(
-            "INSERT OR REPLACE INTO sqs_memory VALUES (?, ?, ?, ?, ?)", (queue.name, kind, key, json.dumps(data), until)
+            "INSERT OR REPLACE INTO sqs_memory VALUES (?, ?, ?, ?, ?)",
+            (self._stored_name(queue.name), kind, key, json.dumps(data), until),
         )
 
     def tasks(self) -> list[MoveTask]:
         """All move tasks, the newest first."""
         rows = self._connection.execute("SELECT data FROM sqs_task ORDER BY started_at DESC, rowid DESC").fetchall()
-        return [MoveTask(**json.loads(row[0])) for row in rows]
+        tasks = [MoveTask(**json.loads(row[0])) for row in rows]
+        return [task for task in tasks if task.region == self.region]
 
     def save_task(self, task: MoveTask) -> None:
         """Keep a move task."""
@@ -323,11 +350,16 @@ class TableStore:
     # -- rows -----------------------------------------------------------------------------------------------------
 
     def _number(self, name: str) -> int:
-        number = self.numbers.get(name)
-        if number is None:
-            row = self._connection.execute("SELECT number FROM queue WHERE name = ?", (name,)).fetchone()
-            number = self.numbers[name] = int(row[0])
-        return number
+        if name not in self.numbers:
+            self.queue(name)
+        return self.numbers[name]
+
+    def _stored_name(self, name: str) -> str:
+        """The name of the queue's row; of a queue that isn't there, the name that it gets."""
+        if name not in self._stored_names and self.queue(name) is None:
+            row = self._connection.execute("SELECT 1 FROM queue WHERE name = ?", (name,)).fetchone()
+            return name if row is None else f"{name}@{self.region}"
+        return self._stored_names[name]
 
     def _record(self, row: tuple[Any, ...]) -> Record:
         record_id, count, visible_at, is_leased, sent_at, body, attributes, *kept = row

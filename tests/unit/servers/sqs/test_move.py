@@ -43,7 +43,7 @@ def test_move_task_brings_dead_letters_back_to_where_they_came_from(world, dead)
     is_running, woken = world.move()
 
     messages = world.receive(f"{dead.removesuffix('dead')}q", AttributeNames=["All"])
-    assert (is_running, woken) == (False, ("q",))
+    assert (is_running, woken) == (False, ("eu-west-1/q",))
     assert sorted(message["Body"] for message in messages) == ["a", "b", "c"]
     assert not {message["MessageId"] for message in messages} & set(before)  # a moved message is a new one
     assert {message["Attributes"]["ApproximateReceiveCount"] for message in messages} == {"1"}
@@ -64,7 +64,7 @@ def test_move_task_keeps_its_rate_and_can_be_cancelled(world, dead):
     handle = start(world, DestinationArn=world.arn("other"), MaxNumberOfMessagesPerSecond=1)
 
     world.pass_time(1.5)
-    assert world.move() == (True, ("other",))
+    assert world.move() == (True, ("eu-west-1/other",))
     running = tasks(world)[0]
     cancelled = world.do("CancelMessageMoveTask", TaskHandle=handle)
     world.pass_time(10)

@@ -111,7 +111,7 @@ def test_receive_asks_to_wait_when_nothing_is_there(world):
     asked = world.answer("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20).wait
     short = world.answer("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=0).wait
 
-    assert (by_queue.queue, by_queue.for_s, by_queue.next_due) == ("q", 7, world.now + 3)
+    assert (by_queue.queue, by_queue.for_s, by_queue.next_due) == ("eu-west-1/q", 7, world.now + 3)
     assert asked.for_s == 20
     assert short is None
 

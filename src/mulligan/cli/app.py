@@ -299,13 +299,19 @@ def sqs_server(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen where other hosts can reach it.")
     ] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Let a queue be made or purged again within 60 s, for tests.")
+    ] = False,
+    also_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Another name under which clients of this host ask it.")
+    ] = None,
 ) -> int:
     """Serve the embedded queue as Amazon SQS, for producers in development. Key and secret: mulligan, mulligan."""
     from mulligan.cli.aws import sqs_server as work
 
     return work(
         port=port, host=host, in_memory=memory, fault_script=fault_script, has_control=control, keys=keys,
-        allows_remote=allow_remote,
+        allows_remote=allow_remote, is_lenient=lenient, also_hosts=also_host or (),
     )  # fmt: skip
 
 

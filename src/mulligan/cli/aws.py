@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -55,6 +55,8 @@ def sqs_server(
     has_control: bool,
     keys: Path | None,
     allows_remote: bool,
+    is_lenient: bool,
+    also_hosts: Sequence[str],
 ) -> int:
     """Serve until told to stop; the exit code."""
     from mulligan.servers.sqs.keyring import read
@@ -68,6 +70,8 @@ def sqs_server(
         keys=read(keys) if keys else None,
         allows_remote=allows_remote,
         has_control=has_control,
+        is_lenient=is_lenient,
+        also_hosts=also_hosts,
     )
 
 

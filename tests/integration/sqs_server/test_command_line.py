@@ -123,3 +123,18 @@ def test_program_ends_when_its_database_is_taken_away(program, tmp_path):
     assert "was deleted, moved or replaced" in told
     assert process.wait(10) == 1
     assert "was deleted, moved or replaced" in process.stderr.read()
+
+
+@pytest.mark.parametrize("is_embedded", [False, True])
+def test_lenient_server_lets_a_queue_be_made_and_purged_again_at_once(program, tmp_path, is_embedded):
+    process, url = program("--lenient", *(["--db", f"sqlite:///{tmp_path}/queue.db"] if is_embedded else []))
+    named = ("--queue-name", "q")
+    queue = aws(url, "create-queue", *named)[1]["QueueUrl"]
+
+    purged = [aws(url, "purge-queue", "--queue-url", queue)[0] for _ in range(2)]
+    deleted = aws(url, "delete-queue", "--queue-url", queue)[0]
+    again = aws(url, "create-queue", *named)[1]
+
+    assert (purged, deleted, again) == ([0, 0], 0, {"QueueUrl": queue})
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0

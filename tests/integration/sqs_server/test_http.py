@@ -64,7 +64,7 @@ def wire(open_server, connect):
 def request(action, body, *, more=b"", version=b"1.1"):
     data = json.dumps(body).encode() if not isinstance(body, bytes) else body
     return (
-        b"POST / HTTP/%s\r\nHost: sqs.test\r\nX-Amz-Target: AmazonSQS.%s\r\n"
+        b"POST / HTTP/%s\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.%s\r\n"
         b"Content-Type: application/x-amz-json-1.0\r\nContent-Length: %d\r\n%s\r\n"
         % (version, action.encode(), len(data), more)
     ) + data
@@ -76,7 +76,7 @@ def test_requests_sent_ahead_are_answered_in_order(wire):
     wire.send(create)
 
     urls = [json.loads(wire.answer()[2])["QueueUrl"] for _ in range(100)]
-    assert urls == [f"http://sqs.test/000000000000/q{number}" for number in range(100)]
+    assert urls == [f"http://localhost/000000000000/q{number}" for number in range(100)]
 
 
 def test_request_behind_a_long_poll_waits_for_its_answer(wire):
@@ -138,11 +138,11 @@ def test_client_that_asks_first_is_told_to_go_on(wire):
     ("data", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
         (b"POST / HTTP/1.1\r\n" + b"".join(b"h%d: x\r\n" % number for number in range(101)) + b"\r\n", 431),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     ],
 )
 def test_what_is_no_request_is_refused_and_the_connection_ends(wire, data, status):
@@ -231,7 +231,7 @@ def test_other_content_type_is_refused(wire):
 def test_old_query_protocol_is_told_what_to_do(wire):
     body = b"Action=ListQueues&Version=2012-11-05"
     wire.send(
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8\r\n"
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     )
 
@@ -242,37 +242,39 @@ def test_old_query_protocol_is_told_what_to_do(wire):
 
 
 def test_browser_is_told_what_this_is(wire):
-    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert b"AWS_ENDPOINT_URL_SQS" in wire.answer()[2]
 
-    wire.send(b"GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(b"GET /favicon.ico HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert wire.answer()[0] == 405
 
 
 def test_counters_are_told_and_control_is_off_unless_asked_for(wire):
-    wire.send(request("ListQueues", {}) + b"GET /_mulligan/counters HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(request("ListQueues", {}) + b"GET /_mulligan/counters HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wire.answer()
     assert json.loads(wire.answer()[2])["requests"] == {"ListQueues": {"ok": 1}}
 
-    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
     assert wire.answer()[0] == 403
-    wire.send(b"GET /_mulligan/nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(b"GET /_mulligan/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert wire.answer()[0] == 404
 
 
 def test_faults_are_played_over_control(start, connect):
     wire = connect(start(verifies=False, has_control=True))
     script = b'{"rules": [{"fault": {"kind": "throttle"}, "times": 1}]}'
-    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(script), script))
+    wire.send(
+        b"PUT /_mulligan/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(script), script)
+    )
     assert wire.answer()[0] == 200
 
     wire.send(request("ListQueues", {}) * 2)
 
     assert json.loads(wire.answer()[2])["__type"] == "com.amazonaws.sqs#RequestThrottled"
     assert wire.answer()[0] == 200
-    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{")
+    wire.send(b"PUT /_mulligan/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n{")
     assert wire.answer()[0] == 400
-    wire.send(b"DELETE /_mulligan/counters HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(b"DELETE /_mulligan/counters HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert json.loads(wire.answer()[2])["total"] == 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import pytest
 from botocore.exceptions import ClientError
@@ -279,3 +280,26 @@ def test_move_tasks_run_in_each_region(running):
         sqs.start_message_move_task(SourceArn=arn, DestinationArn=arn.replace("dead", "x"))
 
         assert bodies(sqs, url, WaitTimeSeconds=10) == [region]
+
+
+@pytest.mark.parametrize("target", ["AmazonSQS.ListQueues", None])
+def test_request_for_another_host_is_refused_on_a_loopback_address(start, clock, target):
+    running = start(clock=clock, verifies=False, also_hosts=["queue.internal"])
+
+    def ask(host):
+        connection = HTTPConnection(running.server.host, running.server.port)
+        headers = {"Host": host, "Content-Type": "application/x-amz-json-1.0"}
+        if target:
+            connection.request("POST", "/", b"{}", {**headers, "X-Amz-Target": target})
+        else:
+            connection.request("GET", "/_mulligan/counters", headers=headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    taken = ["127.0.0.1:9700", "LOCALHOST", "[::1]:9324", "sqs.localhost:1", "queue.internal:9324"]
+    refused = ["evil.example:9700", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "a:b:c"]
+    assert [ask(host)[0] for host in taken] == [200] * 5
+    assert [ask(host)[0] for host in refused] == [403] * 6
+    assert "'evil.example:9700' is none of this server's" in ask("evil.example:9700")[1]

@@ -23,6 +23,12 @@ def main() -> int:
         "--keys", type=Path, help='JSON file: [{"id": ..., "secret": ..., "actions": [...] or "policy": {...}}]'
     )
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other hosts can reach")
+    parser.add_argument(
+        "--lenient", action="store_true", help="let a queue be made again, and purged again, within 60 s"
+    )
+    parser.add_argument(
+        "--also-host", action="append", default=[], metavar="NAME", help="another name under which it is asked"
+    )
     parser.add_argument("--no-verify", action="store_true", help="take unsigned requests (benchmarks)")
     given = parser.parse_args()
     try:
@@ -39,6 +45,8 @@ def main() -> int:
             allows_remote=given.allow_remote,
             verifies=not given.no_verify,
             has_control=given.control,
+            is_lenient=given.lenient,
+            also_hosts=given.also_host,
         )
     except ConfigurationError as error:
         for problem in error.problems:

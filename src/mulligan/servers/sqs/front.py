@@ -16,6 +16,7 @@ from mulligan.servers.sqs.counter import Counters
 from mulligan.servers.sqs.engine import Answer, Request, decode
 from mulligan.servers.sqs.error import SqsError, access_denied, serialization
 from mulligan.servers.sqs.fault import Faults
+from mulligan.servers.sqs.host import Hosts
 from mulligan.servers.sqs.http import HttpRequest, HttpResponse, response_bytes
 from mulligan.servers.sqs.scope import NO_TWIST, Call, Twist, name_in
 from mulligan.servers.sqs.shape import REQUESTS
@@ -54,6 +55,7 @@ class Front:
         account: str,
         region: str,
         has_control: bool,
+        hosts: Hosts | None = None,
     ) -> None:
         self._waiting = waiting
         self._clock = clock
@@ -63,6 +65,7 @@ class Front:
         self._account = account
         self._nobody = Identity(Key("mulligan", ""), region)
         self._has_control = has_control
+        self._hosts = hosts
         self._request_prefix = _dashed(secrets.token_hex(16))[:24]
         self._request_number = 0
         self._date = (0, b"")
@@ -75,6 +78,8 @@ class Front:
 
     def handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         """The response, at once if it needs no waiting."""
+        if self._hosts is not None and not self._hosts.has(host := request.headers.get("host", "")):
+            return self._stranger(request, host)
         if request.target.startswith("/_mulligan/"):
             return self._control(request)
         target = request.headers.get("x-amz-target")
@@ -277,6 +282,19 @@ class Front:
         text = "POST with the header X-Amz-Target: AmazonSQS.<Action> is what is answered here.\n"
         status = 400 if request.method == "POST" else 405
         return HttpResponse(response_bytes(status, self._headers(request, now, "text/plain"), text.encode()))
+
+    def _stranger(self, request: HttpRequest, host: str) -> HttpResponse:
+        """A request that a browser makes for another site, whose name leads to this address now."""
+        return self._failed(
+            SqsError(
+                "AccessDeniedException",
+                f"The Host {host[:100]!r} is none of this server's: it listens on a loopback address and answers to "
+                "127.0.0.1, localhost and [::1]. For another name start it with --also-host NAME.",
+            ),
+            "?",
+            request,
+            self._clock.now(),
+        )
 
     # -- control --------------------------------------------------------------------------------------------------
 

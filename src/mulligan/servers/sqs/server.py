@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ipaddress
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from mulligan.servers.sqs.backend import Backend, MemoryBackend
 from mulligan.servers.sqs.counter import Counters
 from mulligan.servers.sqs.fault import Faults, Script
 from mulligan.servers.sqs.front import Front, new_id
+from mulligan.servers.sqs.host import Hosts, is_loopback
 from mulligan.servers.sqs.http import Connections
 from mulligan.servers.sqs.limit import Limits
 from mulligan.servers.sqs.signature import Key, Verifier
@@ -97,6 +97,7 @@ async def serve(
     backend: Backend | None = None,
     request_s: float = 30.0,
     idle_s: float = 120.0,
+    also_hosts: Sequence[str] = (),
 ) -> Server:
     """Start a server in the running loop.
 
@@ -108,6 +109,7 @@ async def serve(
     region: of requests when signatures aren't verified; else it is in the signature.
     backend: where messages lie; None for memory.
     request_s, idle_s: see `Connections`.
+    also_hosts: names besides the loopback ones under which a server on a loopback address is asked.
     Raises ConfigurationError when it can't listen there, or shouldn't.
     """
     _check_address(host, keys, allows_remote=allows_remote, verifies=verifies)
@@ -127,6 +129,7 @@ async def serve(
         account=ACCOUNT,
         region=region,
         has_control=has_control,
+        hosts=Hosts(also_hosts) if is_loopback(host) else None,
     )
     connections = Connections(front.handle, loop, request_s=request_s, idle_s=idle_s)
     try:
@@ -149,15 +152,15 @@ def _unusable(host: str, port: int, exc: OSError) -> str:
     )
 
 
-def _embedded(db: str, clock: Clock, base_dir: Path) -> Backend:
+def _embedded(db: str, clock: Clock, limits: Limits, base_dir: Path) -> Backend:
     from mulligan.servers.sqs.embedded import EmbeddedBackend
 
     urls.scheme_of(db, "--db", ("sqlite",))
-    return EmbeddedBackend(urls.sqlite_path(db, "--db", base_dir), clock, Limits(), new_id)
+    return EmbeddedBackend(urls.sqlite_path(db, "--db", base_dir), clock, limits, new_id)
 
 
 def _check_address(host: str, keys: Sequence[Key] | None, *, allows_remote: bool, verifies: bool) -> None:
-    if _is_loopback(host):
+    if is_loopback(host):
         return
     problems = []
     if not allows_remote:
@@ -172,15 +175,6 @@ def _check_address(host: str, keys: Sequence[Key] | None, *, allows_remote: bool
         raise ConfigurationError(problems)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def run_server(
     *,
     port: int = 9324,
@@ -191,16 +185,21 @@ def run_server(
     allows_remote: bool = False,
     verifies: bool = True,
     has_control: bool = False,
+    is_lenient: bool = False,
+    also_hosts: Sequence[str] = (),
     base_dir: Path | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> int:
     """Run a server until SIGINT or SIGTERM; the exit code.
 
     db: URL of the embedded queue (`sqlite:///var/mulligan.db`); None for queues in memory.
+    is_lenient: a queue can be made again, and purged again, within 60 s.
+    also_hosts: see `serve`.
     base_dir: what a relative path begins at; None for the current folder.
     Raises ConfigurationError for what the user can mend, StorageBroken for a disk that can't be trusted.
     """
     script = fault.read(fault_script) if fault_script else None
+    limits = Limits(purge_s=0.0, recreate_s=0.0) if is_lenient else Limits()
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
@@ -208,7 +207,7 @@ def run_server(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         clock = SystemClock()
-        backend = _embedded(db, clock, base_dir or Path.cwd()) if db else None
+        backend = _embedded(db, clock, limits, base_dir or Path.cwd()) if db else None
         server = await serve(
             clock=clock,
             host=host,
@@ -218,7 +217,9 @@ def run_server(
             verifies=verifies,
             script=script,
             has_control=has_control or script is not None,
+            limits=limits,
             backend=backend,
+            also_hosts=also_hosts,
         )
         place = redacted_url(db) if db else "in memory"
         signs = "" if keys else f" AWS_ACCESS_KEY_ID={DEFAULT_KEY.id} AWS_SECRET_ACCESS_KEY={DEFAULT_KEY.secret}"

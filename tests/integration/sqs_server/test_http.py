@@ -373,3 +373,68 @@ def test_client_that_never_reads_is_cut_off_and_the_others_go_on(start, connect)
     other = connect(one)
     other.send(request("ListQueues", {}))
     assert other.answer()[0] == 200
+
+
+def held_bytes(one):
+    return one.server._connections.held_bytes
+
+
+def test_bodies_of_all_connections_together_are_bounded_and_small_requests_go_on(start, connect):
+    one = start(verifies=False)
+    padded = request("ListQueues", b'{"Padding": "%b"}' % (b"x" * 7_000_000))
+    halves = [connect(one) for _ in range(9)]
+    for number, half in enumerate(halves, 1):
+        half.send(padded[:-1])
+        while held_bytes(one) < number * 7_000_000:
+            pass
+
+    tenth = connect(one)
+    with contextlib.suppress(OSError):  # it has heard enough before the end
+        tenth.send(padded[:-1])
+    refused = tenth.answer()
+    small = connect(one)
+    small.send(request("ListQueues", {}))
+
+    assert refused[0] == 503
+    assert "try again" in refused[2].decode()
+    assert small.answer()[0] == 200
+    halves[0].send(padded[-1:])
+    assert halves[0].answer()[0] == 200
+    for half in halves:
+        half.close()
+    tenth.close()
+    while held_bytes(one):
+        pass
+    small.send(padded)
+    assert small.answer()[0] == 200
+    assert held_bytes(one) == 0
+
+
+def test_answers_that_nobody_reads_are_bounded(start):
+    one = start(verifies=False)
+    first = Wire(one)
+    first.send(request("CreateQueue", {"QueueName": "q"}))
+    url = json.loads(first.answer()[2])["QueueUrl"]
+    for _ in range(10):
+        first.send(request("SendMessage", {"QueueUrl": url, "MessageBody": "x" * 1_000_000}))
+        assert first.answer()[0] == 200
+    poll = {"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 0}
+    readers = []
+    for _ in range(20):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.settimeout(30)
+        reader.connect(("127.0.0.1", one.server.port))
+        reader.sendall(request("ReceiveMessage", poll))
+        readers.append(reader)
+    while one.server.counters.told()["messages"]["received"] < 200:
+        pass
+
+    first.send(request("ListQueues", {}))
+    assert first.answer()[0] == 200
+    first.close()
+    unread = sum(connection.unread_bytes for connection in one.server._connections.slow)
+    assert 0 < unread <= 64 * 1024 * 1024
+    assert 0 < len(one.server._connections.slow) < 20
+    for reader in readers:
+        reader.close()

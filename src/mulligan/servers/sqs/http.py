@@ -1,7 +1,8 @@
 """HTTP/1.1 on a socket: whole requests in, whole answers out, in order. Knows nothing of SQS.
 
 Per connection one request is answered at a time; what a client sends ahead waits, up to a bound, and then the socket
-isn't read any more. A request must be complete in time, and no part of it may be larger than its bound.
+isn't read any more. A request must be complete in time, and no part of it may be larger than its bound. What all
+connections hold together has a bound, too, on the way in (beyond it: 503) and out (the worst reader is cut off).
 """
 
 import asyncio
@@ -24,6 +25,9 @@ __all__ = ["Connections", "HttpRequest", "HttpResponse", "response_bytes"]
 _HEADER_MAX = 64 * 1024
 _HEADERS_MAX = 100
 _BODY_MAX = 8 * 1024 * 1024  # 1 MiB of message, each character escaped as \u00XX, and its frame
+_HELD_MAX_BYTES = 64 * 1024 * 1024  # of all requests, from their first byte to their answer
+_SMALL_BYTES = 16 * 1024  # so much of a request is always taken: the large ones of some must not shut out the others
+_UNREAD_MAX_BYTES = 64 * 1024 * 1024  # of all answers that clients don't read
 _AHEAD_MAX = 32
 _AHEAD_MAX_BYTES = 1024 * 1024
 _LINGER_S = 5.0
@@ -38,13 +42,14 @@ _REASONS = {
 
 @value
 class HttpRequest:
-    """One request. headers: names in lower case; of a header given twice, the last."""
+    """One request. headers: names in lower case; of a header given twice, the last. size_bytes: all of it."""
 
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
     keeps_alive: bool
+    size_bytes: int = 0
 
 
 @value
@@ -72,6 +77,7 @@ class Connections:
 
     request_s: within which a request that has begun must be complete.
     idle_s: after which a connection without a request ends, and one whose client doesn't read its answers.
+    held_bytes: of all requests that are being read, wait, or are being answered.
     """
 
     def __init__(
@@ -82,6 +88,9 @@ class Connections:
         self.request_s = request_s
         self.idle_s = idle_s
         self.open: set[_Connection] = set()
+        self.slow: set[_Connection] = set()
+        """Those whose clients don't read their answers."""
+        self.held_bytes = 0
         self.is_closing = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -106,6 +115,15 @@ class Connections:
         for connection in list(self.open):
             connection.end(grace=grace)
 
+    def bound_unread(self) -> None:
+        """Cut off those who leave the most of their answers unread, until what is left is within the bound."""
+        unread = {connection: connection.unread_bytes for connection in self.slow}
+        while sum(unread.values()) > _UNREAD_MAX_BYTES:
+            worst = max(unread, key=unread.__getitem__)
+            del unread[worst]
+            self.slow.discard(worst)
+            worst.end(grace=False)
+
     def _sweep(self) -> None:
         # one timer for all: a timer a request would cost more than many requests do
         self._timer = self.loop.call_later(1.0, self._sweep)
@@ -123,11 +141,13 @@ class _Connection(asyncio.Protocol):
         "_deadline",
         "_header_bytes",
         "_headers",
+        "_held_bytes",
         "_is_full",
         "_is_paused",
         "_lingering_bytes",
         "_owner",
         "_parser",
+        "_reading_bytes",
         "_target",
         "_task",
         "_transport",
@@ -140,6 +160,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ahead: deque[HttpRequest] = deque()
         self._ahead_bytes = 0
+        self._held_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._deadline = owner.loop.time() + owner.request_s
         self._is_paused = False  # we don't read
@@ -154,6 +175,7 @@ class _Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._reading_bytes = 0  # of what is held, that of the request that is being read
 
     # -- the socket ------------------------------------------------------------------------------------------------
 
@@ -164,6 +186,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
         self._ahead.clear()
+        self._hold(-self._held_bytes)
+        self._owner.slow.discard(self)
         self._owner.open.discard(self)
         if self._task is not None:
             self._task.cancel()
@@ -190,10 +214,17 @@ class _Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_full = True
+        self._owner.slow.add(self)
+        self._owner.bound_unread()
 
     def resume_writing(self) -> None:
         self._is_full = False
+        self._owner.slow.discard(self)
         self._next()
+
+    @property
+    def unread_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     # -- the parser ------------------------------------------------------------------------------------------------
 
@@ -222,6 +253,7 @@ class _Connection(asyncio.Protocol):
         self._body_bytes += len(body)
         if self._body_bytes > _BODY_MAX:
             raise _RefusedError(413, f"The body is larger than {_BODY_MAX} bytes.")
+        self._read(len(body))
         self._body.append(body)
 
     def on_message_complete(self) -> None:
@@ -231,6 +263,7 @@ class _Connection(asyncio.Protocol):
             headers=self._headers,
             body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
             keeps_alive=self._parser.should_keep_alive(),
+            size_bytes=self._reading_bytes,
         )
         self._clear()
         self._deadline = self._owner.loop.time() + self._owner.idle_s
@@ -246,6 +279,17 @@ class _Connection(asyncio.Protocol):
         self._header_bytes += size
         if self._header_bytes > _HEADER_MAX:
             raise _RefusedError(431, f"The header is larger than {_HEADER_MAX} bytes.")
+        self._read(size)
+
+    def _read(self, size: int) -> None:
+        if self._reading_bytes + size > _SMALL_BYTES and self._owner.held_bytes + size > _HELD_MAX_BYTES:
+            raise _RefusedError(503, f"The requests under way have {_HELD_MAX_BYTES} bytes together: try again.")
+        self._reading_bytes += size
+        self._hold(size)
+
+    def _hold(self, size: int) -> None:
+        self._held_bytes += size
+        self._owner.held_bytes += size
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -258,6 +302,7 @@ class _Connection(asyncio.Protocol):
             except Exception as exc:  # noqa: BLE001 - one request must not end the others; the loop's handler tells it
                 answer = self._owner.failed(exc)
             if isinstance(answer, HttpResponse):
+                self._hold(-request.size_bytes)
                 self._write(answer, request)
             else:
                 self._task = self._owner.loop.create_task(self._answer(answer, request))
@@ -272,6 +317,8 @@ class _Connection(asyncio.Protocol):
             response = self._owner.failed(exc)
         finally:
             self._task = None
+            if self._transport is not None:  # else all was let go with the connection
+                self._hold(-request.size_bytes)
         self._write(response, request)
         self._next()
 
@@ -293,6 +340,8 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, status: int, text: str) -> None:
         """Answer what is no request, after what came before it, and end."""
         self._wants_end = True
+        self._hold(-self._reading_bytes)
+        self._clear()
         transport = self._transport
         if transport is None:
             return

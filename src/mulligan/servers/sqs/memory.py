@@ -8,14 +8,18 @@ passed over when they come up, which is cheaper than looking for them when somet
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
-from mulligan.servers.sqs.record import Counts, Draft, MoveTask, Queue, Record, Seen
+from mulligan.servers.sqs.record import TASKS_KEPT, Counts, Draft, MoveTask, Queue, Record, Seen
 
 __all__ = ["MemoryStore"]
 
 T = TypeVar("T")
+
+_DROPPED_KEPT = 10_000
+_STALE_MAX = 10_000
+"""So many entries of a shelf's lines may lead nowhere, beyond as many as there are messages; then they are removed."""
 
 
 class MemoryStore:
@@ -47,7 +51,10 @@ class MemoryStore:
         """Remove a queue with its messages."""
         self._queues.pop(name, None)
         self._shelves.pop(name, None)
+        self._dropped.pop(name, None)
         self._dropped[name] = at
+        if len(self._dropped) > _DROPPED_KEPT:
+            del self._dropped[next(iter(self._dropped))]
 
     def dropped_at(self, name: str) -> float | None:
         """When a queue of that name was last removed."""
@@ -161,6 +168,9 @@ class MemoryStore:
     def save_task(self, task: MoveTask) -> None:
         """Keep a move task."""
         self._tasks[task.id] = task
+        if len(self._tasks) > TASKS_KEPT:
+            ended = next((one.id for one in self._tasks.values() if one.status != "RUNNING"), task.id)
+            del self._tasks[ended]
 
 
 class _Memory(Generic[T]):
@@ -211,6 +221,7 @@ class _Shelf:
         self.due[number] = record.due_at
         self.leased_count += record.is_leased
         heappush(self.hidden, (record.due_at, number))
+        self._tidy()
 
     def remove(self, number: int) -> None:
         """Forget a record."""
@@ -241,6 +252,14 @@ class _Shelf:
 
     def _show(self, number: int, since: float) -> None:
         self.ready.append((since, number))
+
+    def _tidy(self) -> None:
+        """Remove what leads nowhere: one message that is hidden again and again would leave an entry each time."""
+        if len(self.hidden) > 2 * len(self.due) + _STALE_MAX:
+            self.hidden = [(due_at, number) for number, due_at in self.due.items()]
+            heapify(self.hidden)
+        if len(self.ready) > 2 * len(self.visible) + _STALE_MAX:
+            self.ready = deque((since, number) for since, number in self.ready if self.visible.get(number) == since)
 
     def _unhide(self, number: int) -> None:
         if self.due.pop(number, None) is not None:

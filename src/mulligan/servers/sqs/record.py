@@ -6,7 +6,10 @@ from types import MappingProxyType
 from mulligan.core.message import AttributeValue
 from mulligan.core.value import value
 
-__all__ = ["EMPTY", "Counts", "Draft", "MoveTask", "Queue", "Record", "Seen", "sequence_number"]
+__all__ = ["EMPTY", "TASKS_KEPT", "Counts", "Draft", "MoveTask", "Queue", "Record", "Seen", "sequence_number"]
+
+TASKS_KEPT = 100
+"""How many move tasks a store remembers."""
 
 EMPTY: Mapping[str, AttributeValue] = MappingProxyType({})
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mulligan.brokers.sqlite import attribute
 from mulligan.core.message import AttributeValue
-from mulligan.servers.sqs.record import EMPTY, Counts, Draft, MoveTask, Queue, Record, Seen
+from mulligan.servers.sqs.record import EMPTY, TASKS_KEPT, Counts, Draft, MoveTask, Queue, Record, Seen
 
 __all__ = ["TableStore", "moving_regions", "prepare", "sweep"]
 
@@ -43,7 +43,6 @@ _GUARD = """CREATE TRIGGER IF NOT EXISTS sqs_deleted BEFORE INSERT ON message
 
 _SENDER = "mulligan"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}(\.fifo)?")
-_TASKS_KEPT = 100
 
 _COLUMNS = """SELECT m.id, m.receive_count, m.visible_at, m.is_leased, m.sent_at, c.body, c.attributes,
     s.message_id, s.sender, s.grp, s.dedup_id, s.trace, s.source, s.first_received_at, s.is_copy"""
@@ -344,7 +343,7 @@ class TableStore:
         )
         self._connection.execute(
             "DELETE FROM sqs_task WHERE id NOT IN (SELECT id FROM sqs_task ORDER BY started_at DESC LIMIT ?)",
-            (_TASKS_KEPT,),
+            (TASKS_KEPT,),
         )
 
     # -- rows -----------------------------------------------------------------------------------------------------

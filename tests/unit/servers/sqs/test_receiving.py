@@ -4,6 +4,8 @@ import pytest
 
 from mulligan.servers.sqs.error import SqsError
 
+from .conftest import opened
+
 
 def refused(world, shape, action, **body):
     with pytest.raises(SqsError) as error:
@@ -465,3 +467,34 @@ def test_long_poll_looks_on_when_more_went_to_the_dead_letter_queue_than_one_ste
     assert first.wait.next_due == world.now
     assert [message["Body"] for message in second.data["Messages"]] == ["last"]
     assert world.attribute(dead, "ApproximateNumberOfMessages") == "250"
+
+
+def test_memory_does_not_grow_when_one_message_is_hidden_and_shown_again_and_again():
+    with opened("memory") as world:
+        url = world.queue()
+        world.send(url)
+        handle = world.receive(url)[0]["ReceiptHandle"]
+        world.send(url, "other")
+        assert world.bodies(url, VisibilityTimeout=5) == ["other"]
+        shelf = world.store._shelves["q"]
+
+        for _ in range(15_000):
+            change(world, url, handle, 30)
+            change(world, url, handle, 0)
+            world.attribute(url, "ApproximateNumberOfMessages")
+
+        assert len(shelf.hidden) < 12_000
+        assert len(shelf.ready) < 12_000
+        assert world.bodies(url) == ["x"]
+
+
+def test_both_stores_remember_a_hundred_move_tasks(world):
+    dead = world.queue("dead")
+    world.queue("q", RedrivePolicy=world.redrive("dead", 1))
+    for _ in range(110):
+        world.do("StartMessageMoveTask", SourceArn=world.arn("dead"), DestinationArn=world.arn("q"))
+        world.pass_time(1)
+        world.move()
+
+    assert len(world.store.tasks()) == 100
+    assert world.bodies(dead) == []

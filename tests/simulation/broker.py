@@ -183,6 +183,9 @@ class SimBroker:
             stored.count += 1
             stored.is_leased = True
             stored.visible_at = now + lease_s if self.features.keeps_lease else float("inf")
+            if target.name.endswith(".fifo") and world.chance("ends_early"):
+                # somebody gave it back: it may be received again while what is behind it in its group is in flight
+                stored.visible_at = now + lease_s * world.dice.random()
             stored.reader = None if self.features.keeps_lease else self
             stored.taker = self.process
             taken.append(

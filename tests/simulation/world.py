@@ -66,6 +66,8 @@ class World:
         self.is_lenient = dice.random() < 0.2
         strength = dice.choice((0.3, 1.0, 2.0))
         self.rates = {} if self.is_calm else {k: v * strength for k, v in _RATES.items() if dice.random() < 0.6}
+        if self.kind == "fifo" and self.rates:
+            self.rates["ends_early"] = 0.15  # not drawn: it would change the histories of all other brokers, too
         self.broker_down_until = self.ledger_down_until = 0.0
         self.outage_hang_s = dice.choice((0.0, 5.0, 25.0))
         self.jumped_s = 0.0

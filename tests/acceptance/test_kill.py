@@ -7,7 +7,7 @@ from tests.soak.broker import SQS_FAULTS
 def test_nothing_is_lost_or_run_again_after_its_record_under_kills_of_workers(app, broker, until):
     killing.lay_out(app)
     broker.point(app)
-    app.environment["SLOW_S"] = "0.1"  # so few messages are done before the kills otherwise
+    app.environment["SLOW_S"] = "0.5"  # so few messages are done before the kills otherwise
 
     run = killing.carry_out(
         app, until, messages=600, worker_kills=5, supervisor_kills=1, least=3,

@@ -183,7 +183,7 @@ class Supervisor:
             watching += [self._start(self._watch_empty())] if drains else []
             watching += [self._start(self._watch_time(for_s))] if for_s is not None else []
         await self._stopping.wait()
-        if self._error is None:
+        if self._can_go or self._error is None:
             self._emit(Stopping(self._reason, self._settings.grace_s))
         self._tell_to_stop()
         if ARMED is not None:

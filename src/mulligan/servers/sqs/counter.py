@@ -36,9 +36,10 @@ class Counters:
 
     def told(self) -> dict[str, Any]:
         """As the control endpoint tells them."""
-        total = sum(sum(outcomes.values()) for outcomes in self._requests.values())
+        # a copy first: another thread may ask while requests are counted
+        counted = {action: dict(outcomes) for action, outcomes in sorted(list(self._requests.items()))}
         return {
-            "total": total,
-            "requests": {action: dict(outcomes) for action, outcomes in sorted(self._requests.items())},
+            "total": sum(sum(outcomes.values()) for outcomes in counted.values()),
+            "requests": counted,
             "messages": {"sent": self._sent, "received": self._received, "deleted": self._deleted},
         }

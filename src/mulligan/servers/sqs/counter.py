@@ -37,7 +37,7 @@ class Counters:
     def told(self) -> dict[str, Any]:
         """As the control endpoint tells them."""
         # a copy first: another thread may ask while requests are counted
-        counted = {action: dict(outcomes) for action, outcomes in sorted(list(self._requests.items()))}
+        counted = {action: dict(outcomes) for action, outcomes in sorted(self._requests.items())}
         return {
             "total": sum(sum(outcomes.values()) for outcomes in counted.values()),
             "requests": counted,

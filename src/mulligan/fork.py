@@ -15,7 +15,7 @@ import signal
 import threading
 from typing import NoReturn
 
-__all__ = ["FORKED", "end", "guard", "keep", "keep_handler", "keep_transport", "sole_loop"]
+__all__ = ["FORKED", "Identity", "end", "guard", "identity", "keep", "keep_handler", "keep_transport", "sole_loop"]
 
 _KEPT_MANY = 1024
 _EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
@@ -45,10 +45,10 @@ def keep(descriptor: int) -> None:
     """Have forked children get /dev/null in the place of this descriptor, for as long as it is what it is now."""
     kept = _Process.kept
     if len(kept) >= _KEPT_MANY:
-        for one in [one for one, seen in kept.items() if _identity(one) != seen]:
+        for one in [one for one, seen in kept.items() if identity(one) != seen]:
             del kept[one]
-    if (identity := _identity(descriptor)) is not None:
-        kept[descriptor] = identity
+    if (found := identity(descriptor)) is not None:
+        kept[descriptor] = found
 
 
 def keep_transport(transport: asyncio.BaseTransport) -> None:
@@ -119,7 +119,7 @@ def _after_in_child() -> None:
 def _shut_kept() -> None:
     null = -1
     for descriptor, seen in _Process.kept.items():
-        if _identity(descriptor) != seen:
+        if identity(descriptor) != seen:
             continue
         if null < 0:
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -130,7 +130,8 @@ def _shut_kept() -> None:
     _Process.kept.clear()
 
 
-def _identity(descriptor: int) -> Identity | None:
+def identity(descriptor: int) -> Identity | None:
+    """What file or socket a descriptor names now; None when it is closed."""
     try:
         found = os.fstat(descriptor)
     except OSError:

@@ -7,13 +7,16 @@ closed under it, or may write no more, that process alone has to end: it dies, a
 import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
+
+from mulligan.fork import Identity, identity
+from mulligan.storage.file import identity as file_at
 
 __all__ = ["Impairment"]
 
 _FOLDER = "/proc/self/fd"
+_ROOT = Path("/")
 _LOG, _INDEX = "-wal", "-shm"
-
-Identity = tuple[int, int]
 
 
 class Impairment:
@@ -21,7 +24,7 @@ class Impairment:
 
     def __init__(self) -> None:
         self._file_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        self._root = _root()
+        self._root = file_at(_ROOT)
         self._databases = dict(_databases())
 
     def found(self) -> str | None:
@@ -29,17 +32,12 @@ class Impairment:
         bytes_now = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         if bytes_now not in (self._file_bytes, resource.RLIM_INFINITY):
             return f"a task has limited the size of files to {bytes_now} bytes (RLIMIT_FSIZE)"
-        if _root() != self._root:
+        if file_at(_ROOT) != self._root:
             return "a task has changed the root folder (chroot)"
-        for descriptor, (path, identity) in self._databases.items():
-            if _identity(descriptor) != identity:
+        for descriptor, (path, seen) in self._databases.items():
+            if identity(descriptor) != seen:
                 return f"a task has closed descriptor {descriptor}, {path}"
         return None
-
-
-def _root() -> Identity:
-    found = os.stat("/")  # noqa: PTH116 - beside os.fstat
-    return found.st_dev, found.st_ino
 
 
 def _databases() -> Iterator[tuple[int, tuple[str, Identity]]]:
@@ -56,14 +54,6 @@ def _databases() -> Iterator[tuple[int, tuple[str, Identity]]]:
             continue
     files = {path.removesuffix(_LOG) for path in paths.values() if path.endswith(_LOG)}
     for descriptor, path in paths.items():
-        identity = _identity(descriptor)
-        if identity is not None and path.removesuffix(_LOG).removesuffix(_INDEX) in files:
-            yield descriptor, (path, identity)
-
-
-def _identity(descriptor: int) -> Identity | None:
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        found = identity(descriptor)
+        if found is not None and path.removesuffix(_LOG).removesuffix(_INDEX) in files:
+            yield descriptor, (path, found)

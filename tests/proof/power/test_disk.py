@@ -1,62 +1,23 @@
-"""A disk that is full, fails or is damaged: no acknowledgement without a commit, a clear text, no crash loop."""
+"""A disk that is full or fails: no acknowledgement without a commit, a clear text, no crash loop."""
 
-import os
 import re
-import subprocess
 import time
 
 import pytest
 
-from tests.acceptance.source import tasks
+from tests.acceptance.disk import BODIES, check, fill, lay_out, small
 from tests.acceptance.strace import injecting, need_strace
-
-BODIES = [f"m{number}" for number in range(40)]
-
-CODE = tasks(Quick="pass", Slow="await asyncio.sleep(0.2)")
 
 
 @pytest.fixture
 def work(app):
-    app.task("work", CODE)
-    app.manifest("work Quick", "work Slow")
-    app.settings |= {"POOL_SIZE": 2, "CONCURRENCY": 4, "LEASE_S": 10, "LOG_LEVEL": "INFO"}
-    return app
+    return lay_out(app)
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of two megabytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk here: no disk is filled in this run")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    told = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False, capture_output=True, text=True
-    )
-    if told.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {told.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
-
-
-def fill(folder):
-    """Write until nothing more fits."""
-    path = folder / "filler"
-    with path.open("ab", buffering=0) as filler:
-        for size in (65536, 4096, 512, 1):
-            while True:
-                try:
-                    filler.write(bytes(size))
-                except OSError:
-                    break
-    return path
-
-
-def check(app, bodies) -> None:
-    for task in ("Quick", "Slow"):
-        assert {one.body for one in app.effects(task, "end")} == set(bodies)
-    assert app.dead() == []
-    assert app.left() == {"requests": 0, "rejects": 0}
+    with small(tmp_path / "disk") as folder:
+        yield folder
 
 
 def test_nothing_is_acknowledged_while_the_disk_is_full_and_work_goes_on_when_there_is_room(
@@ -89,20 +50,6 @@ def test_nothing_is_acknowledged_while_the_disk_is_full_and_work_goes_on_when_th
     check(work, BODIES)
 
 
-def test_sender_is_told_when_the_disk_is_full(work, small_disk):
-    work.settings["BROKER_URL"] = f"sqlite:///{small_disk}/mulligan.db"
-    work.send(["first"])
-    fill(small_disk)
-
-    (work.folder / "more.txt").write_text(f"{'x' * 10_000}\n" * 40)
-    told = work.cli("send", "@more.txt")
-
-    assert told.returncode != 0
-    assert "mulligan.db" in told.stderr
-    assert "is full" in told.stderr
-    assert "Traceback" not in told.stderr
-
-
 @pytest.mark.parametrize("count", [3, 4, 7])  # the second is that of the folder, which SQLite does without
 def test_system_stops_for_good_when_a_sync_fails_and_loses_nothing(work, count):
     need_strace()
@@ -121,37 +68,3 @@ def test_system_stops_for_good_when_a_sync_fails_and_loses_nothing(work, count):
     assert "Traceback" not in log
     assert [one for one in work.effects()[log_length:] if one.what == "start" and (one.uid, one.task) in done] == []
     check(work, BODIES)
-
-
-@pytest.mark.parametrize("name", ["mulligan.db", "ledger.db"])
-def test_damaged_database_is_refused_at_the_start_with_its_path_and_what_to_do(work, name):
-    work.send(BODIES)
-    work.drain()
-    work.send(BODIES * 20)
-    log_length = work.count()
-    path = work.folder / "var" / name
-    content = bytearray(path.read_bytes())
-    content[4096 : 4 * 4096] = b"\x55" * (min(len(content), 4 * 4096) - 4096)
-    path.write_bytes(content)
-
-    system = work.start("--drain")
-
-    assert system.wait() not in {0, None}
-    assert f"{name} is damaged" in system.log()
-    assert f"{name}* and try" in system.log()
-    assert "Traceback" not in system.log()
-    assert work.count() == log_length
-
-
-def test_two_supervisors_on_one_file_do_each_message_once(work):
-    bodies = [f"m{number}" for number in range(200)]
-    work.send(bodies)
-
-    both = [work.start("--drain"), work.start("--drain")]
-
-    assert [system.wait() for system in both] == [0, 0], both[0].log()[-2000:] + both[1].log()[-2000:]
-    check(work, bodies)
-    starts = [(one.body, one.task) for one in work.effects(what="start")]
-    assert len(starts) == len(set(starts)) == 2 * len(bodies)
-    workers = {one.pid for one in work.effects(what="start")}
-    assert len(workers) >= 3, "both had a share of the work"

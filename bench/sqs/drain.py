@@ -108,8 +108,8 @@ def requests(rig: Rig) -> list[Row]:
     """Requests where messages fail, and on FIFO queues."""
     fails = Application("mulligan, 5 % fail once", FAILS_ONCE, {})
     names = {
-        "MAIN_QUEUE": f"{QUEUE}.fifo",
-        "DEAD_LETTER_QUEUE": "bench-rejects-q.fifo",
+        "REQUESTS_QUEUE": f"{QUEUE}.fifo",
+        "REJECTS_QUEUE": "bench-rejects-q.fifo",
         "DEAD_QUEUE": "bench-dead-q.fifo",
     }
     fifo = Application("mulligan, FIFO", NOOP, {**names, **LEDGER})

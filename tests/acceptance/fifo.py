@@ -14,8 +14,8 @@ __all__ = ["keep_order_when_heads_are_held", "keep_order_when_heads_step_aside",
 FAIL_ONCE = 0.1
 FAIL_ALWAYS = 0.02
 NAMES = {
-    "MAIN_QUEUE": "app-requests-q.fifo",
-    "DEAD_LETTER_QUEUE": "app-rejects-q.fifo",
+    "REQUESTS_QUEUE": "app-requests-q.fifo",
+    "REJECTS_QUEUE": "app-rejects-q.fifo",
     "DEAD_QUEUE": "app-dead-q.fifo",
 }
 CODE = """
@@ -54,7 +54,7 @@ def fates(rand: random.Random, count: int) -> list[str]:
 
 def send(app, sqs, bodies: list[str]) -> None:
     """Into the groups that the bodies name, in order."""
-    url = sqs.declare(app, NAMES["MAIN_QUEUE"])
+    url = sqs.declare(app, NAMES["REQUESTS_QUEUE"])
     sqs.fill(
         url,
         [

@@ -28,7 +28,7 @@ def cheap(app, sqs):
 
 
 def fill(app, sqs, bodies) -> None:
-    name = app.settings.get("MAIN_QUEUE", "msgparser-requests-q")
+    name = app.settings.get("REQUESTS_QUEUE", "msgparser-requests-q")
     entries = [{"MessageBody": body} for body in bodies]
     if name.endswith(".fifo"):
         for number, entry in enumerate(entries):
@@ -57,7 +57,7 @@ def count(app) -> int:
 @pytest.mark.parametrize("kind", ["standard", "fifo"])
 def test_drain_costs_a_receive_and_a_removal_for_ten_messages(cheap, sqs, until, kind):
     if kind == "fifo":
-        cheap.settings |= {"MAIN_QUEUE": "a-q.fifo", "DEAD_LETTER_QUEUE": "b-q.fifo", "DEAD_QUEUE": "c-q.fifo"}
+        cheap.settings |= {"REQUESTS_QUEUE": "a-q.fifo", "REJECTS_QUEUE": "b-q.fifo", "DEAD_QUEUE": "c-q.fifo"}
     fill(cheap, sqs, [f"{number}-ok" for number in range(MESSAGES)])
 
     per_thousand = work(cheap, sqs, until, MESSAGES)

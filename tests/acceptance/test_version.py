@@ -145,8 +145,8 @@ def test_worker_that_is_killed_is_replaced_while_the_installation_is_the_same(wo
 # -- on a FIFO queue
 
 FIFO = {
-    "MAIN_QUEUE": "app-requests-q.fifo",
-    "DEAD_LETTER_QUEUE": "app-rejects-q.fifo",
+    "REQUESTS_QUEUE": "app-requests-q.fifo",
+    "REJECTS_QUEUE": "app-rejects-q.fifo",
     "DEAD_QUEUE": "app-dead-q.fifo",
     "FIFO_ON_FAILURE": "sidestep",
 }
@@ -156,9 +156,9 @@ def test_drain_ends_on_a_fifo_queue_whose_group_waits_behind_a_copy_of_a_newer_v
     """Nothing tells how many messages wait there: it would have gone on for ever."""
     sqs.point(work)
     work.settings |= FIFO
-    sqs.declare(work, FIFO["MAIN_QUEUE"])
+    sqs.declare(work, FIFO["REQUESTS_QUEUE"])
     client = sqs.client()
-    url = client.get_queue_url(QueueName=FIFO["DEAD_LETTER_QUEUE"])["QueueUrl"]
+    url = client.get_queue_url(QueueName=FIFO["REJECTS_QUEUE"])["QueueUrl"]
     mine = '{"v":1,"uid":"018bcfe56800-%s","gen":0,"hop":1,"seen":1700000000.0,"tasks":{"Work":["p",0]}}'
     for place, (body, group, state) in enumerate(
         [("head", "a", NEWER), ("tail", "a", mine % "1"), ("other", "b", mine % "2")]

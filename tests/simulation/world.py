@@ -94,7 +94,7 @@ class World:
         self.lease_s = dice.choice((10.0, 20.0, 60.0))
         self.settings = Settings(
             common_prefix="t",
-            main_queue=self.queues.requests,
+            requests_queue=self.queues.requests,
             fifo_on_failure=dice.choice(("hold", "sidestep")),
             broker_url="sim:",
             ledger_url="sim:",

@@ -108,9 +108,9 @@ def run(
 ) -> int:
     """Consume messages until told to stop (Ctrl-C)."""
     from mulligan.cli.run import run as work
-    from mulligan.cli.session import of_application
+    from mulligan.cli.session import loaded_application
 
-    return work(of_application(), drain=drain, for_s=for_s, sqs_port=with_sqs_server)
+    return work(loaded_application(), drain=drain, for_s=for_s, sqs_port=with_sqs_server)
 
 
 @app.command(

@@ -12,15 +12,17 @@ from mulligan.cli.output import harmless, hidden, may_color, write
 from mulligan.cli.session import app_dir, settings
 from mulligan.core.delivery import Depth
 from mulligan.core.error import BrokerRefused, ConfigurationError, MulliganError
-from mulligan.core.event import BrokerNotice, Event
+from mulligan.core.event import BrokerNotice, Event, LedgerLocal
 from mulligan.core.message import QueueName
 from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
 from mulligan.settings.load import DEFAULT, Loaded
 from mulligan.settings.model import Settings
+from mulligan.settings.notice import notices, prefix_note
 from mulligan.tasks.base import Note
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.wording import raised
+from mulligan.telemetry.sentence import sentence
 
 __all__ = ["check"]
 
@@ -55,12 +57,14 @@ def check() -> int:
     findings = [_found("settings", read_settings)]
     if loaded:
         chosen = loaded[0].settings
+        findings += _of_names(loaded[0])
         findings.append(_found("tasks", lambda: _of_tasks(chosen, folder, catalogues)))
         if ground.is_application(folder, loaded[0]):  # else the looks would leave an empty queue behind
             findings += [
                 *_of_services(catalogues),
                 *_of_broker(chosen, catalogues),
                 _found("ledger", lambda: asyncio.run(_of_ledger(chosen, folder))),
+                *_of_locality(loaded[0]),
                 *_of_ground(chosen, folder),
             ]
     write("\n".join(_line(finding) for finding in findings))
@@ -92,6 +96,13 @@ def _line(finding: _Finding) -> str:
 def _of_settings(loaded: Loaded) -> str:
     changed = sum(origin != DEFAULT for origin in loaded.origins.values())
     return f"{changed} set, {len(loaded.origins) - changed} by default (mulligan settings shows each)"
+
+
+def _of_names(loaded: Loaded) -> list[_Finding]:
+    """First names of settings, and a prefix that nobody chose."""
+    told = [sentence(renamed) for renamed in loaded.renamed]
+    told += [text for text in [prefix_note(loaded.settings)] if text is not None]
+    return [_Finding("settings", Code.OK, (text,), is_note=True) for text in told]
 
 
 def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> str:
@@ -215,6 +226,11 @@ async def _depth(broker: Broker, name: QueueName) -> Depth | None:
         return await broker.depth(name)
     except BrokerRefused:
         return None
+
+
+def _of_locality(loaded: Loaded) -> list[_Finding]:
+    local = [notice for notice in notices(loaded) if isinstance(notice, LedgerLocal)]
+    return [_Finding("ledger", Code.OK, (sentence(notice),), is_note=True) for notice in local]
 
 
 async def _of_ledger(chosen: Settings, folder: Path) -> str:

@@ -2,10 +2,11 @@
 
 import json
 
-from mulligan.cli.output import harmless, table, write
+from mulligan.cli.output import harmless, say, table, write
 from mulligan.cli.session import settings
 from mulligan.settings.describe import plain, shown
 from mulligan.settings.load import Loaded
+from mulligan.telemetry.sentence import sentence
 
 __all__ = ["listing"]
 
@@ -13,6 +14,8 @@ __all__ = ["listing"]
 def listing(*, as_json: bool) -> None:
     """Print the settings of the current folder's application."""
     loaded = settings()
+    for renamed in loaded.renamed:
+        say(f"note: {sentence(renamed)}")
     write(_json(loaded) if as_json else _table(loaded))
 
 

@@ -8,7 +8,9 @@ from mulligan.cli.ground import require_own_names
 from mulligan.cli.session import app_dir
 from mulligan.clock import SystemClock
 from mulligan.ledger.open import open_ledger
+from mulligan.settings.load import Loaded
 from mulligan.settings.model import Settings
+from mulligan.settings.notice import notices
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
 from mulligan.worker.extension import named
@@ -18,19 +20,21 @@ from mulligan.worker.supervisor import Supervisor
 __all__ = ["run"]
 
 
-def run(settings: Settings, *, drain: bool, for_s: float | None, sqs_port: int | None = None) -> int:
+def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | None = None) -> int:
     """Start the workers and work. Returns 0 after an end in order.
 
     drain: end once requests and rejects hold nothing but what can't be read. for_s: end after so many seconds.
     sqs_port: serve the embedded queue as SQS beside it, on that port of the loopback address.
     Raises what the command line turns into words and an exit code.
     """
-    clock, folder = SystemClock(), app_dir()
+    settings, clock, folder = loaded.settings, SystemClock(), app_dir()
     require_own_names(folder)
     listeners = named(settings.listeners, "LISTENERS", folder)
     hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
     try:
         with beside(settings, sqs_port):
+            for notice in notices(loaded):
+                hub.emit(notice)
             work = _run(settings, hub, clock, folder, drain, for_s)
             try:
                 run_loop(work)

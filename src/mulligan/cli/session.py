@@ -19,7 +19,7 @@ from mulligan.settings.load import Loaded, load
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 
-__all__ = ["Session", "app_dir", "of_application", "run", "session", "settings", "told"]
+__all__ = ["Session", "app_dir", "loaded_application", "of_application", "run", "session", "settings", "told"]
 
 T = TypeVar("T")
 
@@ -59,9 +59,14 @@ def of_application() -> Settings:
     """The settings of the application that is here. Raises ConfigurationError, also where there is none: else an empty
     queue and ledger would stay behind.
     """
+    return loaded_application().settings
+
+
+def loaded_application() -> Loaded:
+    """The same, with where each value came from."""
     loaded = settings()
     ground.require_application(app_dir(), loaded)
-    return loaded.settings
+    return loaded
 
 
 def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, only: str | None = None) -> T:

@@ -353,6 +353,31 @@ class QueuesDeclared(Event):
 
 
 @value
+class SettingRenamed(Event):
+    """A setting was given by its first name, old; it goes on working. meaning: what a reader of that name has to know.
+
+    place: the variable, or the file's line.
+    """
+
+    level: ClassVar[Level] = "warning"
+    old: str
+    name: str
+    meaning: str
+    place: str
+
+
+@value
+class LedgerLocal(Event):
+    """Other hosts can take messages of the broker, and the ledger is a file of this one: each promises for itself.
+
+    ledger, broker: their URLs, without passwords.
+    """
+
+    ledger: str
+    broker: str
+
+
+@value
 class BrokerDown(Event):
     """A call to the broker failed; it is tried again. Told once an outage."""
 

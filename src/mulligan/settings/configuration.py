@@ -14,7 +14,7 @@ from typing import Any
 
 from mulligan.core.value import value
 from mulligan.settings.describe import NAMES, closest
-from mulligan.settings.model import CONFIGURATION_FILE
+from mulligan.settings.model import ALIASES, CONFIGURATION_FILE
 
 __all__ = ["Configuration", "read"]
 
@@ -33,6 +33,7 @@ class Configuration:
         return f"{CONFIGURATION_FILE} line {line}" if line else CONFIGURATION_FILE
 
 
+KNOWN = (*NAMES, *ALIASES)
 NOTHING = Configuration({}, {})
 
 
@@ -67,7 +68,7 @@ def read(app_dir: Path) -> Configuration:
     lines = dict(_assignments(tree))
     found = Configuration({name: item for name, item in names.items() if name.isupper()}, lines)
     return Configuration(
-        {name: item for name, item in found.values.items() if name in NAMES}, lines, tuple(_misnamed(names, found))
+        {name: item for name, item in found.values.items() if name in KNOWN}, lines, tuple(_misnamed(names, found))
     )
 
 
@@ -75,12 +76,12 @@ def _misnamed(names: dict[str, Any], found: Configuration) -> Iterator[str]:
     for name, item in names.items():
         if isinstance(item, types.ModuleType):
             continue
-        if name.isupper() and name not in NAMES:
+        if name.isupper() and name not in KNOWN:
             yield (
                 f"{found.place(name)}: {name} is no setting.{closest(name, NAMES)} "
                 "Correct or remove it; a name of your own begins with '_'."
             )
-        elif not name.isupper() and name.upper() in NAMES and name in found.lines:
+        elif not name.isupper() and name.upper() in KNOWN and name in found.lines:
             yield f"{found.place(name)}: settings are written in upper case. Write {name.upper()} for {name}."
 
 

@@ -23,8 +23,8 @@ _UNITS = {"_S": "seconds", "_BYTES": "bytes", "_DAYS": "days"}
 _QUEUE = "a queue's name (1 to 80 letters, digits, '_', '-', '.')"
 _SPECIAL = {
     "COMMON_PREFIX": "text of 1 to 60 letters, digits, '_' or '-'",
-    "MAIN_QUEUE": f"None or {_QUEUE}",
-    "DEAD_LETTER_QUEUE": f"None or {_QUEUE}",
+    "REQUESTS_QUEUE": f"None or {_QUEUE}",
+    "REJECTS_QUEUE": f"None or {_QUEUE}",
     "DEAD_QUEUE": f"None or {_QUEUE}",
     "BROKER_URL": "a URL such as 'sqlite:///var/mulligan.db'",
     "LEDGER_URL": "a URL such as 'sqlite:///var/ledger.db', or 'none'",

@@ -1,7 +1,7 @@
 """From defaults, config/configuration.py and the environment to one checked `Settings`, or to every problem at once."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mulligan.core.error import ConfigurationError
+from mulligan.core.event import SettingRenamed
 from mulligan.core.value import value
 from mulligan.settings import configuration
 from mulligan.settings.configuration import Configuration
 from mulligan.settings.describe import NAMES, closest, default_of, expected, shown, variable
-from mulligan.settings.model import ENVIRONMENT_PREFIX, OTHER_VARIABLES, Settings
+from mulligan.settings.model import ALIASES, ENVIRONMENT_PREFIX, OTHER_VARIABLES, Settings
 
 __all__ = ["DEFAULT", "Loaded", "load"]
 
@@ -23,18 +24,28 @@ DEFAULT = "default"
 
 @value
 class Loaded:
-    """Settings, and where each value came from: by upper-case name, "default", a file with its line, or a variable."""
+    """Settings, and where each value came from: by upper-case name, "default", a file with its line, or a variable.
+
+    renamed: the settings that were given by their first names.
+    """
 
     settings: Settings
     origins: Mapping[str, str]
+    renamed: tuple[SettingRenamed, ...] = ()
 
 
 @value
 class _Given:
-    """One value that somebody set. place: for a person."""
+    """One value that somebody set. name: as it is written there, perhaps an alias. place: for a person."""
 
+    name: str
     value: Any
     place: str
+
+    @property
+    def is_said(self) -> bool:
+        """None and "" stand for the default."""
+        return self.value is not None and not (isinstance(self.value, str) and not self.value)
 
 
 def load(app_dir: Path, environ: Mapping[str, str]) -> Loaded:
@@ -45,28 +56,56 @@ def load(app_dir: Path, environ: Mapping[str, str]) -> Loaded:
     from_file = configuration.read(app_dir)
     problems = list(from_file.problems)
     problems += _unknown_variables(environ)
-    given = _given(from_file, environ)
+    given = _given(NAMES, from_file, environ)
+    aliased = _given(ALIASES, from_file, environ)
+    problems += _contradictions(given, aliased)
+    given |= _resolved(given, aliased)
     try:
         settings = Settings.model_validate({name.lower(): item.value for name, item in given.items()})
     except ValidationError as exc:
         raise ConfigurationError(problems + list(_problems(exc, given))) from None
     if problems:
         raise ConfigurationError(problems)
-    return Loaded(settings, {name: given[name].place if name in given else DEFAULT for name in NAMES})
+    origins = {name: given[name].place if name in given else DEFAULT for name in NAMES}
+    return Loaded(settings, origins, tuple(_renamed(aliased)))
 
 
-def _given(from_file: Configuration, environ: Mapping[str, str]) -> dict[str, _Given]:
+def _given(names: Iterable[str], from_file: Configuration, environ: Mapping[str, str]) -> dict[str, _Given]:
     result: dict[str, _Given] = {}
-    for name in NAMES:
+    for name in names:
         if variable(name) in environ:
-            result[name] = _Given(environ[variable(name)], f"environment variable {variable(name)}")
+            result[name] = _Given(name, environ[variable(name)], f"environment variable {variable(name)}")
         elif name in from_file.values:
-            result[name] = _Given(from_file.values[name], from_file.place(name))
+            result[name] = _Given(name, from_file.values[name], from_file.place(name))
     return result
 
 
+def _contradictions(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) -> Iterator[str]:
+    """Problems of settings that both of their names say, and differently: neither is known to be the one meant."""
+    for old, said in aliased.items():
+        other = given.get(ALIASES[old].name)
+        if other is not None and other.is_said and said.is_said and other.value != said.value:
+            yield (
+                f"{said.place}: {old} is {shown(other.name, said.value)}, and {other.name} is "
+                f"{shown(other.name, other.value)} ({other.place}). They are two names of one setting: "
+                f"{ALIASES[old].meaning}. Keep {other.name}, and remove {old}."
+            )
+
+
+def _resolved(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) -> dict[str, _Given]:
+    """What the first names say of settings that their present ones leave open, by present name."""
+    named = {ALIASES[old].name: said for old, said in aliased.items()}
+    return {name: said for name, said in named.items() if name not in given or not given[name].is_said}
+
+
+def _renamed(aliased: Mapping[str, _Given]) -> Iterator[SettingRenamed]:
+    for old, said in aliased.items():
+        if said.is_said:
+            yield SettingRenamed(old, ALIASES[old].name, ALIASES[old].meaning, said.place)
+
+
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    known = [variable(name) for name in NAMES]
+    known = [variable(name) for name in (*NAMES, *ALIASES)]
     for name in sorted(environ):
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known and name not in OTHER_VARIABLES:
             yield (
@@ -91,6 +130,6 @@ def _problem(name: str, error: ErrorDetails, given: Mapping[str, _Given]) -> str
         return re.sub(r"^Value error, ", "", error["msg"])
     seen = given[name]
     return (
-        f"{seen.place}: {name} is {shown(name, seen.value)}, expected {expected(name)}. "
+        f"{seen.place}: {seen.name} is {shown(name, seen.value)}, expected {expected(name)}. "
         f"Correct it, or remove it for the default {shown(name, default_of(name))}."
     )

@@ -13,12 +13,28 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 from mulligan.core.policy import Backoff, Policy
+from mulligan.core.value import value
 from mulligan.settings.worker import WorkerSettings
 
-__all__ = ["CONFIGURATION_FILE", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "Settings"]
+__all__ = ["ALIASES", "CONFIGURATION_FILE", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "Alias", "Settings"]
 
 CONFIGURATION_FILE = "config/configuration.py"
 ENVIRONMENT_PREFIX = "MULLIGAN_"
+
+
+@value
+class Alias:
+    """A setting's first name, which is never removed. meaning: what a reader of the name has to know."""
+
+    name: str
+    meaning: str
+
+
+ALIASES = {
+    "MAIN_QUEUE": Alias("REQUESTS_QUEUE", "it is the queue on which new messages come"),
+    "DEAD_LETTER_QUEUE": Alias("REJECTS_QUEUE", "it is the queue of retries, not of dead letters"),
+}
+"""First names of settings that have a better one now, by the original program; in the file and as variables."""
 
 OTHER_VARIABLES = {
     "MULLIGAN_DEBUG": "1: an unexpected error of the command line shows its traceback.",
@@ -83,10 +99,12 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9_-]{1,60}$",
         description="What the names of the three queues begin with. Applications that share a broker differ in it.",
     )
-    main_queue: OptionalQueue = Field(None, description="Name of the requests queue. None: <COMMON_PREFIX>-requests-q.")
-    dead_letter_queue: OptionalQueue = Field(
+    requests_queue: OptionalQueue = Field(
+        None, description="Name of the queue on which new messages come. None: <COMMON_PREFIX>-requests-q."
+    )
+    rejects_queue: OptionalQueue = Field(
         None,
-        description="Name of the rejects queue, under its first name. None: <COMMON_PREFIX>-rejects-q.",
+        description="Name of the queue of retries, which no other program uses. None: <COMMON_PREFIX>-rejects-q.",
     )
     dead_queue: OptionalQueue = Field(
         None, description="Name of the queue of the dead letters. None: <COMMON_PREFIX>-dead-q."
@@ -215,12 +233,12 @@ class Settings(BaseModel):
         names = self.queues.all
         if len(set(names)) < len(names):
             raise ValueError(
-                f"MAIN_QUEUE, DEAD_LETTER_QUEUE and DEAD_QUEUE are {', '.join(map(repr, names))}: "
+                f"REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE are {', '.join(map(repr, names))}: "
                 "the three queues need three names. Give each its own, or remove them to follow COMMON_PREFIX."
             )
         if self.holds_groups and self.ledger_url.strip().lower() in {"", "none"}:
             raise ValueError(
-                f"MAIN_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none': a "
+                f"REQUESTS_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none': a "
                 "message that holds its group can't carry its attempts, so a ledger has to. Set LEDGER_URL, or "
                 "FIFO_ON_FAILURE to 'sidestep'."
             )
@@ -237,8 +255,8 @@ class Settings(BaseModel):
         prefix = self.common_prefix
         return Queues(
             prefix,
-            QueueName(self.main_queue or f"{prefix}-requests-q"),
-            QueueName(self.dead_letter_queue or f"{prefix}-rejects-q"),
+            QueueName(self.requests_queue or f"{prefix}-requests-q"),
+            QueueName(self.rejects_queue or f"{prefix}-rejects-q"),
             QueueName(self.dead_queue or f"{prefix}-dead-q"),
         )
 

@@ -48,8 +48,9 @@ ProcessEvent = (
 ServiceEvent = (
     e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.BrokerNotice | e.LedgerDown | e.LedgerUp
 )
+SettingEvent = e.SettingRenamed | e.LedgerLocal
 HeldEvent = e.StateTooNew | e.StateDamaged
-AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent | HeldEvent
+AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent
 
 _ERROR_MAX = 300
 
@@ -64,6 +65,8 @@ def sentence(event: AnyEvent) -> str:
         return _of_process(event)
     if isinstance(event, HeldEvent):
         return f"{event.queue}: {_count(event.copies, 'copy', 'copies')} {_of_held(event)}"
+    if isinstance(event, SettingEvent):
+        return _of_setting(event)
     return _of_service(event)
 
 
@@ -232,6 +235,23 @@ def _of_service(event: ServiceEvent) -> str:
             return f"ledger can't be written, nothing is acknowledged until it can: {first_line(event.error)}"
         case e.LedgerUp():
             return f"ledger takes records again after {duration(event.after_s)}"
+        case _:
+            assert_never(event)
+
+
+def _of_setting(event: SettingEvent) -> str:
+    match event:
+        case e.SettingRenamed():
+            return (
+                f"{event.place}: {event.old} is the first name of {event.name}, and {event.meaning}. "
+                f"It goes on working; {event.name} says it better"
+            )
+        case e.LedgerLocal():
+            return (
+                f"the ledger is local ({event.ledger}), and other hosts can take messages of {event.broker}: that a "
+                "done task never runs twice holds on this host, as long as its disk is kept. For more hosts, or "
+                "containers, set LEDGER_URL to a postgresql:// one"
+            )
         case _:
             assert_never(event)
 

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -221,6 +222,20 @@ def test_check_ends_with_2_when_a_setting_is_wrong(mulligan, application, monkey
 
     assert code == 2
     assert out.startswith("problem  settings  environment variable MULLIGAN_POOL_SIZE: POOL_SIZE is '0'")
+
+
+def test_check_and_settings_say_what_an_old_name_of_a_queue_means(mulligan, application, monkeypatch):
+    """DEAD_LETTER_QUEUE was taken for the dead-letter queue."""
+    monkeypatch.setenv("MULLIGAN_DEAD_LETTER_QUEUE", "again")
+
+    code, out, _ = mulligan("check")
+    _, shown, err = mulligan("settings")
+
+    assert code == 0
+    assert "note     settings  environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is the first" in out
+    assert "it is the queue of retries, not of dead letters" in out
+    assert "it is the queue of retries, not of dead letters" in err
+    assert re.search(r"REJECTS_QUEUE +'again' +environment variable MULLIGAN_DEAD_LETTER_QUEUE\n", shown)
 
 
 def test_settings_prints_value_and_origin_without_secrets(mulligan, application, monkeypatch):

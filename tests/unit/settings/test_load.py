@@ -4,6 +4,7 @@ import pytest
 
 from mulligan.core.error import ConfigurationError
 from mulligan.settings.load import load
+from mulligan.telemetry.sentence import sentence
 
 
 def configured(app_dir: Path, text: str) -> Path:
@@ -41,12 +42,72 @@ def test_load_prefers_the_environment_to_the_file_and_the_file_to_the_default(tm
     assert loaded.origins["CONCURRENCY"] == "default"
 
 
-def test_load_takes_the_original_programs_names_of_the_queues(tmp_path):
-    configured(tmp_path, 'MAIN_QUEUE = "in"\nDEAD_LETTER_QUEUE = "again"\n')
+def test_load_takes_the_original_programs_names_of_the_queues_and_says_what_they_mean(tmp_path):
+    configured(tmp_path, 'MAIN_QUEUE = "in"\n')
 
-    queues = load(tmp_path, {}).settings.queues
+    loaded = load(tmp_path, {"MULLIGAN_DEAD_LETTER_QUEUE": "again"})
 
-    assert queues.all == ("in", "again", "msgparser-dead-q")
+    assert loaded.settings.queues.all == ("in", "again", "msgparser-dead-q")
+    assert loaded.origins["REQUESTS_QUEUE"] == "config/configuration.py line 1"
+    assert loaded.origins["REJECTS_QUEUE"] == "environment variable MULLIGAN_DEAD_LETTER_QUEUE"
+    assert [sentence(renamed) for renamed in loaded.renamed] == [
+        "config/configuration.py line 1: MAIN_QUEUE is the first name of REQUESTS_QUEUE, and it is the queue on which "
+        "new messages come. It goes on working; REQUESTS_QUEUE says it better",
+        "environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is the first name of REJECTS_QUEUE, and it "
+        "is the queue of retries, not of dead letters. It goes on working; REJECTS_QUEUE says it better",
+    ]
+
+
+def test_load_says_nothing_of_first_names_when_only_the_present_ones_are_used(tmp_path):
+    configured(tmp_path, 'REQUESTS_QUEUE = "in"\nMAIN_QUEUE = None\n')
+
+    loaded = load(tmp_path, {"MULLIGAN_REJECTS_QUEUE": "again", "MULLIGAN_DEAD_LETTER_QUEUE": ""})
+
+    assert loaded.settings.queues.all == ("in", "again", "msgparser-dead-q")
+    assert loaded.renamed == ()
+
+
+def test_load_refuses_two_names_of_one_queue_that_differ(tmp_path):
+    configured(tmp_path, 'REJECTS_QUEUE = "again"\n')
+
+    problems = problems_of(tmp_path, {"MULLIGAN_DEAD_LETTER_QUEUE": "orders-dlq"})
+
+    assert problems == (
+        (
+            "environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is 'orders-dlq', and REJECTS_QUEUE is "
+            "'again' (config/configuration.py line 1). They are two names of one setting: it is the queue of retries, "
+            "not of dead letters. Keep REJECTS_QUEUE, and remove DEAD_LETTER_QUEUE."
+        ),
+    )
+
+
+def test_load_takes_two_names_of_one_queue_that_agree(tmp_path):
+    loaded = load(tmp_path, {"MULLIGAN_MAIN_QUEUE": "in", "MULLIGAN_REQUESTS_QUEUE": "in"})
+
+    assert loaded.settings.queues.requests == "in"
+    assert [renamed.old for renamed in loaded.renamed] == ["MAIN_QUEUE"]
+
+
+def test_load_takes_a_first_name_where_the_present_one_stands_for_the_default(tmp_path):
+    configured(tmp_path, 'REQUESTS_QUEUE = None\nMAIN_QUEUE = "in"\n')
+
+    loaded = load(tmp_path, {})
+
+    assert loaded.settings.queues.requests == "in"
+
+
+def test_load_names_a_wrong_value_by_the_name_that_was_written(tmp_path):
+    (problem,) = problems_of(tmp_path, {"MULLIGAN_MAIN_QUEUE": "two words"})
+
+    assert problem.startswith("environment variable MULLIGAN_MAIN_QUEUE: MAIN_QUEUE is 'two words', expected None or a")
+
+
+def test_load_hints_at_a_first_name_in_lower_case(tmp_path):
+    configured(tmp_path, 'main_queue = "in"\n')
+
+    assert problems_of(tmp_path) == (
+        "config/configuration.py line 1: settings are written in upper case. Write MAIN_QUEUE for main_queue.",
+    )
 
 
 def test_load_tells_every_problem_at_once_with_place_value_and_expectation(tmp_path):
@@ -161,11 +222,11 @@ def test_load_hides_passwords_in_problems(tmp_path):
 
 
 def test_load_refuses_one_name_for_two_queues(tmp_path):
-    problems = problems_of(tmp_path, {"MULLIGAN_MAIN_QUEUE": "msgparser-dead-q"})
+    problems = problems_of(tmp_path, {"MULLIGAN_REQUESTS_QUEUE": "msgparser-dead-q"})
 
     assert problems == (
         (
-            "MAIN_QUEUE, DEAD_LETTER_QUEUE and DEAD_QUEUE are 'msgparser-dead-q', 'msgparser-rejects-q', "
+            "REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE are 'msgparser-dead-q', 'msgparser-rejects-q', "
             "'msgparser-dead-q': the three queues need three names. Give each its own, or remove them to follow "
             "COMMON_PREFIX."
         ),

@@ -52,12 +52,13 @@ services:
 	@tools/install-localemu.sh
 	@tools/install-rabbitmq.sh
 
-check: ## lint, format, types, direction of imports, generated docs
+check: ## lint, format, types, direction of imports, template, generated docs
 	@tools/setup.sh test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/template.py
 	@if [ -f tools/docs.py ]; then echo "$(BIN)/python tools/docs.py --check"; $(BIN)/python tools/docs.py --check; fi
 
 format: ## format the code, mend what ruff can mend

@@ -1,4 +1,5 @@
-"""Writes what is generated: docs/settings.md, the diagram in ARCHITECTURE.md, the figures in docs/reliability.md.
+"""Writes what is generated: docs/settings.md, the diagram in ARCHITECTURE.md, the figures in docs/reliability.md, the
+list of what a wheel is made of.
 
 With --check it only says what is stale.
 
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import figures
+import template
 from flow_diagram import mermaid
 
 from mulligan.settings.describe import NAMES, default_of, expected, help_of, shown, unit_of, variable
@@ -69,10 +71,17 @@ def _with_part(name: str, what: str, part: str) -> str:
     return f"{before}{begin}\n{part}\n{end}{after}"
 
 
+def wheel_contents() -> str:
+    """tools/wheel-contents.txt: the files of the package that git knows."""
+    names = template.tracked(ROOT, "src/mulligan")
+    return "".join(f"{name}\n" for name in names) or _current("tools/wheel-contents.txt") or ""
+
+
 PAGES = {
     "docs/settings.md": settings_page,
     "ARCHITECTURE.md": architecture_page,
     "docs/reliability.md": reliability_page,
+    "tools/wheel-contents.txt": wheel_contents,
 }
 
 

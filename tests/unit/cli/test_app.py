@@ -1,12 +1,13 @@
 import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from mulligan.cli.init import template_files
+from mulligan.cli.init import FILES, TEMPLATE
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
@@ -293,8 +294,26 @@ def test_init_overwrites_nothing(mulligan, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["tasks.xml"]
 
 
-def test_init_leaves_out_what_python_leaves_behind():
-    names = [name for name, _ in template_files()]
+def test_init_lays_out_what_is_named_and_nothing_that_lies_beside_it(mulligan, tmp_path, monkeypatch):
+    copy = tmp_path / "template"
+    shutil.copytree(TEMPLATE, copy)
+    (copy / "tasks" / "token.py").write_text("TOKEN = 'secret'")
+    monkeypatch.setattr("mulligan.cli.init.TEMPLATE", copy)
+    monkeypatch.chdir(tmp_path)
 
-    assert names[:3] == ["main.py", "publisher.py", "tasks.xml"]
-    assert not any("__pycache__" in name or name.endswith(".pyc") for name in names)
+    code, _, _ = mulligan("init", "shop")
+
+    shop = tmp_path / "shop"
+    assert code == 0
+    assert sorted(str(path.relative_to(shop)) for path in shop.rglob("*") if path.is_file()) == sorted(FILES)
+
+
+def test_init_names_the_file_that_the_installation_lacks(mulligan, tmp_path, monkeypatch):
+    monkeypatch.setattr("mulligan.cli.init.TEMPLATE", tmp_path / "gone")
+    monkeypatch.chdir(tmp_path)
+
+    code, _, err = mulligan("init", "shop")
+
+    assert code == 1
+    assert f"{tmp_path}/gone/main.py, which mulligan init lays out, can't be read" in err
+    assert not (tmp_path / "shop").exists()

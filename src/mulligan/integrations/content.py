@@ -23,15 +23,30 @@ def json_of(message: Message) -> Any:
 
 
 def title_of(message: Message, limit: int) -> str:
-    """One line: of a JSON object the first of summary, title, subject, name ... that is text, else the first line."""
+    """One line: of a JSON object the first of summary, title, subject, name ... (in any case) that is text or a number;
+    of other JSON its compact form; else the first line.
+    """
     data = json_of(message)
-    if isinstance(data, dict):
-        for name in _TITLES:
-            if isinstance(data.get(name), str | int) and str(data[name]).strip():
-                title = one_line(str(data[name]), limit)
-                return title if name not in ("event", "type", "id") else one_line(f"{name} {title}", limit)
-    lines = text_of(message, 10_000).strip().splitlines()
-    return one_line(lines[0] if lines else "", limit) or f"Message {message.uid}"
+    if isinstance(data, dict) and (named := _named(data, limit)):
+        return named
+    if data is not None:
+        title = one_line(json.dumps(data, ensure_ascii=False, separators=(",", ":")), limit)
+    else:
+        text = text_of(message, 10_000).strip()
+        first = one_line(text.partition("\n")[0], limit)
+        # a brace, a bracket or a rule alone says nothing: the lines after it do
+        title = first if any(one.isalnum() for one in first) else one_line(text, limit)
+    return title if title.strip("{}[], ") else f"Message {message.uid}"
+
+
+def _named(data: dict[str, Any], limit: int) -> str:
+    # SNS writes Subject, and Jira's users Summary; where there are several, the one that is written as here
+    fields = {name.lower(): item for name, item in data.items()} | data
+    for name in _TITLES:
+        item = fields.get(name)
+        if isinstance(item, str | int) and not isinstance(item, bool) and (title := one_line(str(item), limit)):
+            return one_line(f"{name} {title}", limit) if name in ("event", "type", "id") else title
+    return ""
 
 
 def text_of(message: Message, limit: int) -> str:

@@ -11,6 +11,8 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.ledger.base import Claim, Granted, Record
 from mulligan.ledger.postgres import schema as tables
 from mulligan.ledger.postgres.ledger import PostgresLedger
+from mulligan.ledger.postgres.session import Limits
+from tests.black_hole import black_hole, resolve
 from tests.postgres import QUOTED
 
 
@@ -163,6 +165,28 @@ async def test_server_that_can_not_be_reached_is_unavailable(connect):
 
         with pytest.raises(LedgerUnavailable, match="tried again"):
             await connect(f"postgresql://me:s3cret@127.0.0.1:{bound.getsockname()[1]}/db")
+
+
+async def test_second_address_of_a_host_is_taken_when_the_first_swallows_connections(monkeypatch, connect, postgres):
+    resolve(monkeypatch, "ledger.test", "127.0.0.2", "127.0.0.1")
+    url = postgres.url_of(postgres.new_schema(), "sslmode=disable").replace("127.0.0.1", "ledger.test")
+
+    with black_hole("127.0.0.2", postgres.port):
+        ledger = await connect(url)
+    answer = await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)
+
+    assert answer == [Granted(None)]
+
+
+async def test_second_host_is_taken_when_the_first_swallows_connections(connect, postgres):
+    url = postgres.url_of(postgres.new_schema(), "sslmode=disable")
+    url = url.replace(f"127.0.0.1:{postgres.port}", f"127.0.0.2:{postgres.port},127.0.0.1:{postgres.port}")
+
+    with black_hole("127.0.0.2", postgres.port):
+        ledger = await connect(url, limits=Limits(connect_s=4.0))
+    answer = await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)
+
+    assert answer == [Granted(None)]
 
 
 async def test_read_only_server_is_refused_at_the_start(connect, postgres):

@@ -8,6 +8,7 @@ import pytest
 from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
+from tests.black_hole import black_hole, resolve
 
 MAIN = "msgparser-(requests|rejects|dead)"
 WORKER = ("^$", f"^{MAIN}-xchange$|^msgparser-delay-[0-9]+$", f"^{MAIN}-q$")
@@ -225,3 +226,16 @@ async def test_broker_moves_a_message_beyond_the_delivery_limit_to_dead(broker, 
     found = await bodies(broker, queues.dead, 1)
 
     assert found == [b"poison"]
+
+
+async def test_second_address_of_the_host_is_taken_when_the_first_swallows_connections(
+    make, queues, url, rabbitmq, monkeypatch
+):
+    resolve(monkeypatch, "broker.test", "127.0.0.2", "127.0.0.1")
+    broker = make(url.replace("127.0.0.1", "broker.test"))
+
+    with black_hole("127.0.0.2", rabbitmq.port):
+        await broker.declare(queues, create=True)
+    results = await broker.send(queues.requests, [Outgoing(b"1", {})])
+
+    assert results == [None]

@@ -5,6 +5,7 @@ import pytest
 
 from mulligan.integrations import http
 from mulligan.integrations.fault import Ambiguous, Limited, NotSent, Refused
+from tests.black_hole import black_hole, resolve
 
 NOW = 1_700_000_000.0
 
@@ -22,6 +23,22 @@ async def test_call_is_not_sent_when_nobody_listens():
 
         with pytest.raises(NotSent, match="can't be reached"):
             await http.call("POST", url, headers={})
+
+
+async def test_call_takes_the_second_address_when_the_first_swallows_connections(monkeypatch):
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    resolve(monkeypatch, "service.test", "127.0.0.2", "127.0.0.1")
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with black_hole("127.0.0.2", port):
+            reply = await http.call("POST", f"http://service.test:{port}/", headers={})
+
+    assert reply.status == 204
 
 
 @pytest.mark.parametrize("token", ["xo\nxb-secret", "x\u00f6xb-secret"])

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pamqp import commands, exceptions
 from pamqp import frame as pamqp_frame
 
+from mulligan import dial
 from mulligan.brokers.rabbitmq import frame
 from mulligan.brokers.rabbitmq.address import Address
 from mulligan.brokers.rabbitmq.channel import Channel
@@ -310,17 +311,10 @@ async def connect(
     address: Address, context: ssl.SSLContext | None, name: str, on_blocked: Callable[[str | None], None]
 ) -> Connection:
     """A connection after its handshake. name: as the server lists it. Raises ConnectionLost."""
-    loop = asyncio.get_running_loop()
     connection = Connection(address, name, on_blocked)
     try:
         async with asyncio.timeout(CONNECT_S):
-            transport, _ = await loop.create_connection(
-                lambda: connection,
-                address.host,
-                address.port,
-                ssl=context,
-                server_hostname=address.host if context is not None else None,
-            )
+            transport, _ = await dial.connect(lambda: connection, address.host, address.port, tls=context)
             keep_transport(transport)  # one that a forked child holds open is a consumer to the server
             _tune_socket(transport.get_extra_info("socket"))
             await connection.opened()

@@ -20,12 +20,13 @@ import httptools
 from mulligan.core.secret import redacted_url
 from mulligan.core.url import UrlFault, split_url
 from mulligan.core.value import value
+from mulligan.dial import connect
 from mulligan.fork import keep_transport
 
 __all__ = ["Endpoint", "Pool", "Proxy", "Response", "Unreachable"]
 
 CONNECT_S = 5.0
-"""For DNS, TCP, a proxy's CONNECT and TLS together."""
+"""For DNS, TCP to any of the addresses, a proxy's CONNECT and TLS together."""
 IDLE_S = 50.0
 """An idle connection older than this is not trusted: load balancers and NATs forget at 60 s and more."""
 IDLE_MAX = 64
@@ -379,8 +380,8 @@ class Pool:
 
     async def _connect_directly(self) -> _Connection:
         at, loop = self.endpoint, asyncio.get_running_loop()
-        transport, connection = await loop.create_connection(
-            lambda: _Connection(self, loop), at.host, at.port, ssl=self._tls if at.is_tls else None
+        transport, connection = await connect(
+            lambda: _Connection(self, loop), at.host, at.port, tls=self._tls if at.is_tls else None
         )
         keep_transport(transport)
         return connection
@@ -388,7 +389,7 @@ class Pool:
     async def _connect_through(self) -> _Connection:
         proxy, at, loop = self._proxy, self.endpoint, asyncio.get_running_loop()
         assert proxy is not None
-        transport, tunnel = await loop.create_connection(lambda: _Tunnel(loop), proxy.host, proxy.port)
+        transport, tunnel = await connect(lambda: _Tunnel(loop), proxy.host, proxy.port)
         keep_transport(transport)
         try:
             target = f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}"

@@ -25,12 +25,16 @@ _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 @value
 class Address:
-    """url, hosts, ssl: as `asyncpg.connect` takes them; None leaves it to the URL. shown: for a person."""
+    """url, hosts, ssl: as `asyncpg.connect` takes them; None leaves it to the URL. shown: for a person.
+
+    host_count: of the hosts that the URL names, at least 1; they share the time for connecting.
+    """
 
     url: str = field(repr=False)
     shown: str
     hosts: tuple[str, ...] | None
     ssl: bool | None
+    host_count: int = 1
 
 
 def address_of(url: str, base_dir: Path | None = None) -> Address:
@@ -81,6 +85,7 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         shown,
         None if hosts or "service" in given else _SOCKET_FOLDERS,
         True if takes_system_roots else None,
+        max(1, len(hosts)),
     )
 
 

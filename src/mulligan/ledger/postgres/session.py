@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 from typing import Any, TypeVar
 
 import asyncpg
 
+from mulligan import dial
 from mulligan.core.error import LedgerError
 from mulligan.fork import keep_transport
 from mulligan.ledger.postgres.address import Address
@@ -22,6 +24,7 @@ from mulligan.ledger.postgres.fault import (
 __all__ = ["Connection", "Limits", "Session"]
 
 T = TypeVar("T")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 Connection = Any
 """asyncpg's, which has no types."""
 
@@ -50,6 +53,28 @@ class Limits:
     def __init__(self, connect_s: float = CONNECT_S, call_s: float = CALL_S) -> None:
         self.connect_s = connect_s
         self.call_s = call_s
+
+
+class _Dialling:
+    """An event loop for asyncpg whose connections try all addresses of a host, each host within its share of seconds.
+
+    The client itself tries hosts, and the addresses of each, one after the other, and gives them one limit together:
+    the first one that swallows what is sent to it would take it whole.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, share_s: float) -> None:
+        self._loop = loop
+        self._share_s = share_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(
+        self, make: Callable[[], P], host: str, port: int, *, ssl: SSLContext | None = None
+    ) -> tuple[asyncio.Transport, P]:
+        """As the client calls it. Raises OSError (TimeoutError is one), upon which it goes on to the next host."""
+        async with asyncio.timeout(self._share_s):
+            return await dial.connect(make, host, port, tls=ssl)
 
 
 class Session:
@@ -96,7 +121,8 @@ class Session:
     async def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
-        address, limits = self._address, self._limits
+        address, limits, loop = self._address, self._limits, asyncio.get_running_loop()
+        share_s = limits.connect_s / address.host_count
         try:
             connection = self._connection = await asyncpg.connect(
                 address.url,
@@ -104,11 +130,13 @@ class Session:
                 ssl=address.ssl,
                 timeout=limits.connect_s,
                 command_timeout=limits.call_s,
+                loop=_Dialling(loop, share_s),
             )
         except (KeyError, OSError) as exc:
             if is_nameless(exc):
                 raise nameless(address.shown) from None
             raise
+        connection._loop = loop  # noqa: SLF001 - it asks asyncio for the task that runs on it
         keep_transport(connection._transport)  # noqa: SLF001 - there is no other way to its socket
         await connection.execute(_SETTINGS, f"{int(limits.call_s * 1000 * _SERVER_ENDS_AFTER)}ms")
         return connection

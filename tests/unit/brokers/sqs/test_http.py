@@ -7,6 +7,7 @@ import pytest
 
 from mulligan.brokers.sqs import http
 from mulligan.brokers.sqs.http import Endpoint, Pool, Proxy, Unreachable
+from tests.black_hole import black_hole, resolve
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 
@@ -15,8 +16,8 @@ REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 async def pool_to():
     pools = []
 
-    def make(port, **more):
-        pool = Pool(Endpoint("127.0.0.1", port, "tls" in more), **more)
+    def make(port, *, host="127.0.0.1", **more):
+        pool = Pool(Endpoint(host, port, "tls" in more), **more)
         pools.append(pool)
         return pool
 
@@ -261,13 +262,23 @@ async def test_exchange_tells_of_a_connection_that_nobody_takes(pool_to, unused_
 async def test_exchange_tells_of_a_host_that_swallows_connections(monkeypatch, pool_to):
     monkeypatch.setattr(http, "CONNECT_S", 0.05)
 
-    async def never(*args, **kwargs):
-        await asyncio.get_running_loop().create_future()
+    with black_hole("127.0.0.1") as port, pytest.raises(Unreachable, match=r"within 0.05 s"):
+        await pool_to(port).exchange(REQUEST, 5.0)
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
 
-    with pytest.raises(Unreachable, match=r"within 0.05 s"):
-        await pool_to(1).exchange(REQUEST, 5.0)
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_exchange_takes_the_second_address_when_the_first_swallows_connections(
+    monkeypatch, speak, pool_to, ok, authority, is_tls
+):
+    speaker = await speak(ok, tls=is_tls)
+    resolve(monkeypatch, "localhost", "127.0.0.2", "127.0.0.1")
+    more = {"tls": ssl.create_default_context(cafile=authority)} if is_tls else {}
+    pool = pool_to(speaker.port, host="localhost", **more)
+
+    with black_hole("127.0.0.2", speaker.port):
+        response = await pool.exchange(REQUEST, 5.0)
+
+    assert response.body == b"ok"
 
 
 async def test_close_ends_what_is_in_flight_and_takes_nothing_new(speak, pool_to):
@@ -367,6 +378,22 @@ async def test_exchange_goes_through_a_proxy(speak, pool_to, ok, authority, prox
     assert requests[0].startswith(f"CONNECT 127.0.0.1:{speaker.port} HTTP/1.1\r\n".encode())
     assert b"proxy-authorization: Basic dXNlcjpwQHNz\r\n" in requests[0]
     assert REQUEST in speaker.requests
+
+
+async def test_exchange_takes_the_second_address_of_a_proxy_when_the_first_swallows_connections(
+    monkeypatch, speak, pool_to, ok, proxy
+):
+    port, requests, _ = proxy
+    speaker = await speak(ok)
+    resolve(monkeypatch, "proxy.test", "127.0.0.2", "127.0.0.1")
+    pool = pool_to(speaker.port, proxy=Proxy("proxy.test", port))
+
+    with black_hole("127.0.0.2", port):
+        response = await pool.exchange(REQUEST, 5.0)
+    await pool.close()
+
+    assert response.body == b"ok"
+    assert len(requests) == 1
 
 
 async def test_exchange_tells_what_the_proxy_refused(pool_to, proxy):

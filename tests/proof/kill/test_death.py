@@ -49,7 +49,6 @@ def again_at(app, until, body) -> float:
 
 @pytest.mark.figure
 @pytest.mark.alone
-@pytest.mark.timeout(600)
 def test_messages_of_a_killed_worker_run_again_at_once_and_another_worker_takes_its_place(work, broker, until):
     system = work.start(LEASE_S=60, POOL_SIZE=5).until_up()
     again_s, up_s, bodies = [], [], []
@@ -87,7 +86,6 @@ def test_messages_of_a_killed_worker_run_again_at_once_and_another_worker_takes_
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(600)
 def test_messages_run_again_after_their_lease_when_supervisor_and_workers_are_killed(work, broker, until):
     lease_s, again_s, bodies = 3, [], []
     system = work.start(LEASE_S=lease_s).until_up()

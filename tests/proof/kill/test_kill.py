@@ -6,7 +6,6 @@ from tests.acceptance import killing
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(900)
 def test_nothing_is_lost_or_run_again_after_its_record_under_a_hundred_kills_of_workers(app, until):
     killing.lay_out(app)
 

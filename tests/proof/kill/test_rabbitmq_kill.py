@@ -65,7 +65,6 @@ class Breaker(threading.Thread):
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(1200)
 def test_nothing_is_lost_or_run_again_after_its_record_under_kills_of_workers_and_of_the_server(app, until):
     with rabbit.running() as server:
         killing.lay_out(app, BROKER_URL=server.url("%2F"), LEASE_S=10)

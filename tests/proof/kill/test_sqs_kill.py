@@ -22,7 +22,6 @@ FAULTS = (
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(900)
 def test_nothing_is_lost_or_run_again_after_its_record_under_kills_and_a_service_that_does_wrong(app, until, sqs):
     killing.lay_out(app)
     sqs.point(app)

@@ -24,7 +24,6 @@ CODE = tasks(Quick="pass", Short="await asyncio.sleep(0.3)", Long='await asyncio
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(900)
 def test_stop_ends_in_time_hides_no_message_and_repeats_nothing(make_app, broker, until, monkeypatch):
     stop_s, visible_s = [], []
 

@@ -79,7 +79,7 @@ async def carry_through(broker, queues):
     return seen
 
 
-@pytest.mark.timeout(7200 if IS_FULL else 300)
+@pytest.mark.timeout(7200 if IS_FULL else 1200)
 async def test_nothing_is_lost_and_all_goes_on_when_the_connection_is_cut_at_any_byte(
     proxy, rabbitmq, vhost, make, broker, queues
 ):

@@ -16,7 +16,6 @@ def trials(tmp_path_factory):
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", KINDS)
 def test_system_waits_quietly_for_a_broker_that_is_away_and_goes_on_soon_after(trials, kind):
     trial = trials[kind]
@@ -30,7 +29,6 @@ def test_system_waits_quietly_for_a_broker_that_is_away_and_goes_on_soon_after(t
     outage.check(trial)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_lost_or_repeated_when_the_broker_was_away(trials, kind):
     outage.nothing_is_lost(trials[kind])

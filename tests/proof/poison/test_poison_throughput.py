@@ -51,7 +51,6 @@ def per_second(app) -> tuple[float, float]:
 
 @pytest.mark.figure
 @pytest.mark.alone
-@pytest.mark.timeout(600)
 def test_poison_is_buried_after_three_starts_and_the_others_lose_little_time(app, broker):
     broker.point(app)
     good = [f"good-{number}" for number in range(CLEAN + AMONG)]

@@ -26,7 +26,6 @@ def work(app, disk):
 
 
 @pytest.mark.figure
-@pytest.mark.timeout(900)
 def test_nothing_acknowledged_is_lost_when_the_power_goes(work, disk, until):
     seed = int(os.environ.get("MULLIGAN_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"seed: MULLIGAN_TEST_SEED={seed}")
@@ -41,7 +40,6 @@ def test_nothing_acknowledged_is_lost_when_the_power_goes(work, disk, until):
     check(work, bodies, again)
 
 
-@pytest.mark.timeout(300)
 def test_messages_are_lost_when_the_power_goes_and_commits_are_not_synced(work, disk, until, tmp_path):
     """The test above can fail: without the sync at each commit the same cut loses what was acknowledged."""
     ignored = shutil.ignore_patterns("__pycache__")

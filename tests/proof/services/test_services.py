@@ -17,7 +17,6 @@ def queue(request, whole):
     return whole
 
 
-@pytest.mark.timeout(400)
 def test_each_message_is_one_issue_one_card_and_one_message_whatever_the_services_and_workers_do_to_many(
     queue, services, until
 ):

@@ -26,7 +26,6 @@ def seed_of(*, is_calm, is_wild):
     return next(one.seed for one in plans if one.is_calm is is_calm and (one.wild is not None) is is_wild)
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("is_wild", [False, True], ids=["well-behaved", "wild"])
 @pytest.mark.parametrize("is_calm", [True, False], ids=["calm", "kills"])
 def test_round_of_the_soak_finds_no_violation(make_app, is_calm, is_wild):

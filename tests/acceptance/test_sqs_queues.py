@@ -62,6 +62,54 @@ def test_start_is_refused_when_the_redrive_would_bury_messages_before_their_task
     assert "Set 1000." in system.log()
 
 
+def test_start_is_refused_when_a_companys_dead_letter_queue_is_named_for_the_retries(job, client):
+    """DEAD_LETTER_QUEUE was taken for the dead-letter queue: old messages of somebody else were run and removed."""
+    theirs = client.create_queue(QueueName="orders-dlq")["QueueUrl"]
+    client.send_message(QueueUrl=theirs, MessageBody="ok: an old dead letter")
+    job.settings |= {"DEAD_LETTER_QUEUE": "orders-dlq", "REQUESTS_QUEUE": "orders"}
+
+    checked = job.cli("check")
+    system = job.start()
+
+    assert system.wait() == 2
+    assert checked.returncode == 2
+    for told in (checked.stdout, system.log()):
+        assert "DEAD_LETTER_QUEUE is the first name of REJECTS_QUEUE, and it is the queue of retries, not of" in told
+        assert "Queue orders-dlq: REJECTS_QUEUE names it, it has no tag mulligan-prefix; 1 of about 1 messages" in told
+        assert "set ADOPT_REJECTS=true" in told
+    (message,) = client.receive_message(QueueUrl=theirs, WaitTimeSeconds=5)["Messages"]
+    assert message["Body"] == "ok: an old dead letter"
+    assert job.count("Only", "start") == 0
+
+
+def test_start_is_refused_when_the_retries_go_where_sqs_moves_dead_messages_and_adopted_when_it_is_meant(job, client):
+    dead = client.create_queue(QueueName="orders-dlq")["QueueUrl"]
+    arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 500}}'
+    client.create_queue(QueueName="orders", Attributes={"RedrivePolicy": policy})
+    job.settings |= {"REJECTS_QUEUE": "orders-dlq", "REQUESTS_QUEUE": "orders"}
+
+    refused = job.start()
+    code = refused.wait()
+    job.settings["ADOPT_REJECTS"] = True
+    checked = job.cli("check")
+    job.start().until_up()
+
+    assert code == 2
+    assert "it is where SQS moves the dead messages of orders (its redrive)" in refused.log()
+    assert checked.returncode == 0
+    assert "note     queues    ADOPT_REJECTS is true, and this is let pass. Queue orders-dlq" in checked.stdout
+
+
+def test_start_and_check_say_that_a_ledger_is_of_one_host_when_the_queues_are_not(job):
+    checked = job.cli("check")
+    system = job.start().until_up()
+
+    assert "note     ledger    the ledger is local (sqlite:" in checked.stdout
+    assert "the ledger is local (sqlite:" in system.log()
+    assert "note     settings  COMMON_PREFIX is 'msgparser', everybody's default" in checked.stdout
+
+
 def test_start_names_each_queue_that_is_missing_and_makes_none_when_it_may_not(job, client):
     client.create_queue(QueueName="msgparser-requests-q")
 

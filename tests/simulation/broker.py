@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mulligan.brokers.base import Declared, Features
+from mulligan.brokers.base import Declared, Features, Owners
 from mulligan.brokers.limit import delay_fault, size_fault
 from mulligan.core import story
-from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
+from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing, Queues
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.message import QueueName, Uid
 from mulligan.core.progress import Progress
@@ -143,6 +143,10 @@ class SimBroker:
 
     async def declare(self, queues: Any, *, create: bool, only: Any = None) -> Declared:
         return Declared(())
+
+    async def owners(self, queues: Queues) -> Owners:
+        """Nothing to say."""
+        return Owners()
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
         world, target = self.world, self.world.stored.queues[queue]

@@ -15,7 +15,7 @@ from mulligan.core.message import QueueName
 from mulligan.core.parcel import Limits
 from mulligan.core.value import value
 
-__all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Queues", "not_there"]
+__all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Owners", "Queues", "not_there"]
 
 Emit = Callable[[Event], None]
 
@@ -76,6 +76,14 @@ class Declared:
     missing: tuple[QueueName, ...] = ()
 
 
+@value
+class Owners:
+    """Whose queues they are. problems: why the rejects queue seems to be somebody else's. notes: other doubts."""
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def not_there(queue: str) -> str:
     """The sentence about a queue that isn't there, as a problem of `Declared` or an error."""
     return (
@@ -101,6 +109,12 @@ class Broker(Protocol):
         A queue that is missing and not to be created is a problem of the answer. Declaring twice changes nothing.
         only: the one of them that the caller uses and may see; a broker that gives rights queue by queue leaves the
         others alone if this one is there, the rest look at all.
+        """
+
+    async def owners(self, queues: Queues) -> Owners:
+        """Whether somebody else's messages lie where ours are to go; after `declare`, of the queues that it found.
+
+        Nothing to say where only this application can have made the queues. Messages may be received and given back.
         """
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:

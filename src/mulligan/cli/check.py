@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mulligan.brokers.base import Broker
+from mulligan.brokers.base import Broker, Owners
 from mulligan.cli import ground
 from mulligan.cli.ending import Code, code_of
 from mulligan.cli.output import harmless, hidden, may_color, write
@@ -190,7 +190,9 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=note, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=False)
-        told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in declared.notes]
+        owned = await broker.owners(chosen.queues)
+        told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in (*declared.notes, *owned.notes)]
+        told += _of_owners(chosen, owned)
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > (len(declared.missing) if chosen.create_queues else 0):
@@ -204,6 +206,15 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
         return f"{redacted_url(chosen.broker_url)}: {', '.join(held)}"
     finally:
         await broker.close()
+
+
+def _of_owners(chosen: Settings, owned: Owners) -> list[_Finding]:
+    if chosen.adopt_rejects:
+        return [
+            _Finding("queues", Code.OK, (f"ADOPT_REJECTS is true, and this is let pass. {text}",), is_note=True)
+            for text in owned.problems
+        ]
+    return [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
 
 
 async def _of_server(chosen: Settings, broker: Broker, longest_task_s: float) -> list[_Finding]:

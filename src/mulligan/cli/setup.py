@@ -2,7 +2,7 @@
 
 import asyncio
 
-from mulligan.brokers.base import Declared
+from mulligan.brokers.base import Declared, Owners
 from mulligan.cli.output import say, write
 from mulligan.cli.session import app_dir, of_application, told
 from mulligan.core.error import ConfigurationError
@@ -18,11 +18,11 @@ def setup() -> None:
 
 
 async def _setup(chosen: Settings) -> None:
-    declared = await _declare(chosen)
-    for note in declared.notes:
+    declared, owned = await _declare(chosen)
+    for note in (*declared.notes, *owned.notes):
         say(f"note: {note}")
-    if declared.problems:
-        raise ConfigurationError(declared.problems)
+    if problems := declared.problems or (() if chosen.adopt_rejects else owned.problems):
+        raise ConfigurationError(problems)
     there = [name for name in chosen.queues.all if name not in declared.created]
     parts = [f"{what} {', '.join(names)}" for what, names in (("made", declared.created), ("found", there)) if names]
     write(f"queues  {redacted_url(chosen.broker_url)}: {'; '.join(parts)}")
@@ -30,13 +30,14 @@ async def _setup(chosen: Settings) -> None:
     write(f"ledger  {redacted_url(chosen.ledger_url)}: ready")
 
 
-async def _declare(chosen: Settings) -> Declared:
+async def _declare(chosen: Settings) -> tuple[Declared, Owners]:
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=told, base_dir=app_dir())
     try:
-        return await broker.declare(chosen.queues, create=True)
+        declared = await broker.declare(chosen.queues, create=True)
+        return declared, Owners() if declared.problems else await broker.owners(chosen.queues)
     finally:
         await broker.close()
 

@@ -109,6 +109,11 @@ class Settings(BaseModel):
     dead_queue: OptionalQueue = Field(
         None, description="Name of the queue of the dead letters. None: <COMMON_PREFIX>-dead-q."
     )
+    adopt_rejects: bool = Field(
+        False,
+        description="True: the rejects queue is meant, though others' messages are on it or go there. "
+        "False: that is a problem.",
+    )
     broker_url: Url = Field(
         "sqlite:///var/mulligan.db",
         repr=False,
@@ -213,7 +218,7 @@ class Settings(BaseModel):
         (), description='Functions that hear every event, each as "package.module:function".'
     )
 
-    @field_validator("create_queues", mode="before")
+    @field_validator("create_queues", "adopt_rejects", mode="before")
     @classmethod
     def _bool_only(cls, value: Any) -> Any:
         if isinstance(value, (bool, str)):

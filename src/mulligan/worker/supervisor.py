@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan import __version__
-from mulligan.brokers.base import Broker
+from mulligan.brokers.base import Broker, Owners
 from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerError,
@@ -221,14 +221,16 @@ class Supervisor:
         queues = self._settings.queues
         try:
             declared = await self._broker.declare(queues, create=self._settings.create_queues)
+            owned = Owners() if declared.problems else await self._broker.owners(queues)
         except MulliganError as exc:
             self.stop("the queues can't be used", exc)
             return
-        if declared.problems:
-            self.stop("the queues can't be used", ConfigurationError(declared.problems))
+        problems = declared.problems or (() if self._settings.adopt_rejects else owned.problems)
+        if problems:
+            self.stop("the queues can't be used", ConfigurationError(problems))
         else:
             self._emit(QueuesDeclared(queues.all, declared.created))
-            for note in declared.notes:
+            for note in (*declared.notes, *owned.notes):
                 self._emit(BrokerNotice("queues", note))
 
     def _begin(self) -> None:

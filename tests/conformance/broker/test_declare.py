@@ -50,3 +50,12 @@ async def test_declare_finds_the_queues_that_another_broker_created(service, bro
 
     assert declared.created == ()
     assert declared.problems == ()
+
+
+async def test_owners_have_nothing_to_say_of_queues_that_we_made_whatever_lies_on_them(broker, queues):
+    await broker.send(queues.rejects, [Outgoing(b"somebody moved it here", {})])
+    await broker.declare(queues, create=False)
+
+    told = await broker.owners(queues)
+
+    assert (told.problems, told.notes) == ((), ())

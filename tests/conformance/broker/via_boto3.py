@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session, get_session
 
-from mulligan.brokers.base import Declared, Features, Queues
+from mulligan.brokers.base import Declared, Features, Owners, Queues
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.message import AttributeValue, QueueName, Typed
@@ -76,6 +76,10 @@ class BrokerViaBoto3:
             answer = await self._call(self._client.get_queue_attributes, QueueUrl=url, AttributeNames=["All"])
             self._limit_bytes = int(answer["Attributes"]["MaximumMessageSize"])
         return Declared(tuple(created), tuple(problems))
+
+    async def owners(self, queues: Queues) -> Owners:
+        """Nothing to say."""
+        return Owners()
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
         if self._is_closed:

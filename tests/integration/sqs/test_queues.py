@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from mulligan.brokers.base import Owners
 from mulligan.brokers.sqs.policy import iam_policy, roles
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import Outgoing, Queues
@@ -127,6 +128,85 @@ async def test_call_on_a_queue_that_was_deleted_is_refused_with_what_to_do(broke
 
     with pytest.raises(BrokerRefused, match=r"app-dead-q .*`mulligan setup` makes the queues"):
         await broker.receive(queues.dead, 1, wait_s=0, lease_s=30)
+
+
+# -- whose queues they are ---------------------------------------------------------------------------------------------
+
+
+async def untagged(broker, name):
+    """Take away what a queue that we made says of itself."""
+    client = await broker._open()
+    data = {"QueueUrl": broker._queues[name].url, "TagKeys": ["mulligan-prefix", "mulligan-queue"]}
+    await client.call_object("UntagQueue", data, where=name)
+
+
+async def owners_of(broker, queues):
+    await broker.declare(queues, create=False)
+    return await broker.owners(queues)
+
+
+async def test_owners_have_nothing_to_say_of_queues_that_we_made(broker, queues):
+    await broker.send(queues.rejects, [Outgoing(b"somebody moved it here", {})])
+
+    assert await owners_of(broker, queues) == Owners()
+
+
+async def test_owners_refuse_messages_of_others_on_rejects_and_give_them_back(broker, queues):
+    await untagged(broker, queues.rejects)
+    await broker.send(queues.rejects, [Outgoing(b"theirs", {}), Outgoing(b"theirs too", {})])
+
+    told = await owners_of(broker, queues)
+
+    assert len(told.problems) == 1
+    assert "2 of about 2 messages on it were looked at, and none carries a state of mulligan's" in told.problems[0]
+    assert (await broker.depth(queues.rejects)).ready == 2
+
+
+async def test_owners_know_a_rejects_queue_without_a_tag_by_a_copy_of_ours(broker, queues):
+    """Made by Terraform: it must not be refused at a restart, when retries wait on it."""
+    await untagged(broker, queues.rejects)
+    await broker.send(queues.rejects, [Outgoing(b"a retry", {"mulligan": "{}"}), Outgoing(b"moved", {})])
+
+    assert await owners_of(broker, queues) == Owners()
+
+
+async def test_owners_tell_of_retries_that_can_not_be_seen_and_do_not_refuse_them(broker, queues):
+    await untagged(broker, queues.rejects)
+    await broker.send(queues.rejects, [Outgoing(b"a retry", {"mulligan": "{}"}, delay_s=600)])
+
+    told = await owners_of(broker, queues)
+
+    assert told.problems == ()
+    assert "what is on it (about 1) can't be seen now" in told.notes[0]
+
+
+async def test_owners_refuse_where_sqs_moves_the_dead_messages_of_requests(broker, queues):
+    target = Queues("app", queues.requests, queues.dead, QueueName("app-other-q"))
+
+    told = await owners_of(broker, target)
+
+    assert "it is where SQS moves the dead messages of app-requests-q (its redrive)" in told.problems[0]
+
+
+async def test_owners_refuse_nothing_when_tags_may_not_be_read(broker, queues, play):
+    await broker.send(queues.rejects, [Outgoing(b"theirs", {})])
+    play("ListQueueTags", Fail("AccessDenied"))
+
+    told = await owners_of(broker, queues)
+
+    assert told.problems == ()
+    assert "its tags can't be read. Allow sqs:ListQueueTags" in told.notes[0]
+
+
+async def test_owners_refuse_nothing_when_messages_may_not_be_received(broker, queues, play):
+    await untagged(broker, queues.rejects)
+    await broker.send(queues.rejects, [Outgoing(b"theirs", {})])
+    play("ReceiveMessage", Fail("AccessDenied"))
+
+    told = await owners_of(broker, queues)
+
+    assert told.problems == ()
+    assert "can't be looked at (AccessDenied)" in told.notes[0]
 
 
 # -- rights -----------------------------------------------------------------------------------------------------------

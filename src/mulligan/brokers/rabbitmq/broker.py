@@ -16,7 +16,7 @@ from pathlib import Path
 from pamqp import commands
 
 from mulligan.blocking import in_thread
-from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues
+from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.brokers.rabbitmq import content
 from mulligan.brokers.rabbitmq.address import Address, parse, tls
@@ -100,6 +100,10 @@ class RabbitBroker:
             return await setup.run(create=create)
         except ChannelClosed as exc:
             raise broker_error(self._address.where, exc, is_making=create) from None
+
+    async def owners(self, queues: Queues) -> Owners:  # noqa: ARG002
+        """A queue with arguments of another program is refused by `declare` already."""
+        return Owners()
 
     async def depth(self, queue: QueueName) -> Depth:
         """What is ready, by the broker; what is held, by this process alone. Delayed ones are all told for rejects."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from mulligan.brokers.base import Clock, Declared, Features, Queues
+from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.brokers.sqlite import attribute, store
 from mulligan.brokers.sqlite.bell import Bell
@@ -68,6 +68,10 @@ class SqliteBroker:
         missing = [name for name in queues.all if name not in self._numbers]
         problems = tuple(self._missing(name) for name in missing)
         return Declared(tuple(QueueName(name) for name in created), problems, missing=tuple(missing))
+
+    async def owners(self, queues: Queues) -> Owners:  # noqa: ARG002
+        """Nothing to say."""
+        return Owners()
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
         """See the seam."""

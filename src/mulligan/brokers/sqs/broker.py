@@ -13,9 +13,9 @@ from functools import partial
 from uuid import uuid4
 
 from mulligan.blocking import in_thread
-from mulligan.brokers.base import Clock, Declared, Emit, Features, Queues, not_there
+from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, lease_fault
-from mulligan.brokers.sqs import batch, codec, setup
+from mulligan.brokers.sqs import batch, codec, owner, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts
 from mulligan.brokers.sqs.codec import Received, SendEntry
@@ -24,6 +24,7 @@ from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, 
 from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
 from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
 from mulligan.brokers.sqs.http import Response
+from mulligan.brokers.sqs.owner import Sample
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.event import BrokerNotice
@@ -37,6 +38,9 @@ LEASE_MARGIN_S = 5
 """Kept back of the 12 hours: a change that goes beyond them is refused, not cut, by the service."""
 LONG_POLL_S = 20
 RECEIVE_BODIES_MAX = 100
+SAMPLE_WAIT_S = 1.0
+SAMPLE_LEASE_S = 5.0
+"""Of the messages that are looked at to know whose queue it is, should they not be given back at once."""
 NEW_QUEUE_TRIES = 20
 """A queue that was just made can be unknown for a second; asked every 0.5 s."""
 
@@ -81,6 +85,8 @@ class SqsBroker:
         self._client: Client | None = None
         self._opening = asyncio.Lock()
         self._queues: dict[QueueName, Queue] = {}
+        self._declared: Mapping[QueueName, Mapping[str, str]] = {}
+        """Attributes of the queues that the last `declare` found."""
         self._receiving: set[asyncio.Future[None]] = set()
         self._orphans: set[asyncio.Task[None]] = set()
         self._receive_bodies: dict[tuple[QueueName, int, float, float], bytes] = {}
@@ -142,8 +148,36 @@ class SqsBroker:
         problems = [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
         if found:
             self._fit_features(found)
+        self._declared = found
         gone = tuple(name for name in queues.all if name in missing)
         return Declared(tuple(reversed(created)), tuple(problems), tuple(setup.notes(queues, found)), gone)
+
+    async def owners(self, queues: Queues) -> Owners:
+        """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back."""
+        names = [name for name in queues.all if name in self._declared]
+        tagged = dict(zip(names, await asyncio.gather(*(self._tags(name) for name in names)), strict=True))
+        sample = None
+        if owner.has_unknown_messages(queues, self._declared, tagged):
+            sample = await self._sample(queues.rejects)
+        return owner.owners(queues, self._declared, tagged, sample, {name: self._queues[name].url for name in names})
+
+    async def _tags(self, name: QueueName) -> Mapping[str, str] | None:
+        """None where they can't be read: for want of a right, or because a server knows no tags."""
+        client = await self._open()
+        try:
+            found = await client.call_object("ListQueueTags", {"QueueUrl": self._queues[name].url}, where=name)
+        except ServiceRefused:
+            return None
+        return {str(key): str(text) for key, text in (found.get("Tags") or {}).items()}
+
+    async def _sample(self, name: QueueName) -> Sample:
+        try:
+            seen = await self.receive(name, BATCH_MAX, wait_s=SAMPLE_WAIT_S, lease_s=SAMPLE_LEASE_S)
+            if seen:
+                await self.release(name, [(one.receipt, 0.0) for one in seen])
+        except BrokerError as exc:  # what can't be had now, or is damaged, is no reason not to start
+            return Sample(0, 0, exc.code if isinstance(exc, ServiceRefused) else "no good answer")
+        return Sample.of(seen)
 
     async def depth(self, queue: QueueName) -> Depth:
         """An estimate. The age of the oldest message is known to CloudWatch only."""

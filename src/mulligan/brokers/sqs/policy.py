@@ -41,7 +41,7 @@ def iam_policy(role: Role, queues: Queues, *, region: str, account: str = "*", p
             statements = [allow("Send", (*_FIND, "sqs:SendMessage"), [queues.requests])]
         case "worker":
             statements = [
-                allow("Find", _FIND, queues.all),
+                allow("Find", (*_FIND, "sqs:ListQueueTags"), queues.all),
                 allow("Consume", _CONSUME, [queues.requests, queues.rejects]),
                 allow("Copy", ("sqs:SendMessage",), [queues.rejects, queues.dead]),
             ]

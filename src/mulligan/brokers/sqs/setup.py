@@ -12,6 +12,7 @@ from mulligan.core.message import QueueName
 
 __all__ = [
     "MAX_RECEIVES",
+    "PREFIX_TAG",
     "RETENTION_S",
     "creation",
     "is_fifo",
@@ -19,6 +20,7 @@ __all__ = [
     "notes",
     "order",
     "problems",
+    "redrive",
     "size_limit",
 ]
 
@@ -28,6 +30,9 @@ MAX_RECEIVES = 1000
 """For the broker's own redrive, a last net: releases and early wake-ups count too, and it carries no story along."""
 MAX_RECEIVES_LOW = 50
 LONG_POLL_S = 20
+PREFIX_TAG = "mulligan-prefix"
+"""Of the queues that mulligan makes: the COMMON_PREFIX of the application whose queue it is."""
+QUEUE_TAG = "mulligan-queue"
 SIZE_DEFAULT_BYTES = 262_144
 SIZE_MAX_BYTES = 1_048_576
 
@@ -81,7 +86,7 @@ def creation(queues: Queues, name: QueueName, dead_arn: str | None) -> dict[str,
             "FifoThroughputLimit": "perMessageGroupId",
         }
     role = {queues.requests: "requests", queues.rejects: "rejects", queues.dead: "dead"}[name]
-    tags = {"mulligan-prefix": queues.prefix, "mulligan-queue": role}
+    tags = {PREFIX_TAG: queues.prefix, QUEUE_TAG: role}
     return {"QueueName": name, "Attributes": attributes, "tags": tags}
 
 
@@ -89,7 +94,7 @@ def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> li
     """Sentences about existing queues with which messages would lose their story. found: attributes by queue."""
     told = []
     for name in (queues.requests, queues.rejects):
-        _, count = _redrive(found.get(name, {}))
+        _, count = redrive(found.get(name, {}))
         if 0 < count < MAX_RECEIVES_LOW:
             told.append(
                 f"Queue {name}: its maxReceiveCount is {count}, and retries, releases and early wake-ups count as "
@@ -131,7 +136,7 @@ def _retention_notes(name: QueueName, attributes: Mapping[str, str]) -> list[str
     ]
 
 
-def _redrive(attributes: Mapping[str, str]) -> tuple[str | None, int]:
+def redrive(attributes: Mapping[str, str]) -> tuple[str | None, int]:
     """Target and count of a queue's RedrivePolicy; None and 0 where it has none."""
     try:
         policy = json.loads(attributes.get("RedrivePolicy") or "{}")
@@ -141,7 +146,7 @@ def _redrive(attributes: Mapping[str, str]) -> tuple[str | None, int]:
 
 
 def _redrive_notes(name: QueueName, attributes: Mapping[str, str], dead_arn: str | None) -> list[str]:
-    target, _ = _redrive(attributes)
+    target, _ = redrive(attributes)
     if target is None:
         return [
             f"Queue {name}: it has no redrive to the dead queue, so a message that no worker survives comes back for "

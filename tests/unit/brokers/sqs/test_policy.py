@@ -39,6 +39,7 @@ def test_worker_may_neither_send_requests_nor_read_dead_letters_nor_change_queue
     assert {action for action, _ in pairs} == {
         "sqs:GetQueueUrl",
         "sqs:GetQueueAttributes",
+        "sqs:ListQueueTags",
         "sqs:ReceiveMessage",
         "sqs:DeleteMessage",
         "sqs:ChangeMessageVisibility",

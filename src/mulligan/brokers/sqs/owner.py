@@ -1,0 +1,119 @@
+"""Whose queues they are: what tags, redrive and messages tell, and what is said of it. Makes no call.
+
+A queue that another program puts its dead messages on must not be taken for the rejects queue: they would be handed to
+tasks and removed. `broker.owners` makes the calls and asks here.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mulligan.brokers.base import Owners
+from mulligan.brokers.sqs.setup import PREFIX_TAG, redrive
+from mulligan.core.delivery import Delivery, Queues
+from mulligan.core.message import QueueName
+from mulligan.core.story import ATTRIBUTE
+from mulligan.core.value import value
+
+__all__ = ["Sample", "has_unknown_messages", "owners"]
+
+Attributes = Mapping[QueueName, Mapping[str, str]]
+Tags = Mapping[QueueName, Mapping[str, str] | None]
+"""None for a queue whose tags can't be read."""
+
+
+@value
+class Sample:
+    """What a look at some messages of the rejects queue brought. seen: how many; ours: those that carry a state.
+
+    why: why there could be no look; None when there was one.
+    """
+
+    seen: int
+    ours: int
+    why: str | None = None
+
+    @classmethod
+    def of(cls, deliveries: Sequence[Delivery]) -> "Sample":
+        """The sample that these are."""
+        return cls(len(deliveries), sum(ATTRIBUTE in one.attributes for one in deliveries))
+
+
+def has_unknown_messages(queues: Queues, found: Attributes, tagged: Tags) -> bool:
+    """Whether a look at the messages of the rejects queue is needed: there are some, and nothing else says whose."""
+    told = tagged.get(queues.rejects)
+    is_open = told is not None and PREFIX_TAG not in told and _redrive_problem(queues, found) is None
+    return is_open and _depth(found.get(queues.rejects, {})) > 0
+
+
+def owners(
+    queues: Queues, found: Attributes, tagged: Tags, sample: Sample | None, urls: Mapping[QueueName, str]
+) -> Owners:
+    """What is to be said. found: attributes of the queues that are there. sample: None where none was needed."""
+    notes = [
+        f"Queue {name}: its tag {PREFIX_TAG} says {told[PREFIX_TAG]!r}, and COMMON_PREFIX is {queues.prefix!r}: is it "
+        f"another application's? Two on one queue take each other's messages."
+        for name, told in tagged.items()
+        if told is not None and told.get(PREFIX_TAG, queues.prefix) != queues.prefix
+    ]
+    if (problem := _redrive_problem(queues, found)) is not None:
+        return Owners((problem,), tuple(notes))
+    problems, more = _of_rejects(queues, found, tagged.get(queues.rejects), sample, urls.get(queues.rejects, "URL"))
+    return Owners(tuple(problems), (*notes, *more))
+
+
+def _redrive_problem(queues: Queues, found: Attributes) -> str | None:
+    target, _ = redrive(found.get(queues.requests, {}))
+    arn = found.get(queues.rejects, {}).get("QueueArn")
+    if arn is None or target != arn:
+        return None
+    return (
+        f"Queue {queues.rejects}: REJECTS_QUEUE names it, and it is where SQS moves the dead messages of "
+        f"{queues.requests} (its redrive): they would be taken for retries, and removed. {_CHOICES}"
+    )
+
+
+def _of_rejects(
+    queues: Queues, found: Attributes, told: Mapping[str, str] | None, sample: Sample | None, url: str
+) -> tuple[list[str], list[str]]:
+    """Problems and notes."""
+    name, count = queues.rejects, _depth(found.get(queues.rejects, {}))
+    if count == 0:
+        return [], []
+    if told is None:
+        return [], [
+            f"Queue {name}: nothing says whose it is, as its tags can't be read. Allow sqs:ListQueueTags "
+            f"(mulligan iam-policy)."
+        ]
+    tag = f"aws sqs tag-queue --queue-url {url} --tags {PREFIX_TAG}={queues.prefix}"
+    if (other := told.get(PREFIX_TAG)) is not None:
+        if other == queues.prefix:
+            return [], []
+        return [
+            f"Queue {name}: REJECTS_QUEUE names it, and its tag {PREFIX_TAG} says that it belongs to {other!r}, not to "
+            f"{queues.prefix!r} (COMMON_PREFIX); what is on it (about {count:,}) would be taken for retries. "
+            f"{_CHOICES} If {other!r} was your own prefix before: {tag}"
+        ], []
+    if sample is None or sample.why is not None or sample.seen == 0:
+        why = "can't be seen now" if sample is None or sample.why is None else f"can't be looked at ({sample.why})"
+        return [], [
+            f"Queue {name}: it has no tag {PREFIX_TAG}, and what is on it (about {count:,}) {why}: nothing says whose "
+            f"it is. If it is yours: {tag}"
+        ]
+    if sample.ours:
+        return [], []
+    return [
+        f"Queue {name}: REJECTS_QUEUE names it, it has no tag {PREFIX_TAG}; {sample.seen} of about {count:,} messages "
+        f"on it were looked at, and none carries a state of mulligan's: it seems to be somebody else's, perhaps a "
+        f"dead-letter queue. {_CHOICES} Or tag it: {tag}"
+    ], []
+
+
+_CHOICES = (
+    "REJECTS_QUEUE is the queue of retries: choose a name that is free, or remove the setting; a queue of dead letters "
+    "is DEAD_QUEUE. If it is meant as it is, set ADOPT_REJECTS=true."
+)
+
+
+def _depth(attributes: Mapping[str, str]) -> int:
+    """About how many messages a queue holds, delayed ones and those in flight included."""
+    counts = [attributes.get(f"ApproximateNumberOfMessages{kind}", "") for kind in ("", "Delayed", "NotVisible")]
+    return sum(int(count) for count in counts if count.isdecimal())

@@ -14,6 +14,7 @@ MULLIGAN = Path(sysconfig.get_path("scripts")) / "mulligan"
 def mulligan(tmp_path, url):
     """Runs commands in a folder as `mulligan init` lays it out, pointed at the test's virtual host."""
     environment = {name: item for name, item in os.environ.items() if not name.startswith(("MULLIGAN_", "SLACK_"))}
+    environment["MULLIGAN_COMMON_PREFIX"] = "msgparser"  # what the fixtures declare
 
     def run(*arguments: str, address: str = url) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

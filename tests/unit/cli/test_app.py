@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.cli.init import FILES, TEMPLATE
+from mulligan.cli.init import FILES, TEMPLATE, prefix_of
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
@@ -275,12 +275,43 @@ def test_init_lays_out_the_files_of_this_repository(mulligan, tmp_path, monkeypa
     code, out, err = mulligan("init", "shop")
 
     assert code == 0
-    for name in ("main.py", "publisher.py", "config/configuration.py", "tasks.xml", "tasks/task1.py"):
+    for name in ("main.py", "publisher.py", "tasks.xml", "tasks/task1.py"):
         assert (tmp_path / "shop" / name).read_bytes() == (ROOT / name).read_bytes()
         assert f"shop/{name}" in out
+    configured = (tmp_path / "shop" / "config" / "configuration.py").read_text()
+    assert configured == (ROOT / "config" / "configuration.py").read_text().replace("msgparser", "shop")
     assert "cd shop && python main.py" in err
     monkeypatch.chdir(tmp_path / "shop")
     assert mulligan("check")[0] == 0
+
+
+def test_init_calls_the_queues_by_the_folder(mulligan, tmp_path, monkeypatch):
+    """Every application was msgparser, and two on one broker took each other's messages."""
+    (tmp_path / "Café shop 2").mkdir()
+    monkeypatch.chdir(tmp_path / "Café shop 2")
+
+    _, _, err = mulligan("init")
+    told = json.loads(mulligan("settings", "--json")[1])
+
+    assert "COMMON_PREFIX is Cafe-shop-2: the queues are Cafe-shop-2-requests-q" in err
+    assert told["COMMON_PREFIX"]["value"] == "Cafe-shop-2"
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("shop", "shop"),
+        ("my.shop v2", "my-shop-v2"),
+        ("under_score", "under_score"),
+        ("--x--", "x"),
+        ("商店", "msgparser"),
+        ("", "msgparser"),
+        ("a" * 59 + ".b", "a" * 59),
+        ("a" * 80, "a" * 60),
+    ],
+)
+def test_prefix_of_a_folder_is_what_of_its_name_a_prefix_may_have(name, prefix):
+    assert prefix_of(name) == prefix
 
 
 def test_init_overwrites_nothing(mulligan, tmp_path, monkeypatch):

@@ -12,9 +12,9 @@ COMMON_PREFIX = "msgparser"
 
 # Names of the three queues. Set one only if the queue has another name already.
 # New messages:
-# MAIN_QUEUE = "msgparser-requests-q"
-# Messages with a task that failed and is tried again (the rejects queue):
-# DEAD_LETTER_QUEUE = "msgparser-rejects-q"
+# REQUESTS_QUEUE = "msgparser-requests-q"
+# Messages with a task that failed and is tried again. No other program may use it; it is no dead-letter queue:
+# REJECTS_QUEUE = "msgparser-rejects-q"
 # Messages that could not be done; a person looks at them, and replays them:
 # DEAD_QUEUE = "msgparser-dead-q"
 

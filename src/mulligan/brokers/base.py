@@ -67,7 +67,7 @@ class Declared:
     """What `declare` found. created: queues that it made.
 
     problems: sentences about what can't work so. notes: about what differs from what is best, and works.
-    missing: queues that are not there, each with a problem of its own.
+    missing: queues that are not there; the first problem is about them all.
     """
 
     created: tuple[QueueName, ...]
@@ -84,11 +84,16 @@ class Owners:
     notes: tuple[str, ...] = ()
 
 
-def not_there(queue: str) -> str:
-    """The sentence about a queue that isn't there, as a problem of `Declared` or an error."""
+def not_there(queues: Sequence[str], place: str = "") -> str:
+    """The sentence about queues that aren't there, one at least, as a problem of `Declared` or an error.
+
+    place: where they aren't, and what is there in their stead; "" where nothing more is known.
+    """
+    *others, last = queues
+    names = f"queues {', '.join(others)} and {last} aren't" if others else f"queue {last} isn't"
     return (
-        f"Queue {queue}: it isn't there. `mulligan setup` makes it, and so does a start with CREATE_QUEUES=true "
-        "(the default)."
+        f"The {names} there{f' ({place})' if place else ''}. `mulligan setup` makes {'them' if others else 'it'}, "
+        "and so does a start with CREATE_QUEUES=true (the default)."
     )
 
 

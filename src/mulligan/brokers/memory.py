@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues
+from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
@@ -118,7 +118,7 @@ class MemoryBroker:
         if create:
             return Declared(tuple(name for name in queues.all if self._queues.declare(name)))
         missing = tuple(name for name in queues.all if not self._queues.has(name))
-        return Declared((), tuple(f"memory broker: there is no queue {name!r}." for name in missing), missing=missing)
+        return Declared((), (not_there(missing, "memory broker"),) if missing else (), missing=missing)
 
     async def owners(self, queues: Queues) -> Owners:  # noqa: ARG002
         """Nothing to say."""

@@ -195,15 +195,14 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
         told += _of_owners(chosen, owned)
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
-        if len(declared.problems) > (len(declared.missing) if chosen.create_queues else 0):
+        if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
             raise BrokerRefused(" ".join(declared.problems))
         if not missing:
             told += await _of_server(chosen, broker, longest_task_s)
-        held = [
-            f"{name} {'is made at the start' if depth is None else f'{depth.total:,}'}"
-            for name, depth in depths.items()
-        ]
-        return f"{redacted_url(chosen.broker_url)}: {', '.join(held)}"
+        there = [f"{name} {depth.total:,}" for name, depth in depths.items() if depth is not None]
+        held = [", ".join(there)] if there else []
+        held += [f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} made at the start"] if missing else []
+        return f"{redacted_url(chosen.broker_url)}: {'; '.join(held)}"
     finally:
         await broker.close()
 

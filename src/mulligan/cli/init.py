@@ -12,6 +12,7 @@ import mulligan
 from mulligan.cli.ending import UsageError
 from mulligan.cli.output import harmless, say, write
 from mulligan.core.error import MulliganError
+from mulligan.settings.describe import default_of
 from mulligan.settings.model import CONFIGURATION_FILE
 
 __all__ = ["FILES", "TEMPLATE", "init", "prefix_of"]
@@ -34,8 +35,6 @@ FILES = (
 )
 """What an application is made of. By name: a file that somebody left in the template is nobody else's."""
 
-_DEFAULT_PREFIX = "msgparser"
-"""COMMON_PREFIX where nobody chose one, in the settings and in the template."""
 _PREFIX_MAX = 60
 
 
@@ -47,7 +46,9 @@ def init(folder: str) -> None:
     target = Path(folder)
     contents = {name: _content(name) for name in FILES}
     prefix = prefix_of(target.resolve().name)
-    contents[CONFIGURATION_FILE] = contents[CONFIGURATION_FILE].replace(_DEFAULT_PREFIX.encode(), prefix.encode())
+    contents[CONFIGURATION_FILE] = contents[CONFIGURATION_FILE].replace(
+        default_of("COMMON_PREFIX").encode(), prefix.encode()
+    )
     there = [name for name in dict.fromkeys(name.partition("/")[0] for name in FILES) if os.path.lexists(target / name)]
     if there:
         raise UsageError(f"{target}: {', '.join(there)} is there already. Choose an empty folder, or move it away.")
@@ -67,7 +68,7 @@ def init(folder: str) -> None:
 def prefix_of(name: str) -> str:
     """The COMMON_PREFIX for a folder of this name: what of it a prefix may have; the default where that is nothing."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9_]+", "-", plain)[:_PREFIX_MAX].strip("-") or _DEFAULT_PREFIX
+    return re.sub(r"[^A-Za-z0-9_]+", "-", plain)[:_PREFIX_MAX].strip("-") or str(default_of("COMMON_PREFIX"))
 
 
 def _content(name: str) -> bytes:

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session, get_session
 
-from mulligan.brokers.base import Declared, Features, Owners, Queues
+from mulligan.brokers.base import Declared, Features, Owners, Queues, not_there
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.message import AttributeValue, QueueName, Typed
@@ -60,7 +60,7 @@ class BrokerViaBoto3:
         return {}
 
     async def declare(self, queues: Queues, *, create: bool) -> Declared:
-        created, problems = [], []
+        created, missing = [], []
         for name in queues.all:
             try:
                 self._urls[name] = (await self._call(self._client.get_queue_url, QueueName=name))["QueueUrl"]
@@ -71,11 +71,12 @@ class BrokerViaBoto3:
                 self._urls[name] = (await self._call(self._client.create_queue, QueueName=name))["QueueUrl"]
                 created.append(name)
             else:
-                problems.append(f"{name} isn't there")
+                missing.append(name)
         for url in self._urls.values():
             answer = await self._call(self._client.get_queue_attributes, QueueUrl=url, AttributeNames=["All"])
             self._limit_bytes = int(answer["Attributes"]["MaximumMessageSize"])
-        return Declared(tuple(created), tuple(problems))
+        problems = (not_there(missing),) if missing else ()
+        return Declared(tuple(created), problems, missing=tuple(missing))
 
     async def owners(self, queues: Queues) -> Owners:
         """Nothing to say."""

@@ -102,7 +102,11 @@ def test_status_says_what_to_do_when_the_queues_are_not_there(mulligan, applicat
     code, _, err = mulligan("status")
 
     assert code == 1
-    assert "there is no queue 'msgparser-requests-q'" in err
+    assert err == (
+        "error: The queues msgparser-requests-q, msgparser-rejects-q and msgparser-dead-q aren't there (queue database "
+        f"{application}/var/mulligan.db has none). `mulligan setup` makes them, and so does a start with "
+        "CREATE_QUEUES=true (the default).\n"
+    )
 
 
 def test_check_is_ok_for_a_good_application(mulligan, application):

@@ -62,7 +62,7 @@ class Setup:
     async def _check(self, missing: list[str]) -> None:
         topology = self._topology
         if missing:
-            self._problems += [not_there(name) for name in topology.queues.all if name in missing]
+            self._problems.append(not_there([name for name in topology.queues.all if name in missing]))
             await self._compare([one for one in topology.main if one.name not in missing])
             return
         others = [one.name for one in (topology.unrouted_queue, *topology.ladder) if not await self._is_there(one.name)]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues
+from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.brokers.sqlite import attribute, store
 from mulligan.brokers.sqlite.bell import Bell
@@ -66,7 +66,7 @@ class SqliteBroker:
             created = await self._database.run(partial(store.create, queues.all))
         self._numbers = await self._database.read(store.names)
         missing = [name for name in queues.all if name not in self._numbers]
-        problems = tuple(self._missing(name) for name in missing)
+        problems = (not_there(missing, f"queue database {self._path} has {self._known()}"),) if missing else ()
         return Declared(tuple(QueueName(name) for name in created), problems, missing=tuple(missing))
 
     async def owners(self, queues: Queues) -> Owners:  # noqa: ARG002
@@ -215,11 +215,13 @@ class SqliteBroker:
         return number
 
     def _missing(self, queue: str) -> str:
-        known = ", ".join(self._numbers) or "none"
         return (
-            f"queue database {self._path}: there is no queue {queue!r} (there are: {known})."
+            f"queue database {self._path}: there is no queue {queue!r} (there are: {self._known()})."
             " `mulligan setup` makes it; or correct its name."
         )
+
+    def _known(self) -> str:
+        return ", ".join(self._numbers) or "none"
 
     def _moves(self, entries: Sequence[tuple[str, float]], faults: Sequence[EntryFault | None]) -> list[store.Move]:
         now = self._time()

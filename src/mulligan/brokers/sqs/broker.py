@@ -137,7 +137,6 @@ class SqsBroker:
                     created.append(name)
                 if url is None:
                     missing.append(name)
-                    told[name] = not_there(name)
                     continue
                 self._remember(name, url)
                 found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
@@ -145,11 +144,12 @@ class SqsBroker:
                 if create:
                     raise
                 told[name] = str(exc)
-        problems = [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
+        gone = tuple(name for name in queues.all if name in missing)
+        problems = [not_there(gone)] if gone else []
+        problems += [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
         if found:
             self._fit_features(found)
         self._declared = found
-        gone = tuple(name for name in queues.all if name in missing)
         return Declared(tuple(reversed(created)), tuple(problems), tuple(setup.notes(queues, found)), gone)
 
     async def owners(self, queues: Queues) -> Owners:

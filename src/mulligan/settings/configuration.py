@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mulligan.core.cause import with_causes
 from mulligan.core.value import value
 from mulligan.settings.describe import NAMES, closest
 from mulligan.settings.model import ALIASES, CONFIGURATION_FILE
@@ -120,7 +121,7 @@ def _named(exc: BaseException) -> str:
         text = str(exc).splitlines()
     except Exception:  # noqa: BLE001 - an exception of the user's may raise in its __str__
         text = []
-    return f"{type(exc).__name__}: {text[0]}" if text and text[0] else type(exc).__name__
+    return with_causes(f"{type(exc).__name__}: {text[0]}" if text and text[0] else type(exc).__name__, exc)
 
 
 def _failed(problem: str) -> Configuration:

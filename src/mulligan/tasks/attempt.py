@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
+from mulligan.core.cause import behind, first_cause, with_causes
 from mulligan.core.outcome import SUCCEEDED, Failed, Outcome, Skipped, TimedOut
 from mulligan.core.secret import redacted
 from mulligan.tasks.catalogue import LoadedTask
@@ -52,9 +53,9 @@ def outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
         exc = exc.exceptions[0]
     match exc:
         case Retry():
-            return Failed(_text(exc), retry_after_s=exc.after_s)
+            return Failed(with_causes(_text(exc), exc), retry_after_s=exc.after_s)
         case GiveUp():
-            return Failed(_text(exc), is_final=True)
+            return Failed(with_causes(_text(exc), exc), is_final=True)
         case Skip():
             return Skipped(_text(exc))
         case PayloadError():
@@ -85,11 +86,16 @@ def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
 
 
 def _told(task: LoadedTask, exc: BaseException) -> str:
-    lines = [_named(exc)]
+    lines = []
     if isinstance(exc, BaseExceptionGroup):
-        lines += [f"  {cut(_named(part), LINE_MAX)}" for part in exc.exceptions[:PLACES_SHOWN]]
+        lines += [cut(f"  {with_causes(_named(part), part)}", LINE_MAX) for part in exc.exceptions[:PLACES_SHOWN]]
     lines += [_place(task.folder, frame, line) for frame, line in _places(task.folder, exc)]
-    return cut("\n".join(lines), ERROR_TEXT_MAX)
+    if (cause := first_cause(exc)) is not None:
+        where = [_place(task.folder, frame, line) for frame, line in _places(task.folder, cause)][-1:]
+        lines += [one for one in where if one not in lines]
+    places = "".join(f"\n{line}" for line in lines)
+    room = ERROR_TEXT_MAX - len(places) - sum(len(phrase) + 2 for phrase in behind(exc))
+    return with_causes(cut(_named(exc), room), exc) + places
 
 
 def _named(exc: BaseException) -> str:

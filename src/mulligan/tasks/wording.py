@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+from mulligan.core.cause import with_causes
 from mulligan.core.secret import redacted
 
 __all__ = ["cut", "did_you_mean", "raised", "shown"]
@@ -30,9 +31,9 @@ def shown(thing: object) -> str:
 
 
 def raised(exc: BaseException) -> str:
-    """An exception as `Type: text`, at most 500 characters of text, without passwords of URLs."""
+    """An exception as `Type: text; caused by ...`, at most 500 characters of text, without passwords of URLs."""
     try:
         text = cut(redacted(str(exc)[:20_000]), 500)
     except BaseException as other:  # noqa: BLE001 - a __str__ is user code
         text = f"(its text can't be made: __str__ raised {type(other).__name__})"
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return with_causes(f"{type(exc).__name__}: {text}" if text else type(exc).__name__, exc)

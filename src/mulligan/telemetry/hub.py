@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from mulligan.core.cause import with_causes
 from mulligan.core.event import Event, ListenerRaised
 
 __all__ = ["Hub", "Listener"]
@@ -91,6 +92,6 @@ def _name(listener: Listener) -> str:
 
 def _text(exc: BaseException) -> str:
     try:
-        return f"{type(exc).__name__}: {exc}"
+        return with_causes(f"{type(exc).__name__}: {exc}", exc)
     except Exception:  # noqa: BLE001 - a __str__ may raise too
         return type(exc).__name__

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.core.error import ConfigurationError
+from mulligan.tasks.wording import raised
 
 __all__ = ["named"]
 
@@ -25,7 +26,7 @@ def named(names: Sequence[str], setting: str, folder: Path) -> tuple[Callable[..
             thing = getattr(importlib.import_module(module_name), attribute)
         except Exception as exc:  # noqa: BLE001 - importing runs user code
             problems.append(
-                f"{setting} names {name!r}, which can't be imported ({type(exc).__name__}: {exc}). "
+                f"{setting} names {name!r}, which can't be imported ({raised(exc)}). "
                 "Write package.module:function, importable from the application's folder."
             )
             continue

@@ -149,6 +149,11 @@ def test_load_tells_every_problem_at_once_with_place_value_and_expectation(tmp_p
         ),
         ("raise SystemExit(3)\n", "config/configuration.py line 1: it raised SystemExit: 3. Correct the line."),
         (
+            "try:\n    {}['URL']\nexcept KeyError:\n    raise RuntimeError('no URL')\n",
+            "config/configuration.py line 4: it raised RuntimeError: no URL; while handling KeyError: 'URL'. "
+            "Correct the line.",
+        ),
+        (
             "import shop\n",
             "config/configuration.py line 1: it raised ModuleNotFoundError: No module named 'shop'. Correct the line.",
         ),

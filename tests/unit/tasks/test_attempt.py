@@ -161,3 +161,64 @@ def test_error_text_of_a_task_is_without_the_password_in_its_line_of_code(app):
     assert isinstance(outcome, Failed)
     assert outcome.error.count("redis://me:***@h/") == 2
     assert "Zq7canary" not in outcome.error
+
+
+@pytest.fixture
+def chained(app):
+    return app.task(
+        """
+        import json
+        def load(data):
+            try:
+                return json.loads(data)
+            except ValueError as exc:
+                if data == "retry": raise Retry(30, "later") from exc
+                if data == "give up": raise GiveUp("never")
+                raise RuntimeError("cannot load order" if data == "order" else data) from exc
+        class One(Task):
+            def run(self, data): load(data)
+        """
+    )
+
+
+def test_outcome_of_error_keeps_the_cause_of_a_chained_exception_and_its_place(chained):
+    outcome = outcome_of_error(chained, raised(chained, "order"))
+
+    assert outcome == Failed(
+        "RuntimeError: cannot load order; caused by JSONDecodeError: Expecting value: line 1 column 1 (char 0)\n"
+        "  tasks/one.py line 11 in run: def run(self, data): load(data)\n"
+        '  tasks/one.py line 9 in load: raise RuntimeError("cannot load order" if data == "order" else data) from exc\n'
+        "  tasks/one.py line 5 in load: return json.loads(data)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("retry", "later; caused by JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ("give up", "never; while handling JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_outcome_of_error_keeps_the_cause_of_a_signal(chained, body, error):
+    outcome = outcome_of_error(chained, raised(chained, body))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error == error
+
+
+def test_outcome_of_error_keeps_the_cause_when_the_text_is_long(chained):
+    outcome = outcome_of_error(chained, raised(chained, "x" * 1_000_000))
+
+    assert isinstance(outcome, Failed)
+    assert len(outcome.error) <= ERROR_TEXT_MAX
+    assert "; caused by JSONDecodeError: Expecting value" in outcome.error
+    assert "return json.loads(data)" in outcome.error
+
+
+def test_outcome_of_error_keeps_the_causes_of_a_groups_members(task):
+    member = ValueError("a")
+    member.__cause__ = KeyError("id")
+
+    assert outcome_of_error(task, ExceptionGroup("both", [member, OSError("b")])) == Failed(
+        "ExceptionGroup: both (2 sub-exceptions)\n  ValueError: a; caused by KeyError: 'id'\n  OSError: b"
+    )

@@ -178,6 +178,10 @@ def test_load_tells_a_problem_when_a_file_is_no_text(app, content):
         ("from tasks.task import Task", "The class Task comes from mulligan now: from mulligan import Task"),
         ("from json import nothing", "ImportError: cannot import name 'nothing'"),
         ("raise SystemExit(3)", "importing it ends the program (SystemExit: 3)"),
+        (
+            "try: {}['URL']\nexcept KeyError as exc: raise RuntimeError('no URL') from exc",
+            "importing it raises RuntimeError: no URL; caused by KeyError: 'URL'.",
+        ),
         ("1 / 0", "importing it raises ZeroDivisionError: division by zero"),
         (
             "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",

@@ -63,6 +63,21 @@ def test_hub_passes_over_a_listener_that_raises_and_tells_the_others_once():
     assert hub.raised == {told.listener: 3}
 
 
+def test_hub_tells_what_was_behind_the_exception_of_a_listener():
+    heard: list[Event] = []
+
+    def bad(event: Event) -> None:
+        try:
+            {}["uid"]
+        except KeyError as exc:
+            raise ValueError("no ears") from exc
+
+    Hub([bad, heard.append]).emit(UP)
+
+    assert isinstance(heard[0], ListenerRaised)
+    assert heard[0].error == "ValueError: no ears; caused by KeyError: 'uid'"
+
+
 def test_hub_survives_a_listener_that_ends_the_process():
     heard: list[Event] = []
 

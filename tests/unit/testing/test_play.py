@@ -1,6 +1,7 @@
 """`mulligan.testing`: one message through the real flow."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -8,6 +9,10 @@ from pydantic import BaseModel
 
 from mulligan import Backoff, GiveUp, Message, Retry, Skip, Task, TaskContext
 from mulligan.core.error import ConfigurationError
+from mulligan.core.event import TaskExhausted
+from mulligan.core.message import TaskName
+from mulligan.integrations.alert import alert_of, lines_of
+from mulligan.telemetry.sentence import sentence
 from mulligan.testing import play
 
 
@@ -146,3 +151,33 @@ def test_task_that_would_not_start_is_told_with_its_problem():
 
 async def test_play_works_from_an_async_test_in_a_thread():
     assert (await asyncio.to_thread(play, Fine, body="hello")).is_done
+
+
+class Chained(Task):
+    max_attempts = 1
+
+    async def run(self, data: str) -> None:
+        try:
+            json.loads(data)
+        except ValueError as exc:
+            raise RuntimeError("cannot load order") from exc
+
+
+class Told(Task):
+    seen: list[list[str]] = []  # noqa: RUF012 - shared on purpose, cleared by its test
+
+    async def run(self, message: Message, context: TaskContext) -> None:
+        self.seen.append(lines_of(alert_of(message, context, message.sent_at)))
+
+
+def test_cause_of_a_chained_exception_is_in_state_log_line_and_alert():
+    Told.seen.clear()
+    told = "RuntimeError: cannot load order; caused by JSONDecodeError: Expecting value: line 1 column 1 (char 0)"
+
+    played = play(Chained, default=[Told], body="no json")
+    error = played.error_of(Chained)
+    log = sentence(TaskExhausted(played.message.uid, TaskName("Chained"), 1, error))
+
+    assert error.splitlines()[0] == told
+    assert told in log
+    assert told in Told.seen[0][0]

@@ -59,6 +59,7 @@ def check() -> int:
         chosen = loaded[0].settings
         findings += _of_names(loaded[0])
         findings.append(_found("tasks", lambda: _of_tasks(chosen, folder, catalogues)))
+        findings += _of_unlisted(chosen, folder)
         if ground.is_application(folder, loaded[0]):  # else the looks would leave an empty queue behind
             findings += [
                 *_of_services(catalogues),
@@ -118,6 +119,18 @@ def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> st
     works = [task.name for task in catalogue.tasks.values() if not task.is_default]
     alerts = [task.name for task in catalogue.tasks.values() if task.is_default]
     return f"{', '.join(works)}; default: {', '.join(alerts) or 'none, so a dead letter raises no alert'}"
+
+
+def _of_unlisted(chosen: Settings, folder: Path) -> list[_Finding]:
+    """Tasks that no message goes to, because the manifest doesn't name them."""
+    from mulligan.tasks.unlisted import unlisted
+    from mulligan.telemetry import sentence
+
+    texts = [
+        sentence.unlisted(one.file, one.class_name, chosen.tasks_xml_file)
+        for one in unlisted(folder, chosen.tasks_xml_file)
+    ]
+    return [_Finding("tasks", Code.OK, (text,), is_note=True) for text in texts]
 
 
 def _of_ground(chosen: Settings, folder: Path) -> list[_Finding]:

@@ -5,12 +5,15 @@ from pathlib import Path
 from mulligan.brokers.open import open_broker
 from mulligan.cli.aws import beside
 from mulligan.cli.ground import require_own_names
-from mulligan.cli.session import app_dir
+from mulligan.cli.session import app_dir, service_links
 from mulligan.clock import SystemClock
+from mulligan.core.event import TaskUnlisted, VariablesIgnored
+from mulligan.core.message import TaskName
 from mulligan.ledger.open import open_ledger
 from mulligan.settings.load import Loaded
 from mulligan.settings.model import Settings
 from mulligan.settings.notice import notices
+from mulligan.tasks.unlisted import unlisted
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
 from mulligan.worker.extension import named
@@ -32,6 +35,10 @@ def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | Non
     listeners = named(settings.listeners, "LISTENERS", folder)
     hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
     try:
+        if links := service_links():
+            hub.emit(VariablesIgnored(links))
+        for one in unlisted(folder, settings.tasks_xml_file):
+            hub.emit(TaskUnlisted(TaskName(one.class_name), one.file, settings.tasks_xml_file))
         with beside(settings, sqs_port):
             for notice in notices(loaded):
                 hub.emit(notice)

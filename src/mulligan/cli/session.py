@@ -15,11 +15,22 @@ from mulligan.core.error import BrokerRefused
 from mulligan.core.event import Event
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
+from mulligan.settings import kubernetes
 from mulligan.settings.load import Loaded, load
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 
-__all__ = ["Session", "app_dir", "loaded_application", "of_application", "run", "session", "settings", "told"]
+__all__ = [
+    "Session",
+    "app_dir",
+    "loaded_application",
+    "of_application",
+    "run",
+    "service_links",
+    "session",
+    "settings",
+    "told",
+]
 
 T = TypeVar("T")
 
@@ -53,6 +64,11 @@ def settings() -> Loaded:
     loaded = load(app_dir(), os.environ)
     hide(loaded.settings.broker_url, loaded.settings.ledger_url)
     return loaded
+
+
+def service_links() -> tuple[str, ...]:
+    """Variables of this process that Kubernetes has set, and that are no settings."""
+    return kubernetes.service_links(os.environ)
 
 
 def of_application() -> Settings:

@@ -328,6 +328,27 @@ class Started(Event):
 
 
 @value
+class VariablesIgnored(Event):
+    """Variables of the environment look like settings, and are those that Kubernetes sets for its Services."""
+
+    level: ClassVar[Level] = "debug"
+    names: tuple[str, ...]
+
+
+@value
+class TaskUnlisted(Event):
+    """A class in the tasks folder would be a task, and the manifest doesn't name it: no message goes to it.
+
+    file: within the application, such as "tasks/order.py". manifest: the manifest's name.
+    """
+
+    level: ClassVar[Level] = "warning"
+    task: TaskName
+    file: str
+    manifest: str
+
+
+@value
 class Stopping(Event):
     """No new messages are taken; running tasks have grace_s seconds to end."""
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from mulligan.core.error import ConfigurationError
 from mulligan.core.event import SettingRenamed
 from mulligan.core.value import value
-from mulligan.settings import configuration
+from mulligan.settings import configuration, kubernetes
 from mulligan.settings.configuration import Configuration
 from mulligan.settings.describe import NAMES, closest, default_of, expected, shown, variable
 from mulligan.settings.model import ALIASES, ENVIRONMENT_PREFIX, OTHER_VARIABLES, Settings
@@ -107,9 +107,15 @@ def _renamed(aliased: Mapping[str, _Given]) -> Iterator[SettingRenamed]:
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [variable(name) for name in (*NAMES, *ALIASES)]
     for name in sorted(environ):
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and name not in OTHER_VARIABLES:
+        if (
+            name.startswith(ENVIRONMENT_PREFIX)
+            and name not in known
+            and name not in OTHER_VARIABLES
+            and not kubernetes.is_service_link(name)
+        ):
             yield (
-                f"environment variable {name}: there is no such setting.{closest(name, [*known, *OTHER_VARIABLES])} "
+                # the other variables are for tests and for processes of our own: nobody mistypes them
+                f"environment variable {name}: there is no such setting.{closest(name, known)} "
                 "Correct or unset it; `mulligan settings` lists all."
             )
 

@@ -9,7 +9,7 @@ from typing import assert_never, cast
 from mulligan.core import event as e
 from mulligan.core.message import TaskName
 
-__all__ = ["AnyEvent", "duration", "first_line", "sentence", "sentence_of"]
+__all__ = ["AnyEvent", "duration", "first_line", "sentence", "sentence_of", "unlisted"]
 
 TaskEvent = (
     e.TaskSucceeded
@@ -50,7 +50,8 @@ ServiceEvent = (
 )
 SettingEvent = e.SettingRenamed | e.LedgerLocal
 HeldEvent = e.StateTooNew | e.StateDamaged
-AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent
+ApplicationEvent = e.VariablesIgnored | e.TaskUnlisted
+AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent | ApplicationEvent
 
 _ERROR_MAX = 300
 
@@ -67,6 +68,8 @@ def sentence(event: AnyEvent) -> str:
         return f"{event.queue}: {_count(event.copies, 'copy', 'copies')} {_of_held(event)}"
     if isinstance(event, SettingEvent):
         return _of_setting(event)
+    if isinstance(event, ApplicationEvent):
+        return _of_application(event)
     return _of_service(event)
 
 
@@ -93,6 +96,14 @@ def first_line(text: str) -> str:
     if len(line) > _ERROR_MAX:
         return line[: _ERROR_MAX - 4] + " ..."
     return f"{line} ..." if rest else line
+
+
+def unlisted(file: str, task: str, manifest: str) -> str:
+    """What is to be said of a task that the manifest doesn't name."""
+    return (
+        f"{file}: {task} is not in {manifest}, so no message goes to it. List it there; to switch it off, put its "
+        "entry into a comment"
+    )
 
 
 def _of_message(event: MessageEvent) -> str:
@@ -213,6 +224,16 @@ def _of_process(event: ProcessEvent) -> str:
             return f"stopped: {event.done} done, {event.rejected} rejected, {event.buried} buried"
         case e.ListenerRaised():
             return f"listener {event.listener} raised, it is passed over: {first_line(event.error)}"
+        case _:
+            assert_never(event)
+
+
+def _of_application(event: ApplicationEvent) -> str:
+    match event:
+        case e.VariablesIgnored():
+            return f"{_names(event.names)}: set by Kubernetes for its Services, and no settings"
+        case e.TaskUnlisted():
+            return unlisted(event.file, event.task, event.manifest)
         case _:
             assert_never(event)
 

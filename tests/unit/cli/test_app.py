@@ -352,3 +352,24 @@ def test_init_names_the_file_that_the_installation_lacks(mulligan, tmp_path, mon
     assert code == 1
     assert f"{tmp_path}/gone/main.py, which mulligan init lays out, can't be read" in err
     assert not (tmp_path / "shop").exists()
+
+
+def test_check_names_a_task_that_was_dropped_into_the_folder_and_is_not_in_the_manifest(mulligan, application):
+    (application / "tasks" / "order.py").write_text(
+        "from mulligan import Task\n\n\nclass ShipOrder(Task):\n    async def run(self, data: str) -> None: ...\n"
+    )
+
+    code, out, _ = mulligan("check")
+
+    assert code == 0
+    assert (
+        "note     tasks     tasks/order.py: ShipOrder is not in tasks.xml, so no message goes to it. List it there; to "
+        "switch it off, put its entry into a comment\n"
+    ) in out
+
+
+def test_check_says_nothing_of_the_ready_tasks_that_the_samples_have_switched_off(mulligan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mulligan("init")
+
+    assert "not in tasks.xml" not in mulligan("check")[1]

@@ -26,6 +26,9 @@ if __name__ == "__main__":
         print(f"main.py: runs the application in {here}, not the one beside it in {folder}.", file=sys.stderr)
     try:
         from mulligan.cli.app import main
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except Exception as exc:
         if found := hiding(exc, folder):
             print(

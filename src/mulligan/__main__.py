@@ -1,8 +1,19 @@
-"""`python -m mulligan`: the command line."""
+"""`python -m mulligan`, and the command `mulligan`: the command line."""
 
 import sys
 
-from mulligan.cli.app import main
+__all__ = ["start"]
+
+
+def start() -> int:
+    """Run the command line; the exit code. Ctrl-C while its modules are imported is no traceback."""
+    try:
+        from mulligan.cli.app import main
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return main(sys.argv[1:])
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(start())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -35,7 +36,7 @@ def test_ctrl_c_lets_running_tasks_end_and_exits_0(work):
     system.interrupt()
 
     assert system.wait() == 0
-    assert "stopping (SIGINT)" in system.log()
+    assert "stopping (SIGINT): the tasks of 1 message have 7 s to end; Ctrl-C again ends at once" in system.log()
     assert "stopped: 1 done" in system.log()
     assert work.count("Slow", "end") == 1
     assert work.waiting("requests") == work.waiting("rejects") == 0
@@ -57,6 +58,12 @@ def test_second_ctrl_c_ends_at_once_and_loses_nothing(work, until):
     system.wait(60)
     assert system.group() == []
     assert "Traceback" not in system.log()
+    assert (
+        "info    ending at once (SIGINT again): workers are killed, the tasks of 1 message are cut short, and what is "
+        "held is given back"
+    ) in system.log()
+    assert " error " not in system.log(), "an end that was asked for is no fault"
+    assert " died" not in system.log()
     work.environment["SLOW_S"] = "0"
     again = work.drain()
     assert (work.count("Quick", "end"), work.count("Slow", "end")) == (1, 1)
@@ -157,3 +164,34 @@ def test_idle_system_with_five_consumers_uses_next_to_no_cpu(work):
     system.terminate()
     assert system.wait() == 0
     assert used < 0.03
+
+
+def test_stop_of_an_idle_system_on_sqs_says_that_it_waits_for_a_receive_and_ends_at_once_when_asked_again(
+    work, sqs, until
+):
+    sqs.point(work)
+    system = work.start(SHUTDOWN_S=30).until_up()
+    until(lambda: system.log().count("is up:") == 2, "both workers ask for messages")
+
+    system.interrupt()
+    told = "stopping (SIGINT): a receive under way can't be cut and ends within 20 s; Ctrl-C again ends at once"
+    until(lambda: told in system.log(), "it says what it waits for")
+    system.interrupt()
+
+    assert system.wait() == 0
+    assert "ending at once (SIGINT again): workers are killed, and what is held is given back" in system.log()
+    assert " error " not in system.log()
+    assert system.log().rstrip().endswith("stopped: 0 done, 0 rejected, 0 buried")
+
+
+@pytest.mark.parametrize("command", [["main.py"], ["publisher.py", "s1"], ["-m", "mulligan", "status"]])
+def test_ctrl_c_while_the_program_is_imported_is_one_word_and_no_traceback(work, tmp_path, command):
+    early = tmp_path / "early"
+    early.mkdir()
+    # in the place of a package that every command imports
+    (early / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    work.environment["PYTHONPATH"] = str(early)
+
+    told = work.run(sys.executable, *command)
+
+    assert (told.returncode, told.stdout, told.stderr) == (130, "", "interrupted\n")

@@ -1,7 +1,7 @@
 """How a command ends: the one place where errors become a text and an exit code.
 
 0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done, 4 broker not reachable, 75 the installation was
-changed under a running system: start again.
+changed under a running system: start again, 130 interrupted.
 """
 
 import os

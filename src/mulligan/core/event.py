@@ -350,10 +350,24 @@ class TaskUnlisted(Event):
 
 @value
 class Stopping(Event):
-    """No new messages are taken; running tasks have grace_s seconds to end."""
+    """No new messages are taken; running tasks have grace_s seconds to end.
+
+    running: messages whose tasks run. poll_s: seconds that a receive under way may take still, which can't be cut
+    without hiding what it brings; 0 where it can.
+    """
 
     reason: str
     grace_s: float
+    running: int = 0
+    poll_s: float = 0.0
+
+
+@value
+class StoppingAtOnce(Event):
+    """A second signal came while the end in order was under way: workers are killed, what they hold is given back."""
+
+    reason: str
+    running: int
 
 
 @value

@@ -42,6 +42,7 @@ ProcessEvent = (
     | e.ThreadsShort
     | e.Started
     | e.Stopping
+    | e.StoppingAtOnce
     | e.Stopped
     | e.ListenerRaised
 )
@@ -219,7 +220,10 @@ def _of_process(event: ProcessEvent) -> str:
                 f"{event.requests_consumers} of requests, {event.rejects_consumers} of rejects"
             )
         case e.Stopping():
-            return f"stopping ({first_line(event.reason)}): running tasks have {duration(event.grace_s)} to end"
+            return f"stopping ({first_line(event.reason)}): {_of_stop(event)}"
+        case e.StoppingAtOnce():
+            cut = f", the tasks of {_count(event.running, 'message')} are cut short" if event.running else ""
+            return f"ending at once ({event.reason} again): workers are killed{cut}, and what is held is given back"
         case e.Stopped():
             return f"stopped: {event.done} done, {event.rejected} rejected, {event.buried} buried"
         case e.ListenerRaised():
@@ -236,6 +240,21 @@ def _of_application(event: ApplicationEvent) -> str:
             return unlisted(event.file, event.task, event.manifest)
         case _:
             assert_never(event)
+
+
+_AGAIN = {"SIGINT": "Ctrl-C again ends at once", "SIGTERM": "a second signal ends at once"}
+
+
+def _of_stop(event: e.Stopping) -> str:
+    """What is waited for, how long at most, and how to wait no longer."""
+    waits = []
+    if event.running:
+        waits.append(f"the tasks of {_count(event.running, 'message')} have {duration(event.grace_s)} to end")
+    if event.poll_s:
+        waits.append(f"a receive under way can't be cut and ends within {duration(event.poll_s)}")
+    if not waits:
+        return "no task is running"
+    return "; ".join((*waits, _AGAIN.get(event.reason, "two signals (Ctrl-C twice) end at once")))
 
 
 def _of_service(event: ServiceEvent) -> str:

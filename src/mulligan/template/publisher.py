@@ -13,6 +13,9 @@ if __name__ == "__main__":
         print(f"publisher.py: sends to the application in {Path.cwd()}, not the one in {folder}.", file=sys.stderr)
     try:
         from mulligan.cli.app import main
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except ModuleNotFoundError as exc:
         print(f"publisher.py: {exc} for {sys.executable}. Write: .venv/bin/python publisher.py BODY", file=sys.stderr)
         sys.exit(2)

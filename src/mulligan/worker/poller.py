@@ -5,7 +5,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from mulligan.brokers.base import Broker, Emit
+from mulligan.brokers.base import Broker, Emit, Features
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, Meddled
@@ -16,7 +16,7 @@ from mulligan.worker.demand import Width, adapt, wanted
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.outage import of_broker
 
-__all__ = ["Pace", "Pollers"]
+__all__ = ["Pace", "Pollers", "poll_s"]
 
 _RETRY_FIRST_S = 0.25
 _RETRY_MAX_S = 30.0
@@ -39,6 +39,14 @@ class Pace:
     lease_s: float
     latency_s: float
     grace_s: float = math.inf
+
+
+def poll_s(features: Features, grace_s: float) -> float:
+    """Seconds for which a receive waits for messages. grace_s: as in `Pace`."""
+    if features.cancels_receive:
+        return features.long_poll_s
+    # the next one costs as much as this one: no less than a second
+    return min(features.long_poll_s, max(1.0, grace_s))
 
 
 class Pollers:
@@ -79,9 +87,7 @@ class Pollers:
         self._pause_s = pace.latency_s if features.has_price else min(pace.latency_s, _FREE_PAUSE_S)
         self._width = Width()
         self._batch = min(features.max_batch, pace.capacity)
-        self._wait_s = features.long_poll_s
-        if not features.cancels_receive:  # the next one costs as much as this one: no less than a second
-            self._wait_s = min(self._wait_s, max(1.0, pace.grace_s))
+        self._wait_s = poll_s(features, pace.grace_s)
         # more would wait for room, or bring what only waits: with twice as many no-op tasks cost a fifth more
         self._pollers_max = min(features.max_pollers, -(-pace.capacity // self._batch))
         self._took_s = 0.0  # a full receive, of late

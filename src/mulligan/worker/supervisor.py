@@ -29,6 +29,7 @@ from mulligan.core.event import (
     Started,
     Stopped,
     Stopping,
+    StoppingAtOnce,
     WorkerBlocked,
     WorkerDied,
     WorkerRecycled,
@@ -60,6 +61,7 @@ from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, is_overdue
+from mulligan.worker.poller import poll_s
 from mulligan.worker.process import slots_for
 from mulligan.worker.reaper import Reaper
 from mulligan.worker.remainder import Remainder
@@ -129,7 +131,7 @@ class Seat:
         self.guilty: set[int] | None = None
         """Slots whose tasks blocked the worker until it was killed; None while nobody has killed it for that."""
         self.is_dismissed = False
-        """The end has begun while the worker loaded its tasks, and we ended it: that is no death to tell of."""
+        """We ended it: while it loaded its tasks and the end had begun, or at a second signal. No death to tell of."""
 
 
 class Supervisor:
@@ -184,7 +186,7 @@ class Supervisor:
             watching += [self._start(self._watch_time(for_s))] if for_s is not None else []
         await self._stopping.wait()
         if self._can_go or self._error is None:
-            self._emit(Stopping(self._reason, self._settings.grace_s))
+            self._emit(Stopping(self._reason, self._settings.grace_s, self._running, self._poll_s))
         self._tell_to_stop()
         if ARMED is not None:
             ARMED.reach(Point.DRAINING)
@@ -550,13 +552,31 @@ class Supervisor:
         self._signals += number != signal.SIGHUP
         self.stop(signal.Signals(number).name)
         if self._signals > 1 and number != signal.SIGHUP:
-            self._kill()
+            if self._signals == 2:
+                self._emit(StoppingAtOnce(signal.Signals(number).name, self._running))
+            for seat in self._kill():
+                seat.is_dismissed = True
 
-    def _kill(self) -> None:
-        for seat in self._seats:
-            if seat.process is not None and seat.process.returncode is None:
-                seat.guilty = seat.guilty or set()  # it is our doing, and no task's
+    def _kill(self) -> list[Seat]:
+        """Kill the workers that have not ended; their seats."""
+        killed = [seat for seat in self._seats if seat.process is not None and seat.process.returncode is None]
+        for seat in killed:
+            seat.guilty = seat.guilty or set()  # it is our doing, and no task's
+            if seat.process is not None:
                 seat.process.kill()
+        return killed
+
+    @property
+    def _running(self) -> int:
+        """Messages whose tasks run, in all workers."""
+        tables = [seat.table for seat in self._seats if seat.table is not None]
+        return sum(one.standing is Standing.RUNNING for table in tables for one in table.holdings())
+
+    @property
+    def _poll_s(self) -> float:
+        """Seconds that a receive under way may go on; 0 where it is cut."""
+        features = self._broker.features
+        return 0.0 if features.cancels_receive or not self._can_go else poll_s(features, self._settings.grace_s)
 
     async def _until_ended(self, tending: list["asyncio.Task[None]"]) -> None:
         """Wait for the workers; those that don't end in time are killed."""

@@ -53,6 +53,25 @@ def test_sentence_is_one_line_for_every_event(kind):
         (e.QueuesDeclared(("q", "r", "d"), ("q", "r", "d")), "queues: made q, r, d"),
         (e.QueuesDeclared(("q", "r", "d"), ("r",)), "queues: made r; found q, d"),
         (e.QueuesDeclared(("q", "r", "d"), ()), "queues: found q, r, d"),
+        (e.Stopping("SIGTERM", 20.0), "stopping (SIGTERM): no task is running"),
+        (
+            e.Stopping("SIGTERM", 20.0, running=2),
+            "stopping (SIGTERM): the tasks of 2 messages have 20 s to end; a second signal ends at once",
+        ),
+        (
+            e.Stopping("SIGINT", 20.0, poll_s=18.0),
+            "stopping (SIGINT): a receive under way can't be cut and ends within 18 s; Ctrl-C again ends at once",
+        ),
+        (
+            e.Stopping("the queues are empty", 20.0, running=1, poll_s=18.0),
+            "stopping (the queues are empty): the tasks of 1 message have 20 s to end; a receive under way can't be cut"
+            " and ends within 18 s; two signals (Ctrl-C twice) end at once",
+        ),
+        (
+            e.StoppingAtOnce("SIGINT", 3),
+            "ending at once (SIGINT again): workers are killed, the tasks of 3 messages are cut short, and what is held"
+            " is given back",
+        ),
         (e.Stopped(10, 2, 1), "stopped: 10 done, 2 rejected, 1 buried"),
         (
             e.StateTooNew(QueueName("r"), UID, 12, 2, 1, (), 240.0),

@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mulligan import fork
 from mulligan.brokers.base import Broker
@@ -25,6 +25,7 @@ from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, Meddled, MulliganError, StorageBroken
 from mulligan.core.event import WorkerStarted
 from mulligan.core.secret import redacted
+from mulligan.ledger.base import Ledger
 from mulligan.ledger.open import open_ledger
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks import loader
@@ -57,6 +58,7 @@ from mulligan.worker.impairment import Impairment
 from mulligan.worker.leftover import end_leftovers
 from mulligan.worker.line import Line, Shop
 from mulligan.worker.loop import run_and_leave
+from mulligan.worker.opening import unless
 from mulligan.worker.orphan import die_with_parent, outlive_parent
 from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace
@@ -200,6 +202,7 @@ class Worker:
         self._broker: Broker | None = None
         self._told_requests: dict[str, int] = {}
         self._lines: list[Line] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
         self.is_orphan = False
         """The supervisor is gone."""
@@ -243,8 +246,9 @@ class Worker:
                 case _:
                     self.is_orphan = True
                     return FATAL
-            await ledger.open()
-            await broker.declare(settings.queues, create=False)
+            self._beside(self._listen())
+            if not await unless(self._stop, self._open(broker, ledger)):
+                return await self._leave()
             self._impairment = Impairment()
             self._lines = [
                 Line(
@@ -263,17 +267,27 @@ class Worker:
         except MulliganError as exc:
             self._error = self._error or exc
         finally:
+            for task in self._tasks:
+                task.cancel()
             if self._error is None:
                 await broker.close()
                 await ledger.close()
         return await self._leave()
 
+    async def _open(self, broker: Broker, ledger: Ledger) -> bool:
+        await ledger.open()
+        await broker.declare(self._settings.queues, create=False)
+        return True
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside the rest, until the end."""
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
     async def _work(self) -> None:
-        setup, loop = self._setup, self._loop
-        listener = loop.create_task(self._listen())
-        ticker = loop.create_task(self._tick())
-        for task in (listener, ticker):
-            task.add_done_callback(self._ended)
+        setup = self._setup
+        self._beside(self._tick())
         concurrency = self._settings.concurrency
         self._hub.emit(
             WorkerStarted(setup.worker, os.getpid(), setup.requests * concurrency, setup.rejects * concurrency)
@@ -283,8 +297,6 @@ class Worker:
         grace_s = await self._stop
         if self._error is None:
             await drain(self._lines, grace_s)
-        listener.cancel()
-        ticker.cancel()
 
     async def _leave(self) -> int:
         if self._error is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan import __version__
-from mulligan.brokers.base import Broker, Owners
+from mulligan.brokers.base import Broker, Declared, Owners
 from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerError,
@@ -61,6 +61,7 @@ from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, is_overdue
+from mulligan.worker.opening import unless
 from mulligan.worker.poller import poll_s
 from mulligan.worker.process import slots_for
 from mulligan.worker.reaper import Reaper
@@ -221,12 +222,17 @@ class Supervisor:
 
     async def _declare(self) -> None:
         queues = self._settings.queues
+        stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
         try:
-            declared = await self._broker.declare(queues, create=self._settings.create_queues)
-            owned = Owners() if declared.problems else await self._broker.owners(queues)
+            found = await unless(stopping, self._looked_at())
         except MulliganError as exc:
             self.stop("the queues can't be used", exc)
             return
+        finally:
+            stopping.cancel()
+        if found is None:
+            return
+        declared, owned = found
         problems = declared.problems or (() if self._settings.adopt_rejects else owned.problems)
         if problems:
             self.stop("the queues can't be used", ConfigurationError(problems))
@@ -234,6 +240,12 @@ class Supervisor:
             self._emit(QueuesDeclared(queues.all, declared.created))
             for note in (*declared.notes, *owned.notes):
                 self._emit(BrokerNotice("queues", note))
+
+    async def _looked_at(self) -> tuple[Declared, Owners]:
+        """Make the queues, and see whose they are."""
+        queues = self._settings.queues
+        declared = await self._broker.declare(queues, create=self._settings.create_queues)
+        return declared, Owners() if declared.problems else await self._broker.owners(queues)
 
     def _begin(self) -> None:
         self._can_go = True

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mulligan.brokers.sqs.broker import SqsBroker
+from mulligan.brokers.sqs.credentials import Source
 from mulligan.brokers.sqs.environment import Address, Site
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.brokers.sqs.sign import Keys
@@ -77,13 +78,13 @@ def events() -> list[Any]:
 
 @pytest.fixture
 async def broker_of(clock, events) -> AsyncIterator[Any]:
-    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long."""
+    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long. source: of keys, for a site."""
     brokers: list[SqsBroker] = []
 
-    def make(server: Server, *keys: Keys, clock=clock) -> SqsBroker:
-        def find(address: Address) -> tuple[Site, FixedKeys]:
+    def make(server: Server, *keys: Keys, clock=clock, source=None) -> SqsBroker:
+        def find(address: Address) -> tuple[Site, Source]:
             site = Site(REGION, server.url, Endpoint(server.host, server.port, False))
-            return site, FixedKeys(*(keys or (KEYS,)))
+            return site, FixedKeys(*(keys or (KEYS,))) if source is None else source(site)
 
         url = f"sqs://{REGION}?endpoint={server.url}"
         broker = SqsBroker(url, clock=clock, emit=events.append, rand=lambda: 0.0, find=find)

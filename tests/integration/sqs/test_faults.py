@@ -3,6 +3,8 @@
 import pytest
 
 from mulligan.brokers.sqs import client
+from mulligan.brokers.sqs.credentials import find_keys
+from mulligan.brokers.sqs.environment import Address
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
@@ -280,6 +282,24 @@ async def test_key_that_nobody_knows_is_refused_with_what_to_do(server, broker_o
 
     with pytest.raises(BrokerRefused, match="AWS_ACCESS_KEY_ID"):
         await broker.declare(queues, create=True)
+
+
+async def test_keys_that_were_rotated_are_read_again_from_the_file_without_a_restart(
+    start, broker_of, queues, monkeypatch, tmp_path
+):
+    path = tmp_path / "credentials"
+    path.write_text("[ops]\naws_access_key_id = OLD\naws_secret_access_key = old\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+    server = await start(keys=[Key("OLD", "old"), Key("NEW", "new")])
+    broker = broker_of(server, source=lambda site: find_keys(Address(site.region, profile="ops"), site))
+    await broker.declare(queues, create=True)
+    path.write_text("[ops]\naws_access_key_id = NEW\naws_secret_access_key = new\n")
+    await server.close()
+    again = await start(port=server.port, keys=[Key("NEW", "new")])
+    await broker_of(again, Keys("NEW", "new")).declare(queues, create=True)
+
+    assert await work(broker, queues.requests)
+    assert broker.counts.errors["SendMessageBatch"] >= 1
 
 
 # -- outages ----------------------------------------------------------------------------------------------------------

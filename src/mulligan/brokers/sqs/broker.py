@@ -368,7 +368,11 @@ class SqsBroker:
                 site, source = await in_thread(lambda: self._find(self._address))
                 where = site.endpoint.authority
                 ring = KeyRing(source, lambda text: self._emit(BrokerNotice(where, text)))
-                await ring.ready()
+                try:
+                    await ring.ready()
+                except BaseException:
+                    ring.close()
+                    raise
                 self._client = Client(site, ring, self._clock, self._emit, rand=self._rand)
             return self._client
 

@@ -111,7 +111,7 @@ class Client:
         """
         body_hash = hashlib.sha256(body).hexdigest()
         tries = 0
-        repaired: set[Reaction] = set()
+        mended: set[str] = set()
         while True:
             tries += 1
             result = await self._try(action, body, body_hash, read, wait_s, keep)
@@ -119,12 +119,11 @@ class Client:
                 return result
             Counts.add(self.counts.errors, action)
             reaction, error = result.reaction, result.error
-            if reaction not in repaired and await self._repair(result):
-                repaired.add(reaction)
-            elif error is not None and reaction not in _PASSING:
+            if await self._repair(result, mended):
+                continue
+            if error is not None and reaction not in _PASSING:
                 raise ServiceRefused(error.code, self._refusal(action, where, error))
-            else:
-                await self._before_retry(action, reaction, tries, f"{where}: {action} failed: {result.text}")
+            await self._before_retry(action, reaction, tries, f"{where}: {action} failed: {result.text}")
 
     async def _try(
         self, action: str, body: bytes, body_hash: str, read: Callable[[bytes], T], wait_s: float, keep: Keep | None
@@ -159,14 +158,14 @@ class Client:
         return await self.call(action, codec.encode(data), codec.read_object, where=where)
 
     def stop_retries(self) -> None:
-        """From now on the first failure of a call is its last: we are closing."""
+        """From now on the first failure of a call is its last, and no call waits for keys: we are closing."""
         self._closing.set()
+        self._ring.close()
 
     async def close(self) -> None:
         """Close the connections. Twice is once."""
         self.stop_retries()
         await self._pool.close()
-        await self._ring.close()
 
     # -- inside
 
@@ -176,13 +175,32 @@ class Client:
             self._signer = Signer(keys, region=self.site.region, host=self.site.endpoint.authority)
         return self._signer
 
-    async def _repair(self, trouble: "_Trouble") -> bool:
-        """Mend what made the service refuse the signature; True: sign again at once."""
-        if trouble.reaction is Reaction.RENEW_KEYS:
-            return await self._ring.renew(trouble.keys)
-        if trouble.reaction is Reaction.CHECK_CLOCK:
-            return self._correct_clock(trouble.date)
-        return False
+    async def _repair(self, trouble: "_Trouble", mended: set[str]) -> bool:
+        """Mend what made the service refuse the signature, each thing once a call; True: sign again at once."""
+        is_clock = trouble.reaction in (Reaction.CHECK_CLOCK, Reaction.CHECK_SIGNATURE)
+        if is_clock and "clock" not in mended and self._correct_clock(trouble.date):
+            mended.add("clock")
+            return True
+        is_keys = trouble.reaction in (Reaction.RENEW_KEYS, Reaction.OTHER_KEYS, Reaction.CHECK_SIGNATURE)
+        if not is_keys or "keys" in mended:
+            return False
+        try:
+            are_others = await self._ring.renew(trouble.keys)
+        except BrokerUnavailable as exc:
+            raise BrokerUnavailable(f"{trouble.text}; {exc}") from None
+        if are_others:
+            mended.add("keys")
+            if trouble.reaction is not Reaction.RENEW_KEYS:
+                self._tell_of_keys(trouble)
+        return are_others
+
+    def _tell_of_keys(self, trouble: "_Trouble") -> None:
+        code = trouble.error.code if trouble.error is not None else ""
+        text = (
+            f"the service refused the access key ...{trouble.keys.access_key[-4:]} ({code}). Others were found when "
+            f"they were looked for again, and are used from now on."
+        )
+        self._emit(BrokerNotice(self.site.endpoint.authority, text))
 
     def _correct_clock(self, date: bytes) -> bool:
         try:

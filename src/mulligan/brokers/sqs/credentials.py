@@ -16,15 +16,31 @@ __all__ = ["CHECK_S", "LOCAL_KEYS", "KeyRing", "Source", "find_keys"]
 
 CHECK_S = 60.0
 """How often keys that expire are looked at. botocore renews them 15 minutes ahead, so one look a minute is plenty."""
+SLOW_S = 5.0
+"""A look for keys that takes longer is told of, and then every minute."""
+FIRST_S = 60.0
+"""The longest that a first look is waited for. It may be a person who has to touch a key."""
+RENEW_S = 10.0
+"""The longest that a call with refused keys waits for others; less than what a shutdown leaves to calls."""
+SAME_S = 30.0
+"""How long the finding holds that keys that were refused are all there are."""
+PATIENCE_S = 300.0
+"""A look that takes longer is given up for another one, which has twice the time."""
 LOCAL_KEYS = Keys("mulligan", "mulligan")
 """Those that `mulligan sqs-server` takes on loopback; used there, and only when none are set."""
+
+
+_SO_FAR = (
+    "so far. Something that it asks doesn't answer: the credential_process of the profile, SSO, web identity or the "
+    "metadata service (AWS_CONFIG_FILE, AWS_PROFILE)."
+)
 
 
 class Source(Protocol):
     """Where keys come from."""
 
     def load(self, *, afresh: bool) -> tuple[Keys, bool]:
-        """The keys as they are now, and whether they expire. Blocks; one call at a time.
+        """The keys as they are now, and whether they expire. Blocks; one call at a time, but for those that hang.
 
         afresh: look for them from the beginning, whatever was found before.
         """
@@ -68,65 +84,132 @@ def find_keys(address: Address, site: Site) -> Source:
 
 
 class KeyRing:
-    """The keys in use. They are renewed ahead of time in a thread, while the old ones go on signing."""
+    """The keys in use. They are renewed ahead of time in a thread, while the old ones go on signing.
+
+    A look for keys may hang: a credential_process, an SSO or metadata service that answers nothing. One look at a time
+    is under way; it is told of, nobody waits for it longer than his limit, and the end waits for none.
+
+    Belongs to the running event loop. told: gets sentences for a person.
+    """
 
     def __init__(self, source: Source, told: Callable[[str], None]) -> None:
         self._source = source
         self._told = told
         self._expires = False
         self._check_at = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
+        self._began_at = 0.0
+        self._patience_s = PATIENCE_S
+        self._same: Keys | None = None
+        self._same_until = 0.0
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.keys: Keys | None = None
 
     async def ready(self) -> Keys:
         """The keys; loads them at first. Raises ConfigurationError or a BrokerError when there are none."""
         while self.keys is None:
-            await self._once(afresh=False)
+            await self._wait_for(self._begin(afresh=False), FIRST_S)
         return self.keys
 
     def look_after(self, now: float) -> None:
         """Call before each use; does nothing but once a minute, for keys that expire. now: monotonic seconds."""
-        if self._expires and now >= self._check_at and self._task is None:
+        if self._expires and now >= self._check_at and not self._closing.done():
             self._check_at = now + CHECK_S
-            self._task = asyncio.get_running_loop().create_task(self._quietly())
+            if self._is_free():
+                self._begin(afresh=False).add_done_callback(self._tell_failure)
 
     async def renew(self, refused: Keys) -> bool:
-        """Load from the beginning, because the service says that `refused` is over. False: the same keys were found."""
-        while self._task is not None:
-            await asyncio.wait([self._task])  # what is being looked for may be the new ones
-        if self.keys == refused:
-            await self._once(afresh=True)
+        """Look from the beginning, because the service takes `refused` no more. True: there are other keys now.
+
+        False as well where a look found the same ones a moment ago: calls that are refused one after the other don't
+        each look again. Raises BrokerUnavailable when a look fails or takes too long, and BrokerRefused.
+        """
+        try:
+            return await self._renew(refused)
+        except ConfigurationError as exc:  # a file that is being written, it may be: there were keys before
+            raise BrokerUnavailable(str(exc)) from None
+
+    def close(self) -> None:
+        """Let go of a look that is under way: whoever waits for it gets BrokerUnavailable. Twice is once."""
+        if not self._closing.done():
+            self._closing.set_result(None)
+        if self._look is not None:
+            self._look.cancel()
+
+    # -- inside
+
+    async def _renew(self, refused: Keys) -> bool:
+        if self._look is not None and self.keys == refused:
+            await self._wait_for(self._begin(afresh=True), RENEW_S)  # what is being looked for may be the new ones
+        now = asyncio.get_running_loop().time()
+        if self.keys == refused and not (self._same == refused and now < self._same_until):
+            await self._wait_for(self._begin(afresh=True), RENEW_S)
+            if self.keys == refused:
+                self._same, self._same_until = refused, asyncio.get_running_loop().time() + SAME_S
         return self.keys != refused
 
-    async def close(self) -> None:
-        """Wait for a look that is under way."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+    def _is_free(self) -> bool:
+        """No look is under way, or one that can be taken for dead."""
+        return self._look is None or asyncio.get_running_loop().time() - self._began_at > self._patience_s
 
-    async def _once(self, *, afresh: bool) -> None:
-        """One load at a time; who comes meanwhile waits for it."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._load(afresh=afresh))
-            self._task.add_done_callback(_look_at)
-        await asyncio.shield(self._task)
+    def _begin(self, *, afresh: bool) -> "asyncio.Task[None]":
+        """The look that is under way, else a new one. One that hangs is given up for a new one after some minutes."""
+        if self._look is not None and not self._is_free():
+            return self._look
+        loop = asyncio.get_running_loop()
+        if self._look is not None:
+            self._look.cancel()  # its thread goes on for as long as it likes: so the next one has twice the time
+            self._patience_s *= 2
+            afresh = True  # what the old one looks at may be locked
+        look = self._look = loop.create_task(self._load(afresh=afresh))
+        look.add_done_callback(self._looked)
+        self._began_at = loop.time()
+        return look
 
     async def _load(self, *, afresh: bool) -> None:
+        telling = asyncio.get_running_loop().create_task(self._tell_of_waiting())
         try:
             self.keys, self._expires = await in_thread(lambda: self._source.load(afresh=afresh))
+            self._patience_s = PATIENCE_S
+        except OSError as exc:
+            raise BrokerUnavailable(f"AWS credentials can't be looked for: {exc}") from None
         finally:
-            self._task = None
+            telling.cancel()
 
-    async def _quietly(self) -> None:
-        try:
-            await self._load(afresh=False)
-        except (ConfigurationError, BrokerError) as exc:
+    async def _wait_for(self, look: "asyncio.Task[None]", limit_s: float) -> None:
+        """Until the look has ended. Raises what it raises, and BrokerUnavailable if that takes too long."""
+        await asyncio.wait([look, self._closing], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._closing.done():
+            raise BrokerUnavailable("AWS credentials are being looked for, and the client is closing")
+        if not look.done():
+            since_s = asyncio.get_running_loop().time() - self._began_at
+            raise BrokerUnavailable(f"AWS credentials can't be had: looking for them takes {since_s:.0f} s {_SO_FAR}")
+        if not look.cancelled():  # else it was given up for another
+            look.result()
+
+    async def _tell_of_waiting(self) -> None:
+        waited_s, wait_s = 0.0, SLOW_S
+        while True:
+            await asyncio.sleep(wait_s)
+            waited_s += wait_s
+            wait_s = CHECK_S
+            meanwhile = (
+                "Nothing can be done at the queues before" if self.keys is None else "The old keys go on till then"
+            )
+            self._told(f"looking for AWS credentials takes {waited_s:.0f} s {_SO_FAR} {meanwhile}.")
+
+    def _looked(self, look: "asyncio.Task[None]") -> None:
+        """Take note of a failure even if all who waited for it were cancelled; asyncio would complain else."""
+        if self._look is look:
+            self._look = None
+        if not look.cancelled():
+            look.exception()
+
+    def _tell_failure(self, look: "asyncio.Task[None]") -> None:
+        if not look.cancelled() and (exc := look.exception()) is not None:
+            if not isinstance(exc, (ConfigurationError, BrokerError)):
+                raise exc
             self._told(f"credentials that expire could not be renewed ahead of time: {exc}")
-
-
-def _look_at(task: asyncio.Task[None]) -> None:
-    """Take note of a failure even if all who waited for it were cancelled; asyncio would complain else."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _key_trouble(exc: Exception) -> ConfigurationError | BrokerError:

@@ -20,7 +20,9 @@ class Reaction(Enum):
     BACK_OFF = "throttled: again, later"
     SLOW_DOWN = "too much in flight: not again within this call"
     RENEW_KEYS = "the credentials are over: get new ones, sign again, once"
-    CHECK_CLOCK = "the signature is refused: if the clock is off, correct it and sign again, once"
+    OTHER_KEYS = "the keys are not known: if others are found, sign again, once"
+    CHECK_CLOCK = "the request is too old or too new: if the clock is off, correct it and sign again, once"
+    CHECK_SIGNATURE = "the signature is refused: as for the clock, and if it is right, as for keys that are not known"
     LEASE_LOST = "the receipt is no longer ours"
     REFUSED = "will not get better by itself"
 
@@ -69,21 +71,18 @@ _RETRY = (
     "AWS.SimpleQueueService.PurgeQueueInProgress",
 )
 _RENEW_KEYS = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
-_CHECK_CLOCK = (
-    "RequestExpired",
-    "RequestInTheFuture",
-    "RequestTimeTooSkewed",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "AuthFailure",
-)
+_OTHER_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId")
+_CHECK_CLOCK = ("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed")
+_CHECK_SIGNATURE = ("InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure")
 _REACTIONS: Mapping[str, Reaction] = {
     **dict.fromkeys(_LEASE_LOST, Reaction.LEASE_LOST),
     **dict.fromkeys(_BACK_OFF, Reaction.BACK_OFF),
     **dict.fromkeys(_RETRY, Reaction.RETRY),
     **dict.fromkeys(("OverLimit", "AWS.SimpleQueueService.OverLimit"), Reaction.SLOW_DOWN),
     **dict.fromkeys(_RENEW_KEYS, Reaction.RENEW_KEYS),
+    **dict.fromkeys(_OTHER_KEYS, Reaction.OTHER_KEYS),
     **dict.fromkeys(_CHECK_CLOCK, Reaction.CHECK_CLOCK),
+    **dict.fromkeys(_CHECK_SIGNATURE, Reaction.CHECK_SIGNATURE),
 }
 
 _HINTS: Mapping[str, str] = {
@@ -98,12 +97,14 @@ _HINTS: Mapping[str, str] = {
         ("InvalidSecurity", "AWS.SimpleQueueService.InvalidSecurity"), "The queue's policy asks for TLS: use https."
     ),
     **dict.fromkeys(
-        ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "MissingAuthenticationToken"),
-        "The access key is not known there: check AWS_ACCESS_KEY_ID or the profile, and the region.",
+        (*_OTHER_KEYS, "MissingAuthenticationToken"),
+        "The access key is not known there, and no other was found: check AWS_ACCESS_KEY_ID or the profile, and the "
+        "region. A file or profile that is changed is read again.",
     ),
     **dict.fromkeys(
         ("InvalidSignatureException", "SignatureDoesNotMatch"),
-        "The clock agrees with the service's, so the secret key is wrong: check AWS_SECRET_ACCESS_KEY or the profile.",
+        "The clock agrees with the service's, so the secret key is wrong, and no other was found: check "
+        "AWS_SECRET_ACCESS_KEY or the profile.",
     ),
     **dict.fromkeys(_RENEW_KEYS, "Renew them (for SSO: `aws sso login`)."),
     **dict.fromkeys(

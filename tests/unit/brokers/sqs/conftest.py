@@ -107,17 +107,18 @@ class StillClock:
 
 
 class Keyring:
-    """Fills `Source`: OLD, and after a renewal NEW; with `is_endless` others at every renewal."""
+    """Fills `Source`: OLD, and after a renewal NEW; with `is_endless` others at every renewal, with `is_same` OLD."""
 
     def __init__(self):
         self.given = Keys("OLD", "old", "t1")
-        self.is_endless = False
+        self.is_endless = self.is_same = False
         self.renewals = 0
 
     def load(self, *, afresh):
         if afresh:
             self.renewals += 1
-            self.given = Keys(f"NEW{self.renewals}" if self.is_endless else "NEW", "new", "t2")
+            if not self.is_same:
+                self.given = Keys(f"NEW{self.renewals}" if self.is_endless else "NEW", "new", "t2")
         return self.given, False
 
 

@@ -200,8 +200,11 @@ async def test_call_is_refused_when_the_clock_is_right_and_the_signature_is_not(
     date = formatdate(NOW + 20, usegmt=True)
     speaker = await speak(error(403, "SignatureDoesNotMatch", date=date))
 
+    client = client_of(speaker)
+    client.source.is_same = True
+
     with pytest.raises(ServiceRefused, match="AWS_SECRET_ACCESS_KEY"):
-        await call(client_of(speaker))
+        await call(client)
 
     assert len(speaker.requests) == 1
 
@@ -230,6 +233,45 @@ async def test_call_renews_expired_keys_and_signs_again_once(speak, client_of):
     assert b"Credential=OLD/" in speaker.requests[0]
     assert b"Credential=NEW/" in speaker.requests[1]
     assert b"x-amz-security-token: t2\r\n" in speaker.requests[1]
+
+
+@pytest.mark.parametrize("code", ["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"])
+async def test_call_looks_for_rotated_keys_when_the_old_ones_are_not_known_any_more(speak, client_of, code):
+    speaker = await speak(error(403, code), DONE)
+    client = client_of(speaker)
+
+    assert await call(client) == {"QueueUrl": "u"}
+    assert b"Credential=NEW/" in speaker.requests[1]
+    assert [event.text for event in client.events] == [
+        f"the service refused the access key ...OLD ({code}). Others were found when they were looked for again, and "
+        f"are used from now on."
+    ]
+
+
+async def test_call_looks_for_rotated_keys_when_the_signature_is_refused_and_the_clock_is_right(speak, client_of):
+    speaker = await speak(error(403, "SignatureDoesNotMatch", date=formatdate(NOW + 20, usegmt=True)), DONE)
+
+    assert await call(client_of(speaker)) == {"QueueUrl": "u"}
+    assert b"Credential=NEW/" in speaker.requests[1]
+
+
+async def test_call_mends_clock_and_keys_when_both_are_wrong(speak, client_of):
+    refusal = error(403, "SignatureDoesNotMatch", date=formatdate(NOW + 600, usegmt=True))
+    speaker = await speak(refusal, refusal, DONE)
+
+    assert await call(client_of(speaker)) == {"QueueUrl": "u"}
+    assert [b"Credential=NEW/" in request for request in speaker.requests] == [False, False, True]
+
+
+async def test_calls_look_for_other_keys_once_when_there_are_none_and_are_refused_with_what_to_do(speak, client_of):
+    client = client_of(await speak(error(403, "InvalidClientTokenId")))
+    client.source.is_same = True
+
+    for _ in range(3):
+        with pytest.raises(ServiceRefused, match="no other was found: check AWS_ACCESS_KEY_ID"):
+            await call(client)
+
+    assert client.source.renewals == 1
 
 
 async def test_call_is_refused_when_the_renewed_keys_are_over_too(speak, client_of):

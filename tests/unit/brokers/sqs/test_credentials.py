@@ -1,10 +1,11 @@
-"""Keys: found once, renewed without stopping the loop, kept when a renewal fails."""
+"""Keys: found once, renewed without stopping the loop, kept when a renewal fails; looks that hang hold nobody up."""
 
 import asyncio
 import threading
 
 import pytest
 
+from mulligan.brokers.sqs import credentials
 from mulligan.brokers.sqs.credentials import CHECK_S, LOCAL_KEYS, KeyRing, find_keys
 from mulligan.brokers.sqs.environment import Address, Site
 from mulligan.brokers.sqs.http import Endpoint
@@ -47,6 +48,13 @@ def ring_of(source):
     return KeyRing(source, told.append), told
 
 
+async def until(is_so):
+    """Until that is so; the loop goes on meanwhile, and threads have time."""
+    async with asyncio.timeout(5):
+        while not is_so():
+            await asyncio.sleep(0.001)
+
+
 async def test_ready_loads_once_for_all_who_wait_and_never_in_the_loop():
     source = Scripted(OLD)
     ring, _ = ring_of(source)
@@ -75,10 +83,11 @@ async def test_look_after_renews_behind_the_old_keys_once_a_minute():
 
     ring.look_after(1000.0)
     during = ring.keys
-    await ring.close()
+    await until(lambda: ring.keys == NEW)
     ring.look_after(1000.0 + CHECK_S - 1)
-    await ring.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
 
+    assert others == set()
     assert during == OLD
     assert ring.keys == NEW
     assert source.loads == 2
@@ -90,8 +99,8 @@ async def test_look_after_leaves_lasting_keys_alone():
     await ring.ready()
 
     ring.look_after(1e9)
-    await ring.close()
 
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     assert source.loads == 1
 
 
@@ -101,7 +110,7 @@ async def test_look_after_keeps_the_old_keys_and_tells_when_it_fails():
     await ring.ready()
 
     ring.look_after(1000.0)
-    await ring.close()
+    await until(lambda: told)
 
     assert ring.keys == OLD
     assert "metadata service is down" in told[0]
@@ -157,6 +166,138 @@ async def test_ready_that_is_cancelled_harms_nobody_else():
 
     assert await second == OLD
     assert first.cancelled() or first.cancelling()
+
+
+async def test_renew_looks_once_for_calls_that_are_refused_one_after_the_other_when_the_same_keys_are_found():
+    source = Scripted(OLD)
+    ring, _ = ring_of(source)
+    await ring.ready()
+
+    found = [await ring.renew(OLD) for _ in range(3)]
+
+    assert found == [False, False, False]
+    assert source.renewals == 1
+
+
+async def test_renew_looks_again_after_a_while_when_the_same_keys_were_found(monkeypatch):
+    monkeypatch.setattr(credentials, "SAME_S", 0.0)
+    source = Scripted(OLD, OLD, NEW)
+    ring, _ = ring_of(source)
+    await ring.ready()
+
+    found = [await ring.renew(OLD) for _ in range(2)]
+
+    assert found == [False, True]
+
+
+async def test_renew_may_be_tried_again_when_the_file_of_the_keys_is_being_written():
+    source = Scripted(OLD, ConfigurationError(["No AWS credentials were found."]), NEW)
+    ring, _ = ring_of(source)
+    await ring.ready()
+
+    with pytest.raises(BrokerUnavailable, match="No AWS credentials were found"):
+        await ring.renew(OLD)
+
+    assert await ring.renew(OLD)
+
+
+# -- looks that hang --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """A source whose looks hang until the test ends, and limits that are short."""
+    monkeypatch.setattr(credentials, "FIRST_S", 0.05)
+    monkeypatch.setattr(credentials, "RENEW_S", 0.05)
+    monkeypatch.setattr(credentials, "SLOW_S", 0.01)
+    source = Hanging()
+    yield source
+    source.end.set()
+
+
+class Hanging:
+    """The first `good` looks give OLD; those behind hang, as a credential_process that sleeps does."""
+
+    def __init__(self):
+        self.good = 0
+        self.looks = 0
+        self.end = threading.Event()
+
+    def load(self, *, afresh):
+        self.looks += 1
+        if self.looks > self.good:
+            self.end.wait(30)
+            return NEW, True
+        return OLD, True
+
+
+async def test_ready_gives_up_and_tells_when_the_look_hangs(hanging):
+    ring, told = ring_of(hanging)
+
+    with pytest.raises(BrokerUnavailable, match="credential_process"):
+        await ring.ready()
+
+    assert "looking for AWS credentials takes" in told[0]
+    assert "Nothing can be done at the queues before" in told[0]
+
+
+async def test_ready_starts_no_second_look_beside_one_that_hangs(hanging):
+    ring, _ = ring_of(hanging)
+
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable):
+            await ring.ready()
+
+    assert hanging.looks == 1
+
+
+async def test_look_after_tells_of_a_renewal_that_hangs_and_the_old_keys_go_on(hanging):
+    hanging.good = 1
+    ring, told = ring_of(hanging)
+    await ring.ready()
+
+    ring.look_after(1000.0)
+    await until(lambda: told)
+
+    assert ring.keys == OLD
+    assert "The old keys go on till then" in told[0]
+
+
+async def test_renew_waits_no_longer_than_its_limit_when_keys_expire_during_a_renewal_that_hangs(hanging):
+    hanging.good = 1
+    ring, _ = ring_of(hanging)
+    await ring.ready()
+    ring.look_after(1000.0)
+
+    async with asyncio.timeout(2):
+        with pytest.raises(BrokerUnavailable, match="looking for them takes"):
+            await ring.renew(OLD)
+
+
+async def test_close_lets_go_of_those_who_wait_for_a_look_that_hangs(hanging, monkeypatch):
+    monkeypatch.setattr(credentials, "RENEW_S", 60.0)
+    hanging.good = 1
+    ring, _ = ring_of(hanging)
+    await ring.ready()
+    renewal = asyncio.create_task(ring.renew(OLD))
+    await until(lambda: hanging.looks == 2)
+
+    ring.close()
+
+    async with asyncio.timeout(2):
+        with pytest.raises(BrokerUnavailable, match="closing"):
+            await renewal
+
+
+async def test_look_that_hangs_for_minutes_is_given_up_for_another_one(hanging, monkeypatch):
+    monkeypatch.setattr(credentials, "PATIENCE_S", 0.0)
+    ring, _ = ring_of(hanging)
+    with pytest.raises(BrokerUnavailable):
+        await ring.ready()
+
+    hanging.good = 2
+
+    assert await ring.ready() == OLD
 
 
 # -- the chain --------------------------------------------------------------------------------------------------------

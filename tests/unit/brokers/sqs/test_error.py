@@ -22,8 +22,8 @@ TABLE = [
     (403, "OverLimit", Reaction.SLOW_DOWN),
     (403, "ExpiredToken", Reaction.RENEW_KEYS),
     (403, "ExpiredTokenException", Reaction.RENEW_KEYS),
-    (403, "SignatureDoesNotMatch", Reaction.CHECK_CLOCK),
-    (403, "InvalidSignatureException", Reaction.CHECK_CLOCK),
+    (403, "SignatureDoesNotMatch", Reaction.CHECK_SIGNATURE),
+    (403, "InvalidSignatureException", Reaction.CHECK_SIGNATURE),
     (403, "RequestExpired", Reaction.CHECK_CLOCK),
     (400, "ReceiptHandleIsInvalid", Reaction.LEASE_LOST),
     (400, "AWS.SimpleQueueService.MessageNotInflight", Reaction.LEASE_LOST),
@@ -36,7 +36,9 @@ TABLE = [
     (400, "AWS.SimpleQueueService.NonExistentQueue", Reaction.REFUSED),
     (400, "QueueDoesNotExist", Reaction.REFUSED),
     (400, "InvalidAddress", Reaction.REFUSED),
-    (403, "InvalidClientTokenId", Reaction.REFUSED),
+    (403, "InvalidClientTokenId", Reaction.OTHER_KEYS),
+    (403, "UnrecognizedClientException", Reaction.OTHER_KEYS),
+    (403, "InvalidAccessKeyId", Reaction.OTHER_KEYS),
     (400, "SomethingNew", Reaction.REFUSED),
 ]
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from mulligan.brokers.base import Owners
+from mulligan.brokers.sqs.broker import SqsBroker
 from mulligan.brokers.sqs.policy import iam_policy, roles
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import Outgoing, Queues
@@ -13,6 +14,7 @@ from mulligan.core.message import QueueName
 from mulligan.servers.sqs.fault import Fail
 from mulligan.servers.sqs.server import DEFAULT_KEY
 from mulligan.servers.sqs.signature import Key
+from tests.black_hole import resolve
 
 
 async def attributes_of(broker, name):
@@ -279,3 +281,25 @@ async def test_declare_that_may_not_create_is_refused_when_it_has_to(guarded, br
 
     with pytest.raises(BrokerRefused, match="CreateQueue was refused"):
         await worker.declare(queues, create=True)
+
+
+async def test_declare_works_and_tells_each_time_when_plain_http_to_another_host_is_allowed(
+    start, clock, events, queues, monkeypatch
+):
+    resolve(monkeypatch, "localstack.test", "127.0.0.1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", DEFAULT_KEY.id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", DEFAULT_KEY.secret)
+    server = await start(also_hosts=["localstack.test"])
+    url = f"sqs://eu-west-1?endpoint=http://localstack.test:{server.port}&insecure=true"
+    broker = SqsBroker(url, clock=clock, emit=events.append)
+
+    notes = [(await broker.declare(queues, create=True)).notes for _ in range(2)]
+    sent = await broker.send(queues.requests, [Outgoing(b"1", {})])
+    await broker.close()
+
+    text = (
+        f"The endpoint http://localstack.test:{server.port} is plain http, as insecure=true in BROKER_URL allows: "
+        f"messages can be read and changed on the way. For a network that is yours alone; elsewhere use https."
+    )
+    assert notes == [(text,), (text,)]
+    assert sent == [None]

@@ -150,7 +150,8 @@ class SqsBroker:
         if found:
             self._fit_features(found)
         self._declared = found
-        return Declared(tuple(reversed(created)), tuple(problems), tuple(setup.notes(queues, found)), gone)
+        notes = [*_site_notes((await self._open()).site), *setup.notes(queues, found)]
+        return Declared(tuple(reversed(created)), tuple(problems), tuple(notes), gone)
 
     async def owners(self, queues: Queues) -> Owners:
         """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back."""
@@ -432,6 +433,15 @@ class SqsBroker:
             max_delay_s=0.0 if any(map(setup.is_fifo, found)) else FEATURES.max_delay_s,
             max_message_bytes=min(map(setup.size_limit, found.values())),
         )
+
+
+def _site_notes(site: Site) -> list[str]:
+    if not site.is_readable:
+        return []
+    return [
+        f"The endpoint {site.url} is plain http, as insecure=true in BROKER_URL allows: messages can be read and "
+        f"changed on the way. For a network that is yours alone; elsewhere use https."
+    ]
 
 
 def _found(address: Address) -> tuple[Site, Source]:

@@ -6,6 +6,7 @@ are there is found in `credentials`.
 
 import logging
 import os
+import re
 import ssl
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -22,14 +23,21 @@ from mulligan.core.value import value
 
 __all__ = ["Address", "Site", "find_site", "is_loopback", "new_session", "parse_url"]
 
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
 
 @value
 class Address:
-    """What a BROKER_URL says. region, endpoint, profile: None where it leaves that to the environment."""
+    """What a BROKER_URL says. region, endpoint, profile: None where it leaves that to the environment.
+
+    account: whose the queues are, 12 digits; None for that of the keys. is_insecure: plain http is taken to any host.
+    """
 
     region: str | None
     endpoint: str | None = None
     profile: str | None = None
+    account: str | None = None
+    is_insecure: bool = False
 
 
 @value
@@ -43,11 +51,16 @@ class Site:
     proxy: Proxy | None = None
     partition: str = "aws"
 
+    @property
+    def is_readable(self) -> bool:
+        """What is sent there can be read on the way: plain http to another host."""
+        return not self.endpoint.is_tls and not is_loopback(self.endpoint.host)
+
 
 def parse_url(url: str) -> Address:
     """`sqs://REGION`, `sqs://REGION?endpoint=http://127.0.0.1:9324&profile=NAME`, `sqs://` for the region that is set.
 
-    Raises ConfigurationError with every mistake.
+    Also `account=123456789012` and `insecure=true`, see `Address`. Raises ConfigurationError with every mistake.
     """
     shown = redacted_url(url)
     form = (
@@ -58,7 +71,7 @@ def parse_url(url: str) -> Address:
         parts = split_url(url)
     except UrlFault as exc:
         raise ConfigurationError([f"BROKER_URL: {shown!r} can't be read: {exc}. Expected {form}"]) from None
-    known = ("endpoint", "profile")
+    known = ("endpoint", "profile", "account", "insecure")
     problems: list[str] = []
     given: dict[str, str] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
@@ -71,11 +84,20 @@ def parse_url(url: str) -> Address:
         given[name] = text
     if parts.scheme.lower() != "sqs" or parts.path.strip("/") or "@" in parts.netloc or ":" in parts.netloc:
         problems.append(f"BROKER_URL: {shown!r} is not {form}")
+    account, insecure = given.get("account"), given.get("insecure", "false")
+    if account is not None and not _ACCOUNT.fullmatch(account):
+        problems.append(
+            f"BROKER_URL: {shown!r}: account is {account[:40]!r}, expected the 12 digits of an AWS account."
+        )
+    if insecure not in ("true", "false"):
+        problems.append(f"BROKER_URL: {shown!r}: insecure is {insecure[:40]!r}, expected true or false.")
     if "endpoint" in given:
-        problems += _endpoint_problems(given["endpoint"])
+        problems += _endpoint_problems(given["endpoint"], is_insecure=insecure == "true")
     if problems:
         raise ConfigurationError(problems)
-    return Address(parts.netloc or None, given.get("endpoint"), given.get("profile") or None)
+    return Address(
+        parts.netloc or None, given.get("endpoint"), given.get("profile") or None, account, insecure == "true"
+    )
 
 
 def find_site(address: Address) -> Site:
@@ -100,7 +122,7 @@ def find_site(address: Address) -> Site:
         raise
     except Exception as exc:  # noqa: BLE001  botocore raises its own, OSError and ValueError for what the user wrote
         raise ConfigurationError([f"The AWS configuration can't be used: {redacted(str(exc))}"]) from None
-    if problems := _endpoint_problems(url):
+    if problems := _endpoint_problems(url, is_insecure=address.is_insecure):
         raise ConfigurationError(problems)
     parts = split_url(url)
     is_tls = parts.scheme == "https"
@@ -117,20 +139,24 @@ def new_session(address: Address) -> Any:
 
     # each process would tell at INFO where its keys are from; it is said when there are none
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    return Session(profile=address.profile)
+    session = Session(profile=address.profile)
+    if address.region is not None:  # STS, which is asked for keys, is another service, and that of this region is meant
+        session.set_config_variable("region", address.region)
+    return session
 
 
-def _endpoint_problems(url: str) -> list[str]:
+def _endpoint_problems(url: str, *, is_insecure: bool) -> list[str]:
     try:
         parts = split_url(url)
     except UrlFault as exc:
         return [f"The SQS endpoint {redacted_url(url)!r} is not http(s)://HOST:PORT: {exc}."]
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.username:
         return [f"The SQS endpoint {redacted_url(url)!r} is not http(s)://HOST:PORT. Correct it."]
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and not is_insecure:
         return [
             f"The SQS endpoint {redacted_url(url)!r} is plain http and not on this machine: messages could be read "
-            f"on the way. Use https, or a tunnel to 127.0.0.1."
+            f"on the way. Use https, or a tunnel to 127.0.0.1. If the network between is yours alone, say so: "
+            f"insecure=true in BROKER_URL (sqs://REGION?endpoint=http://HOST:PORT&insecure=true)."
         ]
     return []
 

@@ -369,3 +369,34 @@ def test_chain_may_be_asked_later_when_a_process_fails(bare):
 
     with pytest.raises(BrokerUnavailable):
         find_keys(Address("r"), AWS).load(afresh=False)
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-west-1", "sts.eu-west-1.amazonaws.com"),
+        ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "sts.us-gov-west-1.amazonaws.com"),
+    ],
+)
+async def test_chain_asks_sts_in_the_region_of_the_broker_url_when_the_environment_names_none(
+    bare, monkeypatch, region, host
+):
+    asked = []
+
+    async def refuse(reader, writer):
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    (bare / "token").write_text("a token")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(bare / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/worker")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        with pytest.raises(BrokerUnavailable):
+            await asyncio.to_thread(lambda: find_keys(Address(region), AWS).load(afresh=False))
+
+    assert asked[0] == f"{host}:443"

@@ -39,6 +39,12 @@ def bare(monkeypatch, tmp_path):
             "sqs://r?endpoint=https://vpce-1.sqs.r.vpce.amazonaws.com",
             Address("r", "https://vpce-1.sqs.r.vpce.amazonaws.com"),
         ),
+        (
+            "sqs://r?endpoint=http://localstack:4566&insecure=true",
+            Address("r", "http://localstack:4566", is_insecure=True),
+        ),
+        ("sqs://r?insecure=false", Address("r")),
+        ("sqs://r?account=123456789012", Address("r", account="123456789012")),
     ],
 )
 def test_parse_url_finds(url, address):
@@ -53,6 +59,9 @@ def test_parse_url_finds(url, address):
         ("sqs://key:hidden@r", "leave both out"),
         ("sqs://r?endpoint=http://10.0.0.1:9324", "plain http and not on this machine"),
         ("sqs://r?endpoint=http://sqs.example", "plain http and not on this machine"),
+        ("sqs://r?endpoint=http://sqs.example&insecure=false", "say so: insecure=true in BROKER_URL"),
+        ("sqs://r?insecure=yes", "insecure is 'yes', expected true or false"),
+        ("sqs://r?account=12345", "account is '12345', expected the 12 digits"),
         ("sqs://r?endpoint=127.0.0.1:9324", r"is not http\(s\)://HOST:PORT"),
         ("sqs://r?endpoint=http://127.0.0.1:99999", "no number from 1 to 65535"),
         ("sqs://r?endpoint=http://127.0.0.1:9324/queue", "is not http"),
@@ -115,6 +124,20 @@ def test_find_site_refuses_plain_http_from_the_environment_too(monkeypatch):
 
     with pytest.raises(ConfigurationError, match="plain http"):
         find_site(Address("eu-west-1"))
+
+
+def test_find_site_takes_plain_http_from_the_environment_when_the_url_says_insecure(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://sqs.example:9324")
+
+    site = find_site(Address("eu-west-1", is_insecure=True))
+
+    assert site.endpoint == Endpoint("sqs.example", 9324, False)
+    assert site.is_readable
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9324", "https://sqs.example"])
+def test_site_on_this_machine_or_behind_tls_can_not_be_read_although_the_url_says_insecure(url):
+    assert not find_site(Address("r", url, is_insecure=True)).is_readable
 
 
 def test_find_site_takes_the_region_of_the_environment_when_the_url_has_none(monkeypatch):

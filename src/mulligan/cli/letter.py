@@ -40,6 +40,7 @@ class Letter:
     story: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
     dead_at: epoch seconds at which the first copy came to the dead queue.
     ids: of the copies, as the broker has them. group: the message's, on FIFO queues.
+    message_id: what its uid was made of, beside the body; None where nobody knows any more.
     body_problem: why its body can't be had; None when `message` is the message as it was sent.
     unread: why there is no story. One that is held must not be replayed as if it were new; body and attributes are
     then as they travel, and where a newer version wrote it nothing tells the generation (`UNKNOWN`).
@@ -55,6 +56,7 @@ class Letter:
     ids: tuple[str, ...]
     group: str | None = None
     body_problem: str | None = None
+    message_id: str | None = None
 
     @property
     def problem(self) -> str | None:
@@ -65,6 +67,14 @@ class Letter:
     def is_too_new(self) -> bool:
         """A newer version of this program wrote it."""
         return self.unread is not None and self.unread.version is not None
+
+    @property
+    def unfinished(self) -> tuple[TaskName, ...]:
+        """The tasks that were still to be tried: then it was a copy for rejects, and somebody has moved it here."""
+        progress = self.progress
+        if progress is None:
+            return ()
+        return tuple(task for task, mark in progress.marks.items() if mark.state is State.PENDING)
 
     @property
     def progress(self) -> Progress | None:
@@ -103,6 +113,7 @@ def letter_of(delivery: Delivery, prefix: str, load: Load) -> Letter:
         (delivery.id,),
         delivery.group if told is None or told.group is None else told.group,
         body_problem,
+        story.id_of(delivery) if told is None else told.id,
     )
 
 
@@ -133,7 +144,7 @@ def copy_of(letter: Letter, route: Route, limits: Limits) -> tuple[Parcel, str]:
     generation = letter.generation + 1
     progress = begin(route) if letter.progress is None else renew(letter.progress, route.tasks)
     first_seen_at = letter.message.sent_at if letter.story is None else letter.story.first_seen_at
-    renewed = Story(letter.uid, generation, 0, first_seen_at, progress)
+    renewed = Story(letter.uid, generation, 0, first_seen_at, progress, id=letter.message_id)
     # the same for a repeated replay, so that a FIFO queue takes it once
     dedup_id = f"{letter.uid}-{generation}-0"
     return parcel.pack(letter.message, renewed, limits, parcel.REJECTS), dedup_id
@@ -166,6 +177,7 @@ def as_data(letter: Letter) -> dict[str, Any]:
         "dead_at": letter.dead_at,
         "failed": list(failed(progress)),
         "tasks": {} if progress is None else {task: _mark_data(mark) for task, mark in progress.marks.items()},
+        "unfinished": list(letter.unfinished),
         "problem": letter.problem,
         "state_version": story.VERSION if letter.story is not None else letter.unread and letter.unread.version,
         "attributes": {name: attribute_data(item) for name, item in letter.message.attributes.items()},
@@ -200,4 +212,6 @@ def _merged(stories: Sequence[Story]) -> Story | None:
         max(one.hop, other.hop),
         min(one.first_seen_at, other.first_seen_at),
         merge(one.progress, other.progress),
+        id=one.id or other.id,
+        is_dead=one.is_dead or other.is_dead,
     )

@@ -5,7 +5,7 @@ import re
 
 from mulligan.core.message import TaskName, Uid
 
-__all__ = ["ID_ATTRIBUTE", "has_time", "idempotency_key", "new_id", "uid"]
+__all__ = ["ID_ATTRIBUTE", "has_time", "idempotency_key", "is_of", "new_id", "uid"]
 
 ID_ATTRIBUTE = "mulligan-uid"
 """Name of the attribute by which a producer gives its message an id of its own."""
@@ -29,6 +29,11 @@ def uid(prefix: str, message_id: str, body: bytes, sent_at: float) -> Uid:
     time_hex = message_id[:12] if is_timed else _time_hex(sent_at)
     about = f"{len(prefix)}:{prefix}{len(message_id)}:{message_id}".encode("utf-8", "surrogatepass")
     return Uid(f"{time_hex}-{hashlib.blake2b(about + body, digest_size=10).hexdigest()}")
+
+
+def is_of(known: Uid, prefix: str, message_id: str, body: bytes) -> bool:
+    """Whether a uid is of a message with this id and body, whenever that was sent."""
+    return known[12:] == uid(prefix, message_id, body, 0.0)[12:]
 
 
 def new_id(now: float, rand_hex: str) -> str:

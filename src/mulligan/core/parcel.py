@@ -113,7 +113,22 @@ def pack_quickly(message: Message, told: Story, limits: Limits) -> Parcel | None
 
 
 def pack(message: Message, told: Story, limits: Limits, shelf: Shelf) -> Parcel:
-    """The copy in the first of the forms above that fits. Raises ParcelError when not even the story does."""
+    """The copy in the first of the forms above that fits; without the story's id where none does with it.
+
+    Raises ParcelError when not even the story fits.
+    """
+    bare = replace(told, id=None)
+    found = _packed(message, told, limits, shelf) or _packed(message, bare, limits, shelf)
+    if found is not None:
+        return found
+    least = _least(bare, shelf, limits)
+    raise ParcelError(
+        f"a copy of it can't be made: its story ({len(told.progress.marks)} tasks) and the name of its stored body take"
+        f" {least} bytes, and the queue takes messages of {limits.max_bytes}. Raise the queue's limit."
+    )
+
+
+def _packed(message: Message, told: Story, limits: Limits, shelf: Shelf) -> Parcel | None:
     if (quick := pack_quickly(message, told, limits)) is not None:
         return quick
     for content, attributes, is_inside in _contents(message, limits):
@@ -128,11 +143,7 @@ def pack(message: Message, told: Story, limits: Limits, shelf: Shelf) -> Parcel:
         found = _fitting(_NOTE, attributes, told, Wrap("file", len(content), is_inside, name), limits)
         if found is not None:
             return replace(found, stored=Stored(name, content))
-    least = _least(told, shelf, limits)
-    raise ParcelError(
-        f"a copy of it can't be made: its story ({len(told.progress.marks)} tasks) and the name of its stored body take"
-        f" {least} bytes, and the queue takes messages of {limits.max_bytes}. Raise the queue's limit."
-    )
+    return None
 
 
 def unpack(message: Message, told: Story, load: Load) -> Message:

@@ -32,6 +32,7 @@ __all__ = [
     "decode_progress",
     "encode",
     "encode_progress",
+    "id_of",
     "identify",
     "read",
 ]
@@ -41,6 +42,9 @@ ATTRIBUTE = "mulligan"
 
 VERSION = 1
 """Of the state that is written, and the newest that can be read."""
+
+_ID_MAX = 200
+"""Characters of an id that a story carries: it has to fit where the message itself just fitted."""
 
 # what is trusted is still checked: a uid or a number that a ledger or a lease table can't hold would stop every worker
 _UID = re.compile(r"[0-9a-f]{12}[!-~]{0,100}")
@@ -71,6 +75,8 @@ class Story:
     wrap: how this copy's body is packed; None: it is as it was sent.
     group: of a dead letter from a FIFO queue, the message's group. There each letter is a group of its own, or those of
     one group would hide one another from whoever looks.
+    id: what the uid was made of, beside the body; None where it is too long, or an older version wrote the story.
+    is_dead: the copy was put on the dead queue. Older versions neither write nor read it (`core.move`).
     """
 
     uid: Uid
@@ -80,6 +86,8 @@ class Story:
     progress: Progress
     wrap: Wrap | None = None
     group: str | None = None
+    id: str | None = None
+    is_dead: bool = False
 
 
 @value
@@ -103,6 +111,13 @@ def identify(delivery: Delivery, prefix: str) -> Uid:
         return fingerprint.uid(prefix, delivery.id, delivery.body, delivery.sent_at)
     # the time of a receipt would make another message of each of them
     return fingerprint.uid(prefix, given, delivery.body, delivery.sent_at if delivery.is_dated else 0.0)
+
+
+def id_of(delivery: Delivery) -> str | None:
+    """The id that `identify` takes, as a story carries it; None where it is too long for that."""
+    given = delivery.attributes.get(fingerprint.ID_ATTRIBUTE)
+    found = given if isinstance(given, str) and given else delivery.id
+    return found if len(found) <= _ID_MAX else None
 
 
 def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message, Story | None, Unread | None]:
@@ -151,6 +166,10 @@ def encode(story: Story) -> str:
         data["body"] = _wrap_data(story.wrap)
     if story.group is not None:
         data["group"] = story.group
+    if story.id is not None:
+        data["id"] = story.id
+    if story.is_dead:
+        data["dead"] = True
     return json.dumps(data, separators=(",", ":"))
 
 
@@ -169,10 +188,15 @@ def decode(raw: AttributeValue) -> Story:
         if not _UID.fullmatch(uid):
             raise ValueError(f"uid is {uid[:50]!r}")
         generation, hop, seen_at = _count(data["gen"]), _count(data["hop"]), _moment(data["seen"])
-        group = data.get("group")
+        group, message_id = data.get("group"), data.get("id")
         if not isinstance(group, str | None):
             raise TypeError("group is not text")
-        return Story(Uid(uid), generation, hop, seen_at, _progress(data), _wrap(data.get("body")), group)
+        if not isinstance(message_id, str | None):
+            raise TypeError("id is not text")
+        return Story(
+            Uid(uid), generation, hop, seen_at, _progress(data), _wrap(data.get("body")), group, message_id,
+            data.get("dead") is True,
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as exc:
         raise StoryError(f"its attribute {ATTRIBUTE!r} is damaged: {exc!r} in {raw[:200]!r}") from None
 

@@ -1,6 +1,6 @@
 import re
 
-from mulligan.core.fingerprint import has_time, idempotency_key, new_id, uid
+from mulligan.core.fingerprint import has_time, idempotency_key, is_of, new_id, uid
 from mulligan.core.message import TaskName, Uid
 
 SENT_AT = 1_700_000_000.123
@@ -29,6 +29,15 @@ def test_uid_differs_when_the_prefix_the_id_or_the_body_does():
 def test_uid_does_not_mix_up_where_prefix_id_and_body_end():
     assert uid("ab", "c", b"", SENT_AT) != uid("a", "bc", b"", SENT_AT)
     assert uid("a", "bc", b"d", SENT_AT) != uid("a", "b", b"cd", SENT_AT)
+
+
+def test_uid_is_of_its_id_and_body_whenever_the_message_was_sent():
+    known = uid("p", "id", b"body", SENT_AT)
+
+    assert is_of(known, "p", "id", b"body")
+    assert not is_of(known, "p", "id", b"bodz")
+    assert not is_of(known, "p", "ie", b"body")
+    assert not is_of(known, "q", "id", b"body")
 
 
 def test_uids_sort_by_sent_time():

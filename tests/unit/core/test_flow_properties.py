@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from mulligan.core.flow import DEATHS_MAX, mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName, Uid
+from mulligan.core.move import was_dead
 from mulligan.core.outcome import (
     INTERRUPTED,
     SUCCEEDED,
@@ -31,7 +32,7 @@ from mulligan.core.outcome import (
 )
 from mulligan.core.policy import Policy
 from mulligan.core.progress import FRESH, Mark, Progress, State, is_further, merge
-from mulligan.core.route import NOT_ANY_MORE, Route, begin, fit
+from mulligan.core.route import NOT_ANY_MORE, Route, begin, fit, renew
 from mulligan.core.step import Ack, Bury, Reject, Release, Run
 from mulligan.core.story import Story, decode, encode
 
@@ -289,6 +290,9 @@ class OneMessage(RuleBasedStateMachine):
         self.check_bury(progress, token)
         yield "about to bury"
         self.dead.append(decode(encode(Story(UID, 0, copy.hop, 0.0, progress))))
+        assert was_dead(self.dead[-1]), "moved to rejects it would be removed as a twin, if an older version wrote it"
+        replayed = Story(UID, 1, 0, 0.0, renew(progress, self.route().tasks))
+        assert not was_dead(replayed), "a replay is taken for a letter that was moved, and gets another generation"
         yield "dead letter confirmed"
         progress = mark_buried(progress, self.route())
         if not self.save(token, progress):
@@ -300,6 +304,7 @@ class OneMessage(RuleBasedStateMachine):
         yield "about to copy"
         hop = copy.hop + 1
         story = encode(Story(UID, 0, hop, 0.0, settled(progress)))
+        assert not was_dead(decode(story)), "a copy for rejects is taken for a dead letter that was moved"
         self.copies.append(Copy(story, hop, self.now + min(delay_s, self.max_delay_s)))
         yield "copy confirmed"
         yield from self.finish(copy, token, progress, hop)

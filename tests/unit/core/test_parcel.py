@@ -47,6 +47,17 @@ ROOM = 700
 """Bytes that the story of TOLD, packed and without texts, has room in."""
 
 
+def test_pack_leaves_out_the_id_last_where_there_is_no_room_for_it():
+    told = replace(TOLD, progress=Progress({TaskName("One"): Mark(State.PENDING, 1)}), id="i" * 200)
+    short = len(story.encode(told)) + 150
+
+    packed = pack(message(b"", TEN), told, Limits(short, 10), DEAD)
+    bare = pack(message(b"", TEN), told, Limits(short - 150, 10), DEAD)
+
+    assert sent(packed)[1].id == "i" * 200
+    assert sent(bare)[1].id is None
+
+
 def message(body=b"body", attributes=None):
     return Message(UID, body, attributes or {}, int(UID[:12], 16) / 1000)
 

@@ -18,6 +18,7 @@ from mulligan.core.story import (
     decode_progress,
     encode,
     encode_progress,
+    id_of,
     identify,
     read,
 )
@@ -87,6 +88,29 @@ def test_story_of_a_dead_letter_keeps_the_group_of_its_message():
 
     assert '"group":"customer 7"' in encode(story)
     assert decode(encode(story)) == story
+
+
+def test_story_of_a_dead_copy_says_so_and_names_the_id_of_its_message():
+    story = Story(UID, 0, 1, 1.0, Progress({JIRA: FRESH}), id="order-4711", is_dead=True)
+
+    assert encode(story).endswith('"id":"order-4711","dead":true}')
+    assert decode(encode(story)) == story
+
+
+def test_decode_refuses_an_id_that_is_no_text():
+    written = encode(Story(UID, 0, 1, 1.0, Progress({JIRA: FRESH}), id="order-4711"))
+
+    with pytest.raises(StoryError, match="id is not text"):
+        decode(written.replace('"order-4711"', "4711"))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [({}, "broker-id"), ({"mulligan-uid": "order-4711"}, "order-4711"), ({"mulligan-uid": "x" * 201}, None)],
+    ids=["broker's", "producer's", "too long for a story"],
+)
+def test_id_of_is_what_the_uid_is_made_of(attributes, expected):
+    assert id_of(delivery(attributes)) == expected
 
 
 def test_encode_leaves_the_deaths_out():

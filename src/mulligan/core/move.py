@@ -1,0 +1,56 @@
+"""Copies that somebody moved between the queues with a tool that is not ours: a console's redrive, a shovel, a script.
+
+What such a copy is where it lies now. Nobody but us knows which queue a copy was made for, and a broker doesn't tell;
+the story does. A dead letter on another queue can only have been moved there: it is replayed, as `mulligan dead replay`
+would have done. The `consumer` acts on it; docs/moves.md has the whole table. Pure.
+"""
+
+from mulligan.core import fingerprint
+from mulligan.core.message import Message
+from mulligan.core.progress import Progress, State, is_refused
+from mulligan.core.story import Story
+
+__all__ = ["NO_STORY", "is_over", "may_be_of", "proves", "was_dead"]
+
+NO_STORY = "it came to the rejects queue without a story, so mulligan did not put it there: not run"
+"""Why the tasks of a message are exhausted that somebody else put on rejects."""
+
+
+def was_dead(told: Story) -> bool:
+    """Whether a copy with this story was put on the dead queue, so that on any other somebody has moved it.
+
+    Stories of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay has
+    nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told.
+    """
+    if told.is_dead:
+        return True
+    progress = told.progress
+    if progress.is_buried or not is_over(progress):
+        return False
+    if not progress.marks:
+        return told.generation == 0 and told.hop == 0
+    return any(mark.state is State.EXHAUSTED for mark in progress.marks.values()) or is_refused(progress.marks)
+
+
+def is_over(progress: Progress) -> bool:
+    """Whether no task is pending: the message is done, or it is buried, or about to be."""
+    return not any(mark.state is State.PENDING for mark in progress.marks.values())
+
+
+def proves(told: Story, message: Message, prefix: str) -> bool:
+    """Whether a story is of this message: its uid is what prefix, id and body make.
+
+    message: unpacked. Where stories are not believed this holds what a producer may choose: nothing but a repeat of a
+    message whose id and body he has, with the progress that the ledger knows of it (`may_be_of`), not the story's.
+    """
+    return told.id is not None and fingerprint.is_of(told.uid, prefix, told.id, message.body)
+
+
+def may_be_of(told: Story, known: Progress, hop: int) -> bool:
+    """Whether the ledger's record of the story's uid and generation vouches for a copy with this story.
+
+    hop: of the newest copy on record. The newest copy that there is may be one ahead of it.
+    """
+    if told.is_dead:
+        return known.is_buried or (bool(known.marks) and is_over(known))
+    return told.hop <= hop + 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mulligan.core.error import LedgerError, LedgerUnavailable
-from mulligan.ledger.base import Answer, Claim, Record
+from mulligan.ledger.base import Answer, Claim, Key, Known, Record
 from tests.simulation.loop import PROCESS
 
 __all__ = ["SimLedger"]
@@ -36,6 +36,15 @@ class SimLedger:
         self.world.watch.claimed(self.process, claims, answers, before, now)
         await self._reply("claim")
         return answers
+
+    async def look(self, keys: Sequence[Key]) -> list[Known | None]:
+        await self._request()
+        now_s = self.world.loop.time()
+        if any(self.world.damaged.get(uid, 0.0) > now_s for uid, _ in keys):
+            raise LedgerError("a row is damaged")
+        known: list[Known | None] = await self.rows.look(keys)
+        await self._reply("look")
+        return known
 
     async def save(self, records: Sequence[Record]) -> list[bool]:
         await self._request()

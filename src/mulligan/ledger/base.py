@@ -15,7 +15,7 @@ from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.value import value
 
-__all__ = ["GRANTED", "OUTDATED", "Answer", "Claim", "Granted", "Held", "Key", "Ledger", "Outdated", "Record"]
+__all__ = ["GRANTED", "OUTDATED", "Answer", "Claim", "Granted", "Held", "Key", "Known", "Ledger", "Outdated", "Record"]
 
 Key = tuple[Uid, int]
 """uid and generation."""
@@ -78,6 +78,14 @@ class Record:
     is_final: bool = False
 
 
+@value
+class Known:
+    """What is on record of a message. hop: of its newest copy."""
+
+    progress: Progress
+    hop: int
+
+
 class Ledger(Protocol):
     """Progress by uid and generation, with claims. All methods may be called side by side from one event loop."""
 
@@ -97,6 +105,12 @@ class Ledger(Protocol):
         It outlasts every process; on a ledger of one host it need not outlast the machine, with which all holders die.
         A claim over one whose time has passed counts as a death (an end that was never told): `progress.deaths` is then
         at least 1. now: epoch seconds (UTC).
+        """
+
+    async def look(self, keys: Sequence[Key]) -> list[Known | None]:
+        """What is on record, whoever holds the claim; None where no progress is. Changes nothing, and claims nothing.
+
+        Raises LedgerError when a row asked for is damaged.
         """
 
     async def save(self, records: Sequence[Record]) -> list[bool]:

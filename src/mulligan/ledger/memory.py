@@ -7,7 +7,7 @@ from mulligan.core.clock import Clock
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.value import value
-from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Record
+from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
 
 __all__ = ["MemoryLedger"]
 
@@ -58,6 +58,11 @@ class MemoryLedger:
         row.claimed = _Claimed(claim.token, claim.until)
         row.touched_at = now
         return Granted(_known(row))
+
+    async def look(self, keys: Sequence[Key]) -> list[Known | None]:
+        """See the seam."""
+        rows = [self._rows.get(key) for key in keys]
+        return [None if row is None or row.progress is None else Known(row.progress, row.hop) for row in rows]
 
     async def save(self, records: Sequence[Record]) -> list[bool]:
         """See the seam."""

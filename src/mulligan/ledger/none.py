@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mulligan.core.message import Uid
-from mulligan.ledger.base import GRANTED, Answer, Claim, Record
+from mulligan.ledger.base import GRANTED, Answer, Claim, Key, Known, Record
 
 __all__ = ["NoLedger"]
 
@@ -22,6 +22,10 @@ class NoLedger:
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:  # noqa: ARG002 - the seam's signature
         """Granted, all of them."""
         return [GRANTED] * len(claims)
+
+    async def look(self, keys: Sequence[Key]) -> list[Known | None]:
+        """Nothing, of any."""
+        return [None] * len(keys)
 
     async def save(self, records: Sequence[Record]) -> list[bool]:
         """True for all: nothing stands against going on."""

@@ -19,7 +19,7 @@ from mulligan.core.error import LedgerError, LedgerUnavailable, StoryError
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.story import decode_progress, encode_progress
-from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Record
+from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
 from mulligan.storage.fault import Kinds
 from mulligan.storage.layout import Layout
 from mulligan.storage.sqlite import Database
@@ -176,15 +176,32 @@ class SqliteLedger:
             return Held(until or 0.0)
         if progress is None:
             return Granted(Progress({}, deaths=deaths)) if deaths else _FRESH
+        return Granted(self._decoded((claim.uid, claim.generation), progress, deaths))
+
+    def _decoded(self, key: Key, progress: str, deaths: int) -> Progress:
         try:
-            return Granted(decode_progress(progress, deaths))
+            return decode_progress(progress, deaths)
         except StoryError as exc:
             # raised, not guessed: granted without progress, tasks that are done would run again
             raise LedgerError(
-                f"ledger database {self._path}: the row of message {claim.uid}, generation {claim.generation}, can't be"
+                f"ledger database {self._path}: the row of message {key[0]}, generation {key[1]}, can't be"
                 f" read: {exc}. Nothing of the batch was claimed. Mend the row's progress; or remove the row, and every"
                 " task of that message runs again."
             ) from None
+
+    async def look(self, keys: Sequence[Key]) -> list[Known | None]:
+        """See the seam."""
+        if not keys:
+            return []
+
+        def job(connection: sqlite3.Connection) -> list[Known | None]:
+            found: list[Known | None] = [None] * len(keys)
+            for index, hop, _, _, progress, deaths in _decode(connection.execute(_LOOK, (_text(keys),)).fetchone()[0]):
+                if progress is not None:
+                    found[index] = Known(self._decoded(keys[index], progress, deaths), hop)
+            return found
+
+        return await self._database.run(job, is_synced=False)
 
     async def save(self, records: Sequence[Record]) -> list[bool]:
         """See the seam. Of two records of one claim in one batch, the later one is kept."""

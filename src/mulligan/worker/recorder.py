@@ -7,7 +7,7 @@ from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.core.event import SettlementFailed
-from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Held, Ledger, Record
+from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Held, Key, Known, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.brake import Brake
 from mulligan.worker.failpoint import ARMED, Point
@@ -175,6 +175,22 @@ class Recorder:
 
     def _is_late(self, asked_at: float) -> bool:
         return not self._is_giving_up and self._clock.monotonic() - asked_at > CLAIM_SPENT * self._lease_s
+
+    async def look(self, key: Key) -> list[Known | None] | None:
+        """What the ledger knows of one message, as a list of one; waits as `claim` does, and is then None.
+
+        Raises LedgerError when its row is damaged.
+        """
+        for attempt in range(1_000_000):
+            try:
+                found = await self._ledger.look([key])
+            except LedgerUnavailable as exc:
+                if not await self._wait(attempt, exc):
+                    return None
+                continue
+            self._outage.is_over()
+            return found
+        return None
 
     async def keep(self, records: Sequence[Record]) -> list[bool] | None:
         """The ledger's answers to records that are not a flight's progress; waits as `claim` does."""

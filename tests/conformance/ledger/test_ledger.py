@@ -2,7 +2,7 @@ import asyncio
 
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
-from mulligan.ledger.base import OUTDATED, Claim, Granted, Held, Record
+from mulligan.ledger.base import OUTDATED, Claim, Granted, Held, Known, Record
 
 NOW = 1_700_000_000.0
 JIRA, TRELLO = TaskName("Jira"), TaskName("Trello")
@@ -35,6 +35,19 @@ async def test_claim_is_held_while_another_is_live(ledger):
     await ask(ledger, A, "first")
 
     assert await ask(ledger, A, "second", at=NOW + 59) == Held(NOW + 60)
+
+
+async def test_look_tells_what_is_on_record_and_takes_no_claim(ledger):
+    await ask(ledger, A, "holder")
+    await ledger.save([record(A, "holder", HALF, hop=2)])
+    await ask(ledger, B, "new")
+
+    found = await ledger.look([(C, 0), (A, 0), (B, 0), (A, 1), (A, 0)])
+
+    assert found == [None, Known(HALF, 2), None, None, Known(HALF, 2)]
+    assert await ledger.look([]) == []
+    assert await ledger.save([record(A, "holder", WHOLE)]) == [True]
+    assert await ask(ledger, C, "first") == Granted(None)
 
 
 async def test_claim_of_a_batch_is_answered_one_by_one(ledger):

@@ -16,7 +16,7 @@ from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.story import decode_progress, encode_progress
 from mulligan.core.value import value
-from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Record
+from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
 from mulligan.ledger.postgres import schema, statement
 from mulligan.ledger.postgres.address import address_of
 from mulligan.ledger.postgres.lane import Lane, rounds
@@ -99,6 +99,22 @@ class PostgresLedger:
             return answers
         await self.give_back([(claim.uid, claim.generation, claim.token) for claim in claims])
         raise next(answer for answer in found if isinstance(answer, LedgerError))
+
+    async def look(self, keys: Sequence[Key]) -> list[Known | None]:
+        """See the seam."""
+        if not keys:
+            return []
+        found: list[Known | None] = [None] * len(keys)
+        uids, generations = [uid for uid, _ in keys], [generation for _, generation in keys]
+        rows = await self._changing.run(lambda connection: connection.fetch(statement.KNOWN, uids, generations))
+        for place, hop, progress, deaths in rows:
+            uid, generation = keys[place - 1]
+            granted = self._granted(uid, generation, progress, deaths)
+            if isinstance(granted, LedgerError):
+                raise granted
+            assert granted.progress is not None
+            found[place - 1] = Known(granted.progress, hop)
+        return found
 
     async def save(self, records: Sequence[Record]) -> list[bool]:
         """See the seam. A final record may be repeated after a lost answer."""

@@ -8,7 +8,7 @@ A row's token names its claim, NULL for none; `ended` is the token whose last re
 record can be repeated after its answer was lost. `asked_hop` is the hop of the last claim that was granted.
 """
 
-__all__ = ["CLAIM", "END", "EXTEND", "FORGET", "GIVE_BACK", "LOOK", "SAVE"]
+__all__ = ["CLAIM", "END", "EXTEND", "FORGET", "GIVE_BACK", "KNOWN", "LOOK", "SAVE"]
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
 
@@ -32,6 +32,11 @@ SELECT r.uid, r.generation, r.hop, CASE WHEN r.token IS NULL THEN 0 ELSE r.until
 FROM unnest($1::text[], $2::bigint[], $3::float8[]) AS c (uid, generation, at), (SELECT {_NOW} AS now) AS t,
     mulligan_record AS r
 WHERE r.uid = c.uid AND r.generation = c.generation"""  # noqa: S608 - constants
+
+KNOWN = """
+SELECT c.place, r.hop, r.progress, r.deaths
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS c (uid, generation, place), mulligan_record AS r
+WHERE r.uid = c.uid AND r.generation = c.generation AND r.progress IS NOT NULL"""
 
 SAVE = f"""
 WITH held AS MATERIALIZED (

@@ -82,11 +82,15 @@ async def _matching(session: Session, text: str) -> list[Letter]:
 def _table(letters: Sequence[Letter], now: float) -> str:
     rows = [["uid", "dead for", "copies", "failed", "last error"]]
     for letter in letters:
-        names = ", ".join(failed(letter.progress)) or _without_names(letter)
+        names = ", ".join((*failed(letter.progress), *_moved(letter))) or _without_names(letter)
         uid = letter.uid if letter.generation <= 0 else f"{letter.uid} ({letter.generation} replayed)"
         error = first_line(hidden(letter.problem or letter.body_problem or last_error(letter.progress)))
         rows.append([harmless(uid), age(now - letter.dead_at), str(len(letter.ids)), harmless(names), error])
     return table(rows, right=(1, 2))
+
+
+def _moved(letter: Letter) -> tuple[str, ...]:
+    return (f"moved, with {', '.join(letter.unfinished)} unfinished",) if letter.unfinished else ()
 
 
 def _without_names(letter: Letter) -> str:

@@ -21,7 +21,6 @@ _WORDS = {State.DONE: "done", State.EXHAUSTED: "failed for good", State.PENDING:
 def picture(letter: Letter, *, whole_body: bool) -> str:
     """Everything about a dead letter, for a person."""
     told = letter.story
-    names = ", ".join(failed(letter.progress))
     facts = [
         ("uid", letter.uid),
         ("generation", _generation(letter.generation)),
@@ -29,7 +28,7 @@ def picture(letter: Letter, *, whole_body: bool) -> str:
         ("first received", moment(None if told is None else told.first_seen_at)),
         ("dead since", moment(letter.dead_at)),
         ("copies", f"{len(letter.ids)}" + (" (twins, replayed as one)" if len(letter.ids) > 1 else "")),
-        ("because", letter.problem or (f"{names} failed for good" if names else "no task takes it")),
+        ("because", letter.problem or _why(letter)),
     ]
     parts = ["\n".join(f"{name + ':':<16}{harmless(item)}" for name, item in facts)]
     if letter.progress is not None and letter.progress.marks:
@@ -77,6 +76,13 @@ def moment(at: float | None) -> str:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
         return f"{at:g} (no date)"
+
+
+def _why(letter: Letter) -> str:
+    if letter.unfinished:
+        return f"somebody, or the broker, moved it here: {', '.join(letter.unfinished)} had not ended"
+    names = ", ".join(failed(letter.progress))
+    return f"{names} failed for good" if names else "no task takes it"
 
 
 def _generation(generation: int) -> str:

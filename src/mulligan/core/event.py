@@ -123,12 +123,42 @@ class TwinFolded(Event):
 
 @value
 class StoryMissing(Event):
-    """A message on rejects carries no story, so mulligan did not put it there: all tasks run, as for a new message."""
+    """A message on rejects carries no story, so mulligan did not put it there. is_run: all its tasks run, as those of a
+    new message; else it becomes a dead letter (`UNKNOWN_ON_REJECTS`).
+    """
 
     level: ClassVar[Level] = "warning"
     uid: Uid
     queue: QueueName
     problem: str
+    is_run: bool
+
+
+@value
+class StoryNotBelieved(Event):
+    """A copy of ours came on requests, where somebody has moved it, and nothing vouches for its story: it is a new
+    message, and all its tasks run, those that are done, too. told: the uid in its story, None where it can't be read.
+    """
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    queue: QueueName
+    told: Uid | None
+    problem: str
+
+
+@value
+class MessageMoved(Event):
+    """Somebody has moved a copy of ours to another queue. generation: in which it goes on, as after a replay.
+
+    is_replay: it was a dead letter. is_first: and nothing had been done in that generation before.
+    """
+
+    uid: Uid
+    queue: QueueName
+    generation: int
+    is_replay: bool
+    is_first: bool
 
 
 @value

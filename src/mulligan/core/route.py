@@ -6,7 +6,7 @@ from mulligan.core.message import TaskName
 from mulligan.core.progress import FRESH, REFUSED, Mark, Progress, State
 from mulligan.core.value import value
 
-__all__ = ["NOT_ANY_MORE", "Route", "begin", "fit", "renew"]
+__all__ = ["NOT_ANY_MORE", "Route", "begin", "exhaust", "fit", "renew"]
 
 NOT_ANY_MORE = "not in tasks.xml any more"
 """Why a task is exhausted that a process doesn't know."""
@@ -51,6 +51,11 @@ def renew(progress: Progress, tasks: tuple[TaskName, ...]) -> Progress:
     """
     done = {task: mark for task, mark in progress.marks.items() if mark.state is State.DONE and mark.reason != REFUSED}
     return Progress({**dict.fromkeys(tasks, FRESH), **done})
+
+
+def exhaust(tasks: tuple[TaskName, ...], reason: str, now: float) -> Progress:
+    """The progress of a message that is not to be run at all: every task exhausted, unstarted, for that reason."""
+    return Progress(dict.fromkeys(tasks, Mark(State.EXHAUSTED, 0, 0.0, reason, now)))
 
 
 def _all_known(marks: Mapping[TaskName, Mark], known: Container[TaskName]) -> bool:

@@ -168,6 +168,11 @@ class Settings(BaseModel):
     unrouted: Literal["bury", "drop"] = Field(
         "bury", description="What happens to a message that no task accepts: it becomes a dead letter, or is removed."
     )
+    unknown_on_rejects: Literal["dead", "run"] = Field(
+        "dead",
+        description="What happens to a message on the rejects queue that mulligan did not put there: it becomes a dead "
+        "letter, or all its tasks run.",
+    )
     fifo_on_failure: Literal["hold", "sidestep"] = Field(
         "hold",
         description="On FIFO queues: a message to be tried again keeps its group waiting, or steps aside to rejects.",

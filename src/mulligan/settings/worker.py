@@ -32,6 +32,7 @@ class WorkerSettings:
     tasks_xml_file: str
     policy: Policy
     unrouted: Literal["bury", "drop"]
+    unknown_on_rejects: Literal["dead", "run"]
     bodies_url: str
     middleware: tuple[str, ...]
     listeners: tuple[str, ...]

@@ -28,7 +28,6 @@ MessageEvent = (
     | e.MessageBuried
     | e.AlertsDone
     | e.TwinFolded
-    | e.StoryMissing
     | e.BodyMissing
     | e.LeaseLost
     | e.SettlementFailed
@@ -50,9 +49,12 @@ ServiceEvent = (
     e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.BrokerNotice | e.LedgerDown | e.LedgerUp
 )
 SettingEvent = e.SettingRenamed | e.LedgerLocal
+ForeignEvent = e.StoryMissing | e.StoryNotBelieved | e.MessageMoved
 HeldEvent = e.StateTooNew | e.StateDamaged
 ApplicationEvent = e.VariablesIgnored | e.TaskUnlisted
-AnyEvent = MessageEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent | ApplicationEvent
+AnyEvent = (
+    MessageEvent | ForeignEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent | ApplicationEvent
+)
 
 _ERROR_MAX = 300
 
@@ -61,6 +63,8 @@ def sentence(event: AnyEvent) -> str:
     """The event in words, on one line as far as our words go; texts of others are cut to their first line."""
     if isinstance(event, MessageEvent):
         return f"{event.uid} {_of_message(event)}"
+    if isinstance(event, ForeignEvent):
+        return f"{event.uid} {_of_foreign(event)}"
     if isinstance(event, TaskEvent):
         return f"{event.uid} {_of_task(event)}"
     if isinstance(event, ProcessEvent):
@@ -126,8 +130,6 @@ def _of_message(event: MessageEvent) -> str:
             return f"{ended}, {_names(event.exhausted)} failed for good" if event.exhausted else ended
         case e.TwinFolded():
             return f"was not run, it is a copy: {first_line(event.reason)}"
-        case e.StoryMissing():
-            return f"came on {event.queue} with no story to read, all its tasks run: {first_line(event.problem)}"
         case e.BodyMissing():
             wait = duration(event.again_in_s)
             return f"can't be run and stays on {event.queue}, looked at again in {wait}: {first_line(event.problem)}"
@@ -137,6 +139,36 @@ def _of_message(event: MessageEvent) -> str:
             return f"{event.settlement} failed: {first_line(event.reason)}; {first_line(event.action)}"
         case _:
             assert_never(event)
+
+
+def _of_foreign(event: ForeignEvent) -> str:
+    """What somebody else has put, or moved, where it lies."""
+    match event:
+        case e.StoryMissing():
+            becomes = "all its tasks run" if event.is_run else "it becomes a dead letter (UNKNOWN_ON_REJECTS)"
+            return f"came on {event.queue} with no story to read, {becomes}: {first_line(event.problem)}"
+        case e.StoryNotBelieved():
+            return f"came on {event.queue} with a story that is not believed there: {_of_doubt(event)}"
+        case e.MessageMoved():
+            return f"was moved to {event.queue} by somebody: {_of_move(event)}"
+        case _:
+            assert_never(event)
+
+
+def _of_doubt(event: e.StoryNotBelieved) -> str:
+    whose = "" if event.told is None else f", that of {event.told}"
+    return (
+        f"{first_line(event.problem)}{whose}. All its tasks run as those of a new message, those that were done, too;"
+        " `mulligan dead replay` would have kept them"
+    )
+
+
+def _of_move(event: e.MessageMoved) -> str:
+    if not event.is_replay:
+        return "it goes on where it was"
+    if event.is_first:
+        return f"replayed, generation {event.generation}"
+    return f"it has been replayed already, and goes on in generation {event.generation}"
 
 
 def _of_held(event: HeldEvent) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from mulligan.clock import SystemClock
+from mulligan.core.move import NO_STORY
 from mulligan.core.progress import FRESH, Progress, merge
-from mulligan.core.route import Route, begin, fit
+from mulligan.core.route import Route, begin, exhaust, fit, renew
 from mulligan.core.value import value
 from mulligan.ledger.base import Granted
 from mulligan.tasks.catalogue import Catalogue
@@ -28,6 +29,8 @@ class Stage:
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
     holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
     counts_releases: as in the broker's `Features`.
+    buries_strays: what comes to rejects without a story becomes a dead letter; else all its tasks run.
+    max_bytes: the largest message of the queues.
     """
 
     index: int
@@ -39,6 +42,8 @@ class Stage:
     holds_groups: bool = False
     holds_deliveries: bool = False
     counts_releases: bool = True
+    buries_strays: bool = False
+    max_bytes: int = 2**20
 
 
 class Briefing:
@@ -84,11 +89,14 @@ class Briefing:
         Where today's tasks.xml makes a difference, `progress` is not `saved`: it is to be saved before anything else.
         """
         catalogue = self._catalogue
-        has_story = bool(flight.carried.marks) or flight.carried.is_buried
         deaths = known.deaths if known is not None else 0
         if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
             deaths = max(1, deaths)
         flight.route = self._route(flight, is_suspect=deaths > 0)
+        if flight.is_replay:
+            begun = tuple(known.marks) if known is not None else ()
+            flight.carried = renew(flight.carried, begun or flight.route.tasks)
+        has_story = bool(flight.carried.marks) or flight.carried.is_buried
         if known is not None and (known.marks or known.is_buried):
             # the route was fixed at the first claim; what this copy carries beyond it is merged in
             base = flight.carried if has_story else Progress(dict.fromkeys(known.marks, FRESH))
@@ -99,6 +107,11 @@ class Briefing:
             return
         if not has_story:
             flight.carried = self._begun(flight.route)
+        if flight.is_stray and self._stage.buries_strays:
+            flight.saved = flight.carried
+            # of all tasks where none takes it: UNROUTED=drop must not make it vanish
+            flight.progress = exhaust(flight.route.tasks or catalogue.whole_route.tasks, NO_STORY, self._clock.now())
+            return
         progress = flight.carried
         if deaths:
             progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)

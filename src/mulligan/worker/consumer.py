@@ -19,12 +19,14 @@ from mulligan.core.event import (
     BodyMissing,
     Event,
     LeaseLost,
+    MessageMoved,
     MessageReleased,
     StoryMissing,
     SuspectIsolated,
 )
-from mulligan.core.flow import mark_buried, next_step, record
+from mulligan.core.flow import mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName
+from mulligan.core.move import was_dead
 from mulligan.core.outcome import SUCCEEDED, Outcome
 from mulligan.core.policy import again_in_s
 from mulligan.core.progress import Progress, merge
@@ -36,6 +38,7 @@ from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
+from mulligan.worker.hearing import Believed, Hearing, New
 from mulligan.worker.hold import Holds
 from mulligan.worker.packer import Packer
 from mulligan.worker.places import Places
@@ -86,6 +89,7 @@ class Consumer:
         self._packer = packer
         self._new_token = new_token
         self._teller = Teller(table, clock, emit, wants)
+        self._hearing = Hearing(stage, packer, emit)
         self._left_alone = Holds(clock, emit, counts_releases=stage.counts_releases)
         self._usual = UsualWays()
         self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
@@ -125,21 +129,28 @@ class Consumer:
         now = self._clock.now()
         wrapped: list[tuple[Flight, Story]] = []
         unread: list[tuple[Flight, Unread]] = []
-        flights = [self._board(delivery, now, lease_until, wrapped, unread) for delivery in deliveries]
+        pleading: list[Flight] = []
+        flights = [self._board(delivery, now, lease_until, wrapped, unread, pleading) for delivery in deliveries]
         self.in_flight += len(flights)
         if unread:
             flights = self._hold(flights, unread)
-            if not flights:
-                return
-        self._teller.received(len(flights))
         for flight, told in wrapped:
             await self._unpack(flight, told)
+        if pleading:
+            flights = await self._hear(flights, pleading, lease_until)
+        if not flights:
+            return
+        self._teller.received(len(flights))
         if ARMED is not None:
             ARMED.reach(Point.RECEIVED)
         answers = await self._recorder.claim(flights)
         if answers is None:
             self._not_claimed(flights)
             return
+        self._answered(flights, answers)
+
+    def _answered(self, flights: Sequence[Flight], answers: Sequence[Answer]) -> None:
+        """Let those in that are to be run, one of a group at a time."""
         claimed_until = self._clock.monotonic() + (1 - CLAIM_SPENT) * self._stage.lease_s
         dropped: list[Flight] = []
         first: list[Flight] = []
@@ -269,6 +280,7 @@ class Consumer:
         lease_until: float,
         wrapped: list[tuple[Flight, Story]],
         unread: list[tuple[Flight, Unread]],
+        pleading: list[Flight],
     ) -> Flight:
         message, told, problem = story.read(delivery, self._stage.prefix, is_trusted=self._stage.is_trusted)
         flight = Flight(delivery, message, told, self._new_token(), now)
@@ -277,14 +289,58 @@ class Consumer:
                 flight.token = ""  # it is never claimed, so the ledger has nothing to give back
                 unread.append((flight, problem))
             else:
-                self._emit(StoryMissing(message.uid, delivery.queue, problem.problem))
-        if told is not None and told.wrap is not None:
-            wrapped.append((flight, told))
+                flight.is_stray, flight.is_fresh = True, not self._stage.buries_strays
+                is_run = flight.is_fresh
+                self._emit(StoryMissing(message.uid, delivery.queue, problem.problem, is_run))
+        if told is not None:
+            if told.wrap is not None:
+                wrapped.append((flight, told))
+            if was_dead(told):
+                flight.replay()
+        elif story.ATTRIBUTE in delivery.attributes and not self._stage.is_trusted:
+            pleading.append(flight)
+        self._enter(flight, lease_until)
+        return flight
+
+    def _enter(self, flight: Flight, lease_until: float) -> None:
         slot = flight.slot = self._table.put(
-            self._stage.index, delivery.receipt, message.uid, flight.generation, flight.token, lease_until
+            self._stage.index,
+            flight.delivery.receipt,
+            flight.message.uid,
+            flight.generation,
+            flight.token,
+            lease_until,
         )
         self._flights[slot] = flight
-        return flight
+
+    async def _hear(self, flights: list[Flight], pleading: Sequence[Flight], lease_until: float) -> list[Flight]:
+        """Find out which messages those are that carry a story where none is believed; the flights that go on."""
+        waiting: list[tuple[Flight, Unread]] = []
+        for flight in pleading:
+            match await self._hearing.hear(flight, self._recorder):
+                case None:
+                    self._not_claimed(flights)
+                    return []
+                case Believed() as believed:
+                    self._believe(flight, believed, lease_until)
+                case Unread() as unread:
+                    flight.token = ""
+                    waiting.append((flight, unread))
+                case New():
+                    pass
+        return self._hold(flights, waiting) if waiting else flights
+
+    def _believe(self, flight: Flight, believed: Believed, lease_until: float) -> None:
+        """Have a flight be of the message that its story tells of."""
+        self._table.remove(flight.slot)
+        del self._flights[flight.slot]
+        told = flight.told = believed.told
+        flight.message, flight.problem, flight.is_fresh = believed.message, believed.problem, False
+        flight.generation, flight.hop, flight.first_seen_at = told.generation, told.hop, told.first_seen_at
+        flight.carried = flight.progress = flight.saved = settled(believed.known)
+        if told.is_dead:
+            flight.replay()
+        self._enter(flight, lease_until)
 
     def _hold(self, flights: Sequence[Flight], unread: Sequence[tuple[Flight, Unread]]) -> list[Flight]:
         """Leave copies alone whose state can't be read, and with them what is behind them in their groups; the rest."""
@@ -321,6 +377,8 @@ class Consumer:
                     self._leave(flight, known, flight.problem)
                     return False
                 self._briefing.brief(flight, known)
+                if flight.told is not None and (flight.is_replay or not self._stage.is_trusted):
+                    self._tell_moved(flight, is_first=known is None or not known.marks)
                 return True
             case Held(until):
                 wait_s = max(0.05, until - self._clock.now())
@@ -328,10 +386,16 @@ class Consumer:
                 self._fold(flight, Release(min(wait_s, longest_s)), "another copy is being worked on")
                 return False
             case Outdated():
+                if flight.is_replay:
+                    self._tell_moved(flight, is_first=False)
                 self._fold(flight, ACK, "a later copy exists")
                 return False
             case _:
                 assert_never(answer)
+
+    def _tell_moved(self, flight: Flight, *, is_first: bool) -> None:
+        uid, queue = flight.message.uid, flight.delivery.queue
+        self._emit(MessageMoved(uid, queue, flight.generation, flight.is_replay, is_first))
 
     def _leave(self, flight: Flight, known: Progress | None, problem: str) -> None:
         """Neither run nor remove a copy whose body can't be had, unless it has been finished already."""
@@ -356,6 +420,11 @@ class Consumer:
             case Bury():
                 if ARMED is not None:
                     ARMED.reach(Point.EXHAUSTED)
+                flight.is_settling = True
+                self._table.set_standing(flight.slot, Standing.HELD)
+                self._settler.bury(flight)
+            case Ack() if flight.is_stray and flight.progress.is_buried and not flight.has_moved:
+                # it may be the dead letter itself, moved by a tool that drops attributes
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)
@@ -463,8 +532,9 @@ class Consumer:
         if flight.is_lost:
             return
         self._teller.buried(flight)
-        flight.progress = mark_buried(flight.progress, flight.route)
-        flight.ends_claim = not flight.progress.alerts
+        if not flight.progress.is_buried:
+            flight.progress = mark_buried(flight.progress, flight.route)
+        flight.ends_claim = self._is_finished(flight, self._clock.now())
         flight.is_settling = False
         flight.has_moved = True
         self._recorder.put(flight)

@@ -4,7 +4,7 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.message import Message, Uid
 from mulligan.core.progress import Progress
 from mulligan.core.route import Route
-from mulligan.core.story import Story, Unread
+from mulligan.core.story import Story, Unread, id_of
 from mulligan.ledger.base import Answer
 
 __all__ = ["Flight"]
@@ -17,7 +17,9 @@ class Flight:
     """A delivery, its claim, and how far its message is.
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
-    is_fresh: it came without a story.
+    is_fresh: it came without a story, as a new message.
+    told: the story that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is its
+    replay. is_stray: it came to rejects without a story.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
@@ -41,14 +43,17 @@ class Flight:
     has_moved = False
     has_place = False
     is_lost = False
+    is_replay = False
     is_saving = False
     is_settling = False
+    is_stray = False
     problem: str | None = None
     route = _NO_ROUTE
     running = 0
     slot = -1
     spends_stored = False
     stored: str | None = None
+    told: Story | None = None
     unread: Unread | None = None
     unrecorded = 0
     waits_since = 0.0
@@ -65,12 +70,26 @@ class Flight:
         self.carried: Progress = story.progress if story else _NOTHING
         self.progress = self.carried
         self.saved = self.carried
+        if story is not None:
+            self.told = story
 
     @property
     def key(self) -> tuple[Uid, int, str]:
         """uid, generation and token, as the ledger's calls take them."""
         return self.message.uid, self.generation, self.token
 
+    @property
+    def group(self) -> str | None:
+        """The message's group on FIFO queues. A dead letter that was moved still has one of its own as its delivery."""
+        return self.delivery.group if self.told is None or self.told.group is None else self.told.group
+
     def story(self, progress: Progress, hop: int) -> Story:
         """The story that a copy of the message carries."""
-        return Story(self.message.uid, self.generation, hop, self.first_seen_at, progress)
+        message_id = id_of(self.delivery) if self.told is None else self.told.id
+        return Story(self.message.uid, self.generation, hop, self.first_seen_at, progress, id=message_id)
+
+    def replay(self) -> None:
+        """From now on this is the replay of the dead letter that came."""
+        self.is_replay = True
+        self.generation, self.hop = self.generation + 1, 0
+        self.carried = self.progress = self.saved = Progress(self.carried.marks)  # that one was buried, not this

@@ -83,6 +83,8 @@ class Line:
             suspects_repeats=not shop.ledger.is_durable, holds_groups=holds_groups,
             holds_deliveries=not shop.broker.features.keeps_lease,
             counts_releases=shop.broker.features.counts_releases,
+            buries_strays=shop.setup.settings.unknown_on_rejects == "dead",
+            max_bytes=shop.broker.features.limits.max_bytes,
         )  # fmt: skip
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,

@@ -24,6 +24,7 @@ from mulligan.core.event import MessageRejected, SettlementFailed
 from mulligan.core.flow import settled
 from mulligan.core.message import QueueName
 from mulligan.core.parcel import DEAD, REJECTS, Shelf
+from mulligan.core.progress import Progress
 from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
@@ -223,9 +224,12 @@ class Settler:
 
     async def _outgoing(self, target: QueueName, flight: Flight, delay_s: float, hops: int) -> Outgoing:
         told = flight.story(settled(flight.progress), flight.hop + hops)
-        group = flight.delivery.group
-        if group is not None and target == self._queues.dead:
-            told, group = replace(told, group=group), told.uid  # whoever looks at dead letters is to see all of a group
+        group = flight.group
+        if target == self._queues.dead:
+            # the burial is on record only once this copy is confirmed
+            told = replace(told, progress=Progress(told.progress.marks), is_dead=True)
+            if group is not None:
+                told, group = replace(told, group=group), told.uid  # so whoever looks sees all dead letters of a group
         message = flight.message
         if fingerprint.ID_ATTRIBUTE in message.attributes:  # the story has the uid
             kept = {name: item for name, item in message.attributes.items() if name != fingerprint.ID_ATTRIBUTE}

@@ -125,10 +125,11 @@ class Worker:
         number, tokens = next(service.numbers), itertools.count(1)
         catalogue = Catalogue({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
         emit = service.events.append
+        settings = more.pop("settings", Settings())
         shop = Shop(
             self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
             packer=more.pop("packer", Packer(NO_FOLDER)),
-            setup=more.pop("setup", Setup(number, Settings().for_worker(), 1, 1, slots, str(Path.cwd()))),
+            setup=more.pop("setup", Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd()))),
             new_token=lambda: f"w{number}-{next(tokens)}",
             stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
         )  # fmt: skip

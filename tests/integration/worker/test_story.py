@@ -25,6 +25,7 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.story import Story
 from mulligan.ledger.base import Claim, Record
 from mulligan.ledger.none import NoLedger
+from mulligan.settings.model import Settings
 from mulligan.tasks.signal import GiveUp, Retry, Skip
 from tests.integration.worker.service import QUEUES, RETRY, Recording, task
 
@@ -264,9 +265,9 @@ async def test_message_can_not_choose_its_tasks_when_it_carries_a_story_on_the_r
     assert one.contexts[0].uid != forged.uid
 
 
-async def test_message_runs_all_tasks_when_it_is_on_rejects_without_a_story(service):
+async def test_message_runs_all_tasks_when_it_is_on_rejects_without_a_story_and_those_are_to_be_run(service):
     one = Recording()
-    service.worker(task("One", one))
+    service.worker(task("One", one), settings=Settings(unknown_on_rejects="run"))
 
     await service.send("left by the old program", queue=QUEUES.rejects, past_results="[{'Task1': True}]")
     await service.until_empty()

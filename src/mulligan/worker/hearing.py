@@ -1,0 +1,94 @@
+"""Looks whether a story on the requests queue is to be believed: where it comes from, a producer may have written it.
+
+A copy of ours lies there when somebody has moved it. It is believed only if its uid, id and body belong together and
+the ledger vouches for it (`core.move`), and then only as to which message it is: where that stands is the ledger's
+word. So whoever forges one gets a repeat of a message whose id and body he has, and no task that is done runs again.
+"""
+
+from mulligan.brokers.base import Emit
+from mulligan.core import story
+from mulligan.core.error import LedgerError, ParcelError
+from mulligan.core.event import StoryNotBelieved
+from mulligan.core.message import Message
+from mulligan.core.move import may_be_of, proves
+from mulligan.core.progress import Progress
+from mulligan.core.story import Story, Unread
+from mulligan.core.value import value
+from mulligan.worker.briefing import Stage
+from mulligan.worker.flight import Flight
+from mulligan.worker.packer import Packer
+from mulligan.worker.recorder import Recorder
+
+__all__ = ["NEW", "Believed", "Hearing", "New", "Verdict"]
+
+_NO_ID = "it doesn't tell the message's id: that is too long, or an older version wrote the story"
+_UNKNOWN = "the ledger knows nothing of that message"
+_CONTRADICTED = "the ledger says something else of that message"
+_FORGED = "its body or id is not that of the story's message"
+
+_PACKED_MAX = 8
+"""What is packed is not unpacked to more than so many times the largest message: its attributes may be in there."""
+
+
+@value
+class Believed:
+    """It is this message. known: where that stands. problem: why its body can't be had now."""
+
+    message: Message
+    told: Story
+    known: Progress
+    problem: str | None = None
+
+
+@value
+class New:
+    """It is a new message. An event has told so."""
+
+
+NEW = New()
+Verdict = Believed | New | Unread
+
+
+class Hearing:
+    """One for a queue of a process."""
+
+    def __init__(self, stage: Stage, packer: Packer, emit: Emit) -> None:
+        self._stage = stage
+        self._packer = packer
+        self._emit = emit
+
+    async def hear(self, flight: Flight, recorder: Recorder) -> Verdict | None:
+        """What a delivery is that carries a state where none is believed; waits while the ledger is not available.
+
+        Unread: its row in the ledger can't be read, and may say of any task that it is done: it is to be left alone.
+        None: the process ends, and the ledger can't be reached.
+        """
+        message, told, unread = story.read(flight.delivery, self._stage.prefix, is_trusted=True)
+        if told is None or told.id is None:
+            return self._doubt(flight, told, unread.problem if unread is not None else _NO_ID)
+        try:
+            found = await recorder.look((told.uid, told.generation))
+        except LedgerError as exc:
+            return Unread(str(exc), is_held=True)
+        if found is None:
+            return None
+        known = found[0]
+        if known is None or not may_be_of(told, known.progress, known.hop):
+            return self._doubt(flight, told, _UNKNOWN if known is None else _CONTRADICTED)
+        return await self._unpacked(flight, message, told, known.progress)
+
+    async def _unpacked(self, flight: Flight, message: Message, told: Story, known: Progress) -> Verdict:
+        if told.wrap is not None and told.wrap.size > _PACKED_MAX * self._stage.max_bytes:
+            return self._doubt(flight, told, f"it is said to hold {told.wrap.size} bytes, more than any message here")
+        try:
+            whole = await self._packer.unpack(message, told)
+        except ParcelError as exc:
+            return Believed(message, told, known, str(exc))  # neither run nor removed until its body is there
+        if not proves(told, whole, self._stage.prefix):
+            return self._doubt(flight, told, _FORGED)
+        return Believed(whole, told, known)
+
+    def _doubt(self, flight: Flight, told: Story | None, problem: str) -> New:
+        uid = told.uid if told is not None else None
+        self._emit(StoryNotBelieved(flight.message.uid, flight.delivery.queue, uid, problem))
+        return NEW

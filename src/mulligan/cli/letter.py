@@ -39,7 +39,8 @@ class Letter:
 
     story: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
     dead_at: epoch seconds at which the first copy came to the dead queue.
-    ids: of the copies, as the broker has them. group: the message's, on FIFO queues.
+    ids: of the copies, as the broker has them. group: the message's, on FIFO queues. tenant, trace: as its delivery
+    brought them.
     message_id: what its uid was made of, beside the body; None where nobody knows any more.
     body_problem: why its body can't be had; None when `message` is the message as it was sent.
     unread: why there is no story. One that is held must not be replayed as if it were new; body and attributes are
@@ -57,6 +58,8 @@ class Letter:
     group: str | None = None
     body_problem: str | None = None
     message_id: str | None = None
+    tenant: str | None = None
+    trace: str | None = None
 
     @property
     def problem(self) -> str | None:
@@ -114,6 +117,8 @@ def letter_of(delivery: Delivery, prefix: str, load: Load) -> Letter:
         delivery.group if told is None or told.group is None else told.group,
         body_problem,
         story.id_of(delivery) if told is None else told.id,
+        delivery.tenant,
+        delivery.trace,
     )
 
 

@@ -150,7 +150,10 @@ class Replay:
         packed, dedup_id = copy_of(letter, self._catalogue.route(letter.message), self._session.broker.features.limits)
         if packed.stored is not None:
             self._session.bodies.keep(packed.stored.name, packed.stored.content)
-        return Outgoing(packed.body, packed.attributes, group=letter.group, dedup_id=dedup_id)
+        return Outgoing(
+            packed.body, packed.attributes, group=letter.group, dedup_id=dedup_id, tenant=letter.tenant,
+            trace=letter.trace,
+        )  # fmt: skip
 
     def _drop_bodies(self) -> None:
         for name in sorted(self._emptied - set(self._files.values())):

@@ -34,7 +34,7 @@ Told = Callable[[int, int], None]
 
 @value
 class Wish:
-    """How messages are to be sent. group: for FIFO queues."""
+    """How messages are to be sent. group: for FIFO queues, and for standard ones of SQS."""
 
     attributes: Mapping[str, str]
     delay_s: float = 0.0
@@ -97,7 +97,8 @@ class Sender:
         attributes = {fingerprint.ID_ATTRIBUTE: fingerprint.new_id(self._session.now(), rand)} | dict(
             self._wish.attributes
         )
-        return Outgoing(body, attributes, self._wish.delay_s, self._wish.group, dedup_id=rand)
+        group = self._wish.group
+        return Outgoing(body, attributes, self._wish.delay_s, group, dedup_id=rand, tenant=group)
 
     async def put(self, found: Sequence[Line]) -> None:
         """Send lines, several batches at once. Raises BrokerUnavailable when some can't be sent for now."""

@@ -21,8 +21,10 @@ class Delivery:
     attributes: all of them, mulligan's own included and not yet believed.
     sent_at: epoch seconds (UTC) at which this copy entered the queue.
     receive_count: receipts of this copy so far, this one included (>= 1).
-    group: the message group on a FIFO queue, else None.
+    group: the message group on a FIFO queue, whose messages are worked on in order; None where nothing is ordered.
     is_dated: False where neither broker nor producer tells when; sent_at is then the time of this receipt.
+    tenant: the message group on a queue that orders nothing: whose message it is, so that the queue can be fair.
+    trace: the trace that the message belongs to, in the broker's own words (on SQS: AWSTraceHeader).
     """
 
     queue: QueueName
@@ -34,6 +36,8 @@ class Delivery:
     receive_count: int = 1
     group: str | None = None
     is_dated: bool = True
+    tenant: str | None = None
+    trace: str | None = None
 
 
 @value
@@ -42,6 +46,7 @@ class Outgoing:
 
     delay_s: seconds until it may be received; the caller keeps it within the broker's `Features.max_delay_s`.
     group, dedup_id: for FIFO queues; ignored elsewhere.
+    tenant, trace: as a delivery brought them; ignored where the broker has no such thing.
     """
 
     body: bytes
@@ -49,6 +54,8 @@ class Outgoing:
     delay_s: float = 0.0
     group: str | None = None
     dedup_id: str | None = None
+    tenant: str | None = None
+    trace: str | None = None
 
 
 class Fault(Enum):

@@ -242,6 +242,8 @@ class Settler:
             rounded_up(delay_s, self._unit_s, self._max_delay_s),
             group,
             f"{told.uid}-{told.generation}-{told.hop}",
+            flight.delivery.tenant,
+            flight.delivery.trace,
         )
 
     async def _drop(self, flight: Flight, name: str) -> None:

@@ -226,7 +226,7 @@ class SqsBroker:
         finally:
             self._receiving.discard(ended)
             ended.set_result(None)
-        return [delivery(item, queue, received_at) for item in messages]
+        return [delivery(item, queue, received_at, is_fifo=at.is_fifo) for item in messages]
 
     async def rest(self, queue: QueueName) -> None:
         """Nothing is fetched ahead."""

@@ -15,6 +15,7 @@ from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.value import value
 
 __all__ = [
+    "TRACE",
     "Answered",
     "Failure",
     "Garbled",
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 
+TRACE = "AWSTraceHeader"
+"""The one system attribute that a sender may set. It counts neither as an attribute nor for the size."""
+
+
 class Garbled(Exception):
     """The answer is not one of the service's."""
 
@@ -53,6 +58,7 @@ class _System(msgspec.Struct, rename="pascal", gc=False):
     sent_timestamp: str
     approximate_receive_count: str
     message_group_id: str | None = None
+    trace: str | None = msgspec.field(name="AWSTraceHeader", default=None)
 
 
 class Received(msgspec.Struct, rename="pascal", gc=False):
@@ -76,6 +82,7 @@ class SendEntry(msgspec.Struct, rename="pascal", omit_defaults=True, gc=False):
     message_attributes: dict[str, WireAttribute] = {}
     message_group_id: str | None = None
     message_deduplication_id: str | None = None
+    message_system_attributes: dict[str, WireAttribute] = {}
 
 
 class Failure(msgspec.Struct, rename="pascal", gc=False):
@@ -146,14 +153,20 @@ _batch_answer = msgspec.json.Decoder(_BatchAnswer)
 def receive_request(url: str, max_count: int, wait_s: int, lease_s: int, attempt_id: str | None = None) -> bytes:
     """Body of a ReceiveMessage. attempt_id: on FIFO queues, the same for every repeat of one receive.
 
-    Of the system attributes only those are asked for that a `Delivery` has a place for: each costs 30 bytes a message.
+    Of the system attributes only those are asked for that a `Delivery` has a place for: each that a message has costs
+    30 bytes.
     """
     data: dict[str, Any] = {
         "QueueUrl": url,
         "MaxNumberOfMessages": max_count,
         "WaitTimeSeconds": wait_s,
         "VisibilityTimeout": lease_s,
-        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount", "MessageGroupId"],
+        "MessageSystemAttributeNames": [
+            "SentTimestamp",
+            "ApproximateReceiveCount",
+            "MessageGroupId",
+            TRACE,
+        ],
         "MessageAttributeNames": ["All"],
     }
     if attempt_id is not None:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from mulligan.brokers.sqs.codec import Received, SendEntry, read_attributes, wire_attributes
+from mulligan.brokers.sqs.codec import TRACE, Received, SendEntry, WireAttribute, read_attributes, wire_attributes
 from mulligan.core.delivery import Delivery, Outgoing
 from mulligan.core.message import AttributeValue, QueueName, Typed
 from mulligan.core.parcel import size_bytes
@@ -47,6 +47,10 @@ def send_entry(outgoing: Outgoing, *, is_fifo: bool, max_bytes: int) -> SendEntr
     if is_fifo:
         entry.message_group_id = _fifo_id("a group", outgoing.group)
         entry.message_deduplication_id = _fifo_id("a deduplication id", outgoing.dedup_id)
+    elif outgoing.tenant is not None and _FIFO_ID.fullmatch(outgoing.tenant):
+        entry.message_group_id = outgoing.tenant
+    if outgoing.trace and not _FORBIDDEN.search(outgoing.trace):  # a copy is worth more than its trace
+        entry.message_system_attributes = {TRACE: WireAttribute("String", outgoing.trace)}
     if (size := size_bytes(outgoing.body, attributes, TYPE_BYTES)) > max_bytes:
         raise Refused(
             f"it has {size} bytes (body and attributes), the queue takes {max_bytes} (its MaximumMessageSize, up to "
@@ -64,9 +68,13 @@ def entry_bytes(entry: SendEntry) -> int:
     return size
 
 
-def delivery(item: Received, queue: QueueName, received_at: int) -> Delivery:
-    """A received message in our form. received_at: monotonic seconds, kept in the receipt for the 12 hours."""
+def delivery(item: Received, queue: QueueName, received_at: int, *, is_fifo: bool) -> Delivery:
+    """A received message in our form. received_at: monotonic seconds, kept in the receipt for the 12 hours.
+
+    is_fifo: a group has an order on a FIFO queue only. Elsewhere it is there for SQS to be fair to each of them.
+    """
     system = item.attributes
+    group = system.message_group_id
     attributes = read_attributes(item.message_attributes) if item.message_attributes else NO_ATTRIBUTES
     return Delivery(
         queue,
@@ -76,7 +84,9 @@ def delivery(item: Received, queue: QueueName, received_at: int) -> Delivery:
         attributes,
         int(system.sent_timestamp) / 1000,
         int(system.approximate_receive_count),
-        system.message_group_id,
+        group if is_fifo else None,
+        tenant=None if is_fifo else group,
+        trace=system.trace,
     )
 
 

@@ -79,7 +79,7 @@ def test_receive_request_asks_for_all_attributes_of_messages():
         "MaxNumberOfMessages": 10,
         "WaitTimeSeconds": 20,
         "VisibilityTimeout": 60,
-        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount", "MessageGroupId"],
+        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount", "MessageGroupId", "AWSTraceHeader"],
         "MessageAttributeNames": ["All"],
     }
 

@@ -19,7 +19,7 @@ def entry(body=b"body", attributes=None, *, is_fifo=False, max_bytes=1 << 20, **
     return send_entry(outgoing, is_fifo=is_fifo, max_bytes=max_bytes)
 
 
-def received(sent):
+def received(sent, *, is_fifo=True):
     """What comes back of an entry, through the wire."""
     body = {
         "MessageId": "m-1",
@@ -30,7 +30,7 @@ def received(sent):
         "MessageAttributes": sent.message_attributes,
     }
     item = codec.msgspec.json.decode(codec.encode(body), type=Received)
-    return delivery(item, QUEUE, 77)
+    return delivery(item, QUEUE, 77, is_fifo=is_fifo)
 
 
 def test_delivery_has_what_was_received():
@@ -43,7 +43,37 @@ def test_delivery_has_what_was_received():
     assert found.attributes == {"a": "b"}
     assert found.sent_at == 1700000000.123
     assert found.receive_count == 2
-    assert found.group == "g"
+    assert (found.group, found.tenant) == ("g", None)
+
+
+def test_delivery_of_a_standard_queue_has_a_tenant_and_no_group():
+    found = received(entry(b"x"), is_fifo=False)
+
+    assert (found.group, found.tenant) == (None, "g")
+
+
+def test_send_entry_carries_tenant_and_trace_on_a_standard_queue():
+    sent = entry(tenant="tenant-1", trace="Root=1-5759e988-bd862e3fe1be46a994272793")
+
+    assert sent.message_group_id == "tenant-1"
+    assert sent.message_deduplication_id is None
+    assert sent.message_system_attributes == {
+        "AWSTraceHeader": codec.WireAttribute("String", "Root=1-5759e988-bd862e3fe1be46a994272793")
+    }
+
+
+def test_send_entry_of_a_fifo_queue_has_the_group_and_not_the_tenant():
+    sent = entry(is_fifo=True, group="g", dedup_id="d", tenant="tenant-1", trace="Root=1")
+
+    assert (sent.message_group_id, sent.message_deduplication_id) == ("g", "d")
+    assert list(sent.message_system_attributes) == ["AWSTraceHeader"]
+
+
+@pytest.mark.parametrize("changes", [{"tenant": "a b"}, {"tenant": "x" * 129}, {"trace": "a\x00"}, {"trace": ""}])
+def test_send_entry_leaves_out_a_tenant_or_trace_that_the_service_would_refuse(changes):
+    sent = entry(**changes)
+
+    assert (sent.message_group_id, sent.message_system_attributes) == (None, {})
 
 
 @given(st.text(min_size=1))

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "mutations"
 SEEDS_MAX = 400
 """Seeds that are tried, at most: the known ones may not notice any more when the worker's steps have changed."""
 
-_LIMIT_S = 150.0
+_LIMIT_S = 600.0
 
 
 class MutationError(Exception):

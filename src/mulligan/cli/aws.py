@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
+from urllib.parse import parse_qsl
 
 from mulligan.cli.ending import UsageError
 from mulligan.cli.output import write
@@ -29,6 +30,7 @@ _PARTS = {
 
 def iam_policy(role: str, *, region: str | None, account: str, partition: str) -> None:
     """Print the policy of a role. Raises UsageError when no region is known, or an option can be part of no ARN."""
+    from mulligan.brokers.sqs.foreign import accounts_of
     from mulligan.brokers.sqs.policy import Role
     from mulligan.brokers.sqs.policy import iam_policy as policy
 
@@ -43,7 +45,10 @@ def iam_policy(role: str, *, region: str | None, account: str, partition: str) -
         form, expected = _PARTS[name]
         if not form.fullmatch(given):
             raise UsageError(f"--{name} is {shown(given)}, expected {expected}.")
-    write(policy(cast(Role, role), chosen.queues, region=found, account=account, partition=partition))
+    accounts = accounts_of(chosen.queues, _account(chosen.broker_url))
+    write(
+        policy(cast(Role, role), chosen.queues, region=found, account=account, partition=partition, accounts=accounts)
+    )
 
 
 def sqs_server(
@@ -124,3 +129,10 @@ def _is_embedded(chosen: Settings) -> bool:
 def _region(broker_url: str) -> str:
     scheme, _, rest = broker_url.partition("://")
     return rest.partition("?")[0].strip("/") if scheme == "sqs" else ""
+
+
+def _account(broker_url: str) -> str | None:
+    """Whose the queues are, where the URL says it."""
+    scheme, _, rest = broker_url.partition("://")
+    given = dict(parse_qsl(rest.partition("?")[2])) if scheme == "sqs" else {}
+    return given.get("account")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from mulligan.core.message import AttributeValue, QueueName
+from mulligan.core.place import Place
 from mulligan.core.value import value
 
 __all__ = ["Delivery", "Depth", "EntryFault", "Fault", "Outgoing", "Queues"]
@@ -96,12 +97,16 @@ class Depth:
 
 @value
 class Queues:
-    """The names of the three queues, and the prefix that they share."""
+    """The names of the three queues, and the prefix that they share.
+
+    places: of those that the settings name by a URL or an ARN.
+    """
 
     prefix: str
     requests: QueueName
     rejects: QueueName
     dead: QueueName
+    places: tuple[Place, ...] = ()
 
     @property
     def all(self) -> tuple[QueueName, QueueName, QueueName]:

@@ -20,7 +20,7 @@ NAMES: tuple[str, ...] = tuple(name.upper() for name in Settings.model_fields)
 """Upper-case names of all settings, in the order of the reference page."""
 
 _UNITS = {"_S": "seconds", "_BYTES": "bytes", "_DAYS": "days"}
-_QUEUE = "a queue's name (1 to 80 letters, digits, '_', '-', '.')"
+_QUEUE = "a queue's name (1 to 80 letters, digits, '_', '-', '.'), or on SQS its URL or ARN"
 _SPECIAL = {
     "COMMON_PREFIX": "text of 1 to 60 letters, digits, '_' or '-'",
     "REQUESTS_QUEUE": f"None or {_QUEUE}",

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mulligan.core.delivery import Queues
-from mulligan.core.message import QueueName
+from mulligan.core.place import FORM, place_of
 from mulligan.core.policy import Backoff, Policy
+from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
 from mulligan.settings.worker import WorkerSettings
 
@@ -79,9 +80,7 @@ def _none_if_empty(value: Any) -> Any:
 
 Count = Annotated[int, BeforeValidator(_no_bool)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-OptionalQueue = Annotated[
-    Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}$")] | None, BeforeValidator(_none_if_empty)
-]
+OptionalQueue = Annotated[Annotated[str, Field(pattern=FORM)] | None, BeforeValidator(_none_if_empty)]
 Url = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 PathText = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 DottedName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
@@ -246,6 +245,12 @@ class Settings(BaseModel):
                 f"REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE are {', '.join(map(repr, names))}: "
                 "the three queues need three names. Give each its own, or remove them to follow COMMON_PREFIX."
             )
+        if self.queues.places and not self.broker_url.lower().startswith("sqs:"):
+            raise ValueError(
+                f"Of REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE some are a URL or an ARN ({', '.join(names)}), and "
+                f"BROKER_URL is {redacted_url(self.broker_url)!r}: only queues on SQS have those. Write their names "
+                f"alone, or set BROKER_URL to sqs://REGION."
+            )
         if self.holds_groups and self.ledger_url.strip().lower() in {"", "none"}:
             raise ValueError(
                 f"REQUESTS_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none': a "
@@ -263,12 +268,16 @@ class Settings(BaseModel):
     def queues(self) -> Queues:
         """The names of the three queues."""
         prefix = self.common_prefix
-        return Queues(
-            prefix,
-            QueueName(self.requests_queue or f"{prefix}-requests-q"),
-            QueueName(self.rejects_queue or f"{prefix}-rejects-q"),
-            QueueName(self.dead_queue or f"{prefix}-dead-q"),
+        requests, rejects, dead = (
+            place_of(given or f"{prefix}-{kind}-q")
+            for given, kind in (
+                (self.requests_queue, "requests"),
+                (self.rejects_queue, "rejects"),
+                (self.dead_queue, "dead"),
+            )
         )
+        places = tuple(one for one in (requests, rejects, dead) if one.account is not None)
+        return Queues(prefix, requests.name, rejects.name, dead.name, places)
 
     @property
     def holds_groups(self) -> bool:

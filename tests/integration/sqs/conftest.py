@@ -78,15 +78,18 @@ def events() -> list[Any]:
 
 @pytest.fixture
 async def broker_of(clock, events) -> AsyncIterator[Any]:
-    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long. source: of keys, for a site."""
+    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long. source: of keys, for a site.
+
+    more: of the URL.
+    """
     brokers: list[SqsBroker] = []
 
-    def make(server: Server, *keys: Keys, clock=clock, source=None) -> SqsBroker:
+    def make(server: Server, *keys: Keys, clock=clock, source=None, more="") -> SqsBroker:
         def find(address: Address) -> tuple[Site, Source]:
             site = Site(REGION, server.url, Endpoint(server.host, server.port, False))
             return site, FixedKeys(*(keys or (KEYS,))) if source is None else source(site)
 
-        url = f"sqs://{REGION}?endpoint={server.url}"
+        url = f"sqs://{REGION}?endpoint={server.url}{more}"
         broker = SqsBroker(url, clock=clock, emit=events.append, rand=lambda: 0.0, find=find)
         brokers.append(broker)
         return broker

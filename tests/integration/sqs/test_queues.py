@@ -11,10 +11,14 @@ from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.message import QueueName
+from mulligan.core.place import place_of
 from mulligan.servers.sqs.fault import Fail
+from mulligan.servers.sqs.right import Policy
 from mulligan.servers.sqs.server import DEFAULT_KEY
 from mulligan.servers.sqs.signature import Key
 from tests.black_hole import resolve
+
+REQUESTS, REJECTS, DEAD = QueueName("app-requests-q"), QueueName("app-rejects-q"), QueueName("app-dead-q")
 
 
 async def attributes_of(broker, name):
@@ -281,6 +285,88 @@ async def test_declare_that_may_not_create_is_refused_when_it_has_to(guarded, br
 
     with pytest.raises(BrokerRefused, match="CreateQueue was refused"):
         await worker.declare(queues, create=True)
+
+
+ACCOUNT = "000000000000"
+
+
+@pytest.mark.parametrize("form", ["arn:aws:sqs:eu-west-1:{account}:{name}", "{server}/{account}/{name}"])
+async def test_queue_that_is_named_by_arn_or_url_is_used_under_its_short_name(server, broker_of, form):
+    name = QueueName("orders")
+    await broker_of(server).declare(Queues("app", name, REJECTS, DEAD), create=True)
+    place = place_of(form.format(server=server.url, account=ACCOUNT, name=name))
+    broker = broker_of(server)
+
+    declared = await broker.declare(Queues("app", place.name, REJECTS, DEAD, (place,)), create=True)
+    sent = await broker.send(name, [Outgoing(b"1", {})])
+    (delivery,) = await broker.receive(name, 1, wait_s=0.0, lease_s=30.0)
+
+    assert declared.created == declared.problems == declared.notes == ()
+    assert sent == [None]
+    assert delivery.queue == "orders"
+    assert await broker.ack(name, [delivery.receipt]) == [None]
+
+
+async def test_queue_of_another_account_is_asked_for_there_and_never_made(server, broker_of):
+    place = place_of("arn:aws:sqs:eu-west-1:123456789012:orders")
+    broker = broker_of(server)
+
+    declared = await broker.declare(Queues("app", place.name, REJECTS, DEAD, (place,)), create=True)
+
+    assert declared.created == (REJECTS, DEAD)
+    assert declared.missing == ("orders",)
+    assert declared.problems == (
+        "Queue orders: account 123456789012 has none of this name, or doesn't show it to these credentials. It is not "
+        "made from here, because its account is named: have its owner make it, or allow sqs:GetQueueUrl.",
+    )
+
+
+async def test_queues_of_the_account_of_the_broker_url_are_found_and_never_made(server, broker_of, queues):
+    broker = broker_of(server, more=f"&account={ACCOUNT}")
+    before = await broker.declare(queues, create=True)
+    await broker_of(server).declare(queues, create=True)
+
+    after = await broker.declare(queues, create=True)
+
+    assert before.missing == queues.all
+    assert after.problems == after.created == ()
+
+
+async def test_own_queue_gets_no_redrive_to_a_dead_queue_of_another_account(server, broker_of):
+    place = place_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:letters")
+    await broker_of(server).declare(Queues("other", QueueName("a"), QueueName("b"), place.name), create=True)
+    broker = broker_of(server)
+
+    declared = await broker.declare(Queues("app", REQUESTS, REJECTS, place.name, (place,)), create=True)
+
+    assert declared.created == (REQUESTS, REJECTS)
+    assert declared.problems == declared.notes == ()
+    assert "RedrivePolicy" not in await attributes_of(broker, REJECTS)
+
+
+async def test_queue_of_another_region_is_refused_before_anything_is_made(server, broker_of):
+    place = place_of("https://sqs.us-east-1.amazonaws.com/123456789012/orders")
+    broker = broker_of(server)
+
+    with pytest.raises(ConfigurationError, match="is of region 'us-east-1', and BROKER_URL asks 'eu-west-1'"):
+        await broker.declare(Queues("app", place.name, REJECTS, DEAD, (place,)), create=True)
+
+    assert "CreateQueue" not in broker.requests
+
+
+async def test_queue_that_its_owner_does_not_allow_is_told_with_what_to_allow(start, broker_of):
+    policy = Policy(statement=[])
+    server = await start(keys=[Key("mulligan", "mulligan"), Key("guest", "guest", policy=policy)])
+    name = QueueName("orders")
+    await broker_of(server).declare(Queues("app", name, REJECTS, DEAD), create=True)
+    place = place_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders")
+
+    declared = await broker_of(server, Keys("guest", "guest")).declare(
+        Queues("app", name, REJECTS, DEAD, (place,)), create=False, only=name
+    )
+
+    assert "AccessDenied" in declared.problems[0]
+    assert "its owner's queue policy has to allow sqs:GetQueueUrl, sqs:GetQueueAttributes" in declared.problems[0]
 
 
 async def test_declare_works_and_tells_each_time_when_plain_http_to_another_host_is_allowed(

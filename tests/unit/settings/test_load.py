@@ -287,3 +287,23 @@ def test_load_refuses_a_url_where_a_folder_of_bodies_is_expected(tmp_path):
         "environment variable MULLIGAN_BODIES_URL: BODIES_URL is 's3://bucket', expected a folder's path. "
         "Correct it, or remove it for the default 'var/bodies'.",
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["arn:aws:sqs:eu-west-1:123456789012:orders", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"]
+)
+def test_load_takes_a_queue_by_url_or_arn_and_calls_it_by_its_name(tmp_path, text):
+    environ = {"MULLIGAN_REQUESTS_QUEUE": text, "MULLIGAN_BROKER_URL": "sqs://eu-west-1"}
+
+    queues = load(tmp_path, environ).settings.queues
+
+    assert queues.all == ("orders", "msgparser-rejects-q", "msgparser-dead-q")
+    assert [(place.name, place.region, place.account) for place in queues.places] == [
+        ("orders", "eu-west-1", "123456789012")
+    ]
+
+
+def test_load_refuses_an_arn_where_the_broker_is_not_sqs(tmp_path):
+    (problem,) = problems_of(tmp_path, {"MULLIGAN_REQUESTS_QUEUE": "arn:aws:sqs:eu-west-1:123456789012:orders"})
+
+    assert "only queues on SQS have those. Write their names alone, or set BROKER_URL to sqs://REGION" in problem

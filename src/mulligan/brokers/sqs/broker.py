@@ -15,7 +15,7 @@ from uuid import uuid4
 from mulligan.blocking import in_thread
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, lease_fault
-from mulligan.brokers.sqs import batch, codec, owner, setup
+from mulligan.brokers.sqs import batch, codec, foreign, owner, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts
 from mulligan.brokers.sqs.codec import Received, SendEntry
@@ -23,6 +23,7 @@ from mulligan.brokers.sqs.credentials import KeyRing, Source, find_keys
 from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, Refused, delivery, send_entry, whole
 from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
 from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
+from mulligan.brokers.sqs.foreign import Accounts
 from mulligan.brokers.sqs.http import Response
 from mulligan.brokers.sqs.owner import Sample
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
@@ -87,6 +88,7 @@ class SqsBroker:
         self._queues: dict[QueueName, Queue] = {}
         self._declared: Mapping[QueueName, Mapping[str, str]] = {}
         """Attributes of the queues that the last `declare` found."""
+        self._accounts: Accounts = {}
         self._receiving: set[asyncio.Future[None]] = set()
         self._orphans: set[asyncio.Task[None]] = set()
         self._receive_bodies: dict[tuple[QueueName, int, float, float], bytes] = {}
@@ -118,6 +120,11 @@ class SqsBroker:
         """Find the queues, make those that are missing if `create`, and say what differs from what is needed."""
         if told := setup.name_problems(queues):
             raise ConfigurationError(told)
+        self._accounts = foreign.accounts_of(queues, self._address.account)
+        if queues.places:
+            site = (await self._open()).site
+            if told := foreign.place_problems(queues, region=site.region, authority=site.endpoint.authority):
+                raise ConfigurationError(told)
         if only is not None:
             declared = await self._declare(queues, [only], create=False)
             if not (create and declared.problems):
@@ -130,27 +137,40 @@ class SqsBroker:
         told: dict[QueueName, str] = {}
         found: dict[QueueName, Mapping[str, str]] = {}
         for name in names:
+            account = self._accounts.get(name)
             try:
                 url = await self._url_of(name)
-                if url is None and create:
-                    url = await self._create(queues, name, found.get(queues.dead, {}).get("QueueArn"))
+                if url is None and create and account is None:
+                    is_redrive_ours = queues.dead not in self._accounts
+                    arn = found.get(queues.dead, {}).get("QueueArn") if is_redrive_ours else None
+                    url = await self._create(queues, name, arn)
                     created.append(name)
                 if url is None:
                     missing.append(name)
+                    if account is not None:
+                        told[name] = foreign.not_there(name, account)
                     continue
                 self._remember(name, url)
                 found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
             except ServiceRefused as exc:
-                if create:
+                if account is not None:
+                    told[name] = f"{exc} {foreign.denied(account)}"
+                elif create:
                     raise
-                told[name] = str(exc)
+                else:
+                    told[name] = str(exc)
         gone = tuple(name for name in queues.all if name in missing)
-        problems = [not_there(gone)] if gone else []
+        unmade = tuple(name for name in gone if name not in self._accounts)
+        problems = [not_there(unmade)] if unmade else []
         problems += [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
         if found:
             self._fit_features(found)
         self._declared = found
-        notes = [*_site_notes((await self._open()).site), *setup.notes(queues, found)]
+        notes = [
+            *_site_notes((await self._open()).site),
+            *foreign.notes(queues, found, self._accounts),
+            *setup.notes(queues, found, self._accounts),
+        ]
         return Declared(tuple(reversed(created)), tuple(problems), tuple(notes), gone)
 
     async def owners(self, queues: Queues) -> Owners:
@@ -391,7 +411,7 @@ class SqsBroker:
         if known is not None:
             return known
         client = await self._open()
-        found = await client.call_object("GetQueueUrl", {"QueueName": name}, where=name)
+        found = await client.call_object("GetQueueUrl", foreign.question(name, self._accounts), where=name)
         return self._remember(name, found["QueueUrl"])
 
     def _remember(self, name: QueueName, url: str) -> Queue:
@@ -401,7 +421,8 @@ class SqsBroker:
     async def _url_of(self, name: QueueName) -> str | None:
         client = await self._open()
         try:
-            return str((await client.call_object("GetQueueUrl", {"QueueName": name}, where=name))["QueueUrl"])
+            found = await client.call_object("GetQueueUrl", foreign.question(name, self._accounts), where=name)
+            return str(found["QueueUrl"])
         except ServiceRefused as exc:
             if exc.code in MISSING_QUEUE:
                 return None

@@ -1,18 +1,20 @@
 """IAM policies: what each role may do, and no more. Pure; `mulligan iam-policy` prints what is made here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, assert_never, get_args
 
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 
-__all__ = ["Role", "iam_policy", "roles"]
+__all__ = ["ACTIONS", "Role", "iam_policy", "roles"]
 
 Role = Literal["producer", "worker", "desk", "setup"]
 
 _FIND = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
 _CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
+ACTIONS = (*_FIND, *_CONSUME, "sqs:SendMessage")
+"""What is done with a queue by all roles together but setup: the owner of one of another account has to allow it."""
 _SETUP = (*_FIND, "sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:ListQueueTags")
 
 
@@ -21,17 +23,28 @@ def roles() -> tuple[str, ...]:
     return get_args(Role)
 
 
-def iam_policy(role: Role, queues: Queues, *, region: str, account: str = "*", partition: str = "aws") -> str:
+def iam_policy(
+    role: Role,
+    queues: Queues,
+    *,
+    region: str,
+    account: str = "*",
+    partition: str = "aws",
+    accounts: Mapping[QueueName, str] | None = None,
+) -> str:
     """The policy document as JSON.
 
     producer: sends to requests. worker: receives requests and rejects, sends to rejects and dead; queues exist.
     desk: looks at dead letters, releases, replays (to rejects) and removes them, and sees how full the queues are.
     setup: creates the queues. Batch calls need the rights of their single calls. A queue with a KMS key of its own
     needs kms:Decrypt and kms:GenerateDataKey on that key besides.
+
+    account: of the queues that `accounts` has no other one for; those that it has are made and changed by nobody here.
     """
+    others = accounts or {}
 
     def arns(names: Sequence[QueueName]) -> list[str]:
-        return [f"arn:{partition}:sqs:{region}:{account}:{name}" for name in names]
+        return [f"arn:{partition}:sqs:{region}:{others.get(name, account)}:{name}" for name in names]
 
     def allow(sid: str, actions: Sequence[str], names: Sequence[QueueName]) -> dict[str, Any]:
         return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": arns(names)}
@@ -52,7 +65,10 @@ def iam_policy(role: Role, queues: Queues, *, region: str, account: str = "*", p
                 allow("Replay", ("sqs:SendMessage",), [queues.rejects]),
             ]
         case "setup":
-            statements = [allow("SetUp", _SETUP, queues.all)]
+            own = [name for name in queues.all if name not in others]
+            statements = [allow("SetUp", _SETUP, own)] if own else []
+            if others:
+                statements.append(allow("Find", _FIND, [name for name in queues.all if name in others]))
         case _:
             assert_never(role)
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mulligan.core.delivery import Queues
@@ -104,16 +104,21 @@ def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> li
     return told
 
 
-def notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
-    """Sentences about existing queues that work, and differ from what is best. found: attributes by queue."""
+def notes(
+    queues: Queues, found: Mapping[QueueName, Mapping[str, str]], foreign: Collection[QueueName] = ()
+) -> list[str]:
+    """Sentences about existing queues that work, and differ from what is best. found: attributes by queue.
+
+    foreign: those of which another account decides what they are like.
+    """
     told = []
     for name in queues.all:
-        if name not in found:
+        if name not in found or name in foreign:
             continue
         attributes = found[name]
         if name != queues.requests:
             told += _retention_notes(name, attributes)
-        if name != queues.dead:
+        if name != queues.dead and queues.dead not in foreign:  # a redrive can't cross accounts
             told += _redrive_notes(name, attributes, found.get(queues.dead, {}).get("QueueArn"))
         if attributes.get("SqsManagedSseEnabled") != "true" and not attributes.get("KmsMasterKeyId"):
             told.append(f"Queue {name}: messages are not encrypted at rest. Set its SqsManagedSseEnabled to true.")

@@ -21,6 +21,28 @@ def allowed(role):
     return pairs
 
 
+@pytest.mark.parametrize("role", ["producer", "worker", "desk"])
+def test_policy_names_the_account_of_a_queue_that_is_another_ones(role):
+    document = json.loads(
+        iam_policy(role, QUEUES, region="eu-west-1", account="*", accounts={QUEUES.requests: "123456789012"})
+    )
+
+    arns = {arn for statement in document["Statement"] for arn in statement["Resource"]}
+    assert {arn.split(":")[4] for arn in arns if arn.endswith(QUEUES.requests)} <= {"123456789012"}
+    assert {arn.split(":")[4] for arn in arns if not arn.endswith(QUEUES.requests)} <= {"*"}
+
+
+def test_setup_may_find_a_queue_of_another_account_and_no_more():
+    document = json.loads(
+        iam_policy("setup", QUEUES, region="eu-west-1", account="*", accounts={QUEUES.requests: "123456789012"})
+    )
+
+    own, find = document["Statement"]
+    assert own["Resource"] == ["arn:aws:sqs:eu-west-1:*:app-rejects-q", "arn:aws:sqs:eu-west-1:*:app-dead-q"]
+    assert find["Resource"] == ["arn:aws:sqs:eu-west-1:123456789012:app-requests-q"]
+    assert find["Action"] == ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
+
+
 def test_producer_may_only_find_and_send_to_requests():
     assert allowed("producer") == {
         ("sqs:GetQueueUrl", "app-requests-q"),

@@ -1,0 +1,81 @@
+"""Queues that are named with their account: where they have to be, and what their owner has to allow. Makes no call.
+
+They are neither made nor changed from here, for SQS lets only an account itself do that.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mulligan.brokers.sqs.policy import ACTIONS
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+
+__all__ = ["Accounts", "accounts_of", "denied", "not_there", "notes", "place_problems", "question"]
+
+Accounts = Mapping[QueueName, str]
+"""Whose the queues are, by name; without those that nobody named an account for, which are our own."""
+
+_ALLOWED = f"{', '.join(ACTIONS[:-1])} and {ACTIONS[-1]}"
+
+
+def accounts_of(queues: Queues, account: str | None) -> dict[QueueName, str]:
+    """By their URLs and ARNs, and else by `account`, the one of BROKER_URL."""
+    found = {} if account is None else dict.fromkeys(queues.all, account)
+    return found | {place.name: place.account for place in queues.places if place.account is not None}
+
+
+def place_problems(queues: Queues, *, region: str, authority: str) -> list[str]:
+    """Sentences about queues that are not where requests go. authority: host and port of the endpoint."""
+    told = []
+    for place in queues.places:
+        if place.region not in (None, region):
+            told.append(
+                f"Queue {place.name}: its URL or ARN is of region {place.region!r}, and BROKER_URL asks {region!r}: "
+                f"all three queues are in one region. Name a queue of {region}, or set BROKER_URL to "
+                f"sqs://{place.region}."
+            )
+        elif place.authority not in (None, authority):
+            told.append(
+                f"Queue {place.name}: its URL is of the server {place.authority!r}, and BROKER_URL asks {authority!r}. "
+                f"Write the queue's name alone, or correct the endpoint in BROKER_URL."
+            )
+    return told
+
+
+def question(name: QueueName, accounts: Accounts) -> dict[str, Any]:
+    """The request for a queue's address."""
+    owner = accounts.get(name)
+    return {"QueueName": name} if owner is None else {"QueueName": name, "QueueOwnerAWSAccountId": owner}
+
+
+def not_there(name: QueueName, account: str) -> str:
+    """The sentence about such a queue that isn't there."""
+    return (
+        f"Queue {name}: account {account} has none of this name, or doesn't show it to these credentials. It is not "
+        f"made from here, because its account is named: have its owner make it, or allow sqs:GetQueueUrl."
+    )
+
+
+def denied(account: str) -> str:
+    """What to add to a refusal."""
+    return f"It is account {account}'s: its owner's queue policy has to allow {_ALLOWED}, too."
+
+
+def notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]], accounts: Accounts) -> list[str]:
+    """A sentence for each of another account than ours, as far as our own queues tell which that is."""
+    ours = {_account_in(attributes.get("QueueArn", "")) for name, attributes in found.items() if name not in accounts}
+    told = []
+    for name in queues.all:
+        account = accounts.get(name)
+        if account is None or name not in found or account in ours:
+            continue
+        told.append(
+            f"Queue {name}: it is account {account}'s, and nothing is changed there from here. Its owner's queue "
+            f"policy has to allow these credentials {_ALLOWED}. What SQS itself moves away from it (its "
+            f"redrive) stays in that account: it can't lead to a queue of another one."
+        )
+    return told
+
+
+def _account_in(arn: str) -> str:
+    return arn.split(":")[4] if arn.count(":") == 5 else ""

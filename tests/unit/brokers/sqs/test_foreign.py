@@ -1,0 +1,58 @@
+"""Queues that are named with their account: where they have to be, and what is said of them."""
+
+from mulligan.brokers.sqs.foreign import accounts_of, notes, place_problems
+from mulligan.core.delivery import Queues
+from mulligan.core.message import QueueName
+from mulligan.core.place import place_of
+
+REQUESTS, REJECTS, DEAD = QueueName("orders"), QueueName("app-rejects-q"), QueueName("app-dead-q")
+OTHER, OURS = "123456789012", "999999999999"
+BY_ARN = Queues("app", REQUESTS, REJECTS, DEAD, (place_of(f"arn:aws:sqs:eu-west-1:{OTHER}:orders"),))
+PLAIN = Queues("app", REQUESTS, REJECTS, DEAD)
+
+
+def arn_of(account, name):
+    return {"QueueArn": f"arn:aws:sqs:eu-west-1:{account}:{name}"}
+
+
+def test_account_of_an_arn_counts_for_its_queue_and_that_of_the_url_for_the_others():
+    assert accounts_of(BY_ARN, None) == {REQUESTS: OTHER}
+    assert accounts_of(BY_ARN, OURS) == {REQUESTS: OTHER, REJECTS: OURS, DEAD: OURS}
+    assert accounts_of(PLAIN, None) == {}
+
+
+def test_queue_of_another_region_is_refused_with_a_sentence():
+    (told,) = place_problems(BY_ARN, region="us-east-1", authority="sqs.us-east-1.amazonaws.com")
+
+    assert told == (
+        "Queue orders: its URL or ARN is of region 'eu-west-1', and BROKER_URL asks 'us-east-1': all three queues are "
+        "in one region. Name a queue of us-east-1, or set BROKER_URL to sqs://eu-west-1."
+    )
+
+
+def test_queue_of_another_server_is_refused_with_a_sentence():
+    queues = Queues("app", REQUESTS, REJECTS, DEAD, (place_of(f"http://localhost:4566/{OTHER}/orders"),))
+
+    (told,) = place_problems(queues, region="eu-west-1", authority="sqs.eu-west-1.amazonaws.com")
+
+    assert "its URL is of the server 'localhost:4566', and BROKER_URL asks 'sqs.eu-west-1.amazonaws.com'" in told
+    assert place_problems(queues, region="eu-west-1", authority="localhost:4566") == []
+
+
+def test_note_says_what_the_owner_of_a_foreign_queue_has_to_allow():
+    found = {REQUESTS: arn_of(OTHER, "orders"), DEAD: arn_of(OURS, "app-dead-q")}
+
+    (told,) = notes(BY_ARN, found, accounts_of(BY_ARN, None))
+
+    assert told == (
+        f"Queue orders: it is account {OTHER}'s, and nothing is changed there from here. Its owner's queue policy has "
+        f"to allow these credentials sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:ReceiveMessage, sqs:DeleteMessage, "
+        f"sqs:ChangeMessageVisibility and sqs:SendMessage. What SQS itself moves away from it (its redrive) stays in "
+        f"that account: it can't lead to a queue of another one."
+    )
+
+
+def test_queue_whose_arn_names_our_own_account_needs_no_note():
+    found = {REQUESTS: arn_of(OTHER, "orders"), DEAD: arn_of(OTHER, "app-dead-q")}
+
+    assert notes(BY_ARN, found, accounts_of(BY_ARN, None)) == []

@@ -324,6 +324,18 @@ def init(folder: Annotated[str, typer.Argument(help="The folder; made if it is m
     work(folder)
 
 
+def _whole(one: typer.Typer) -> None:
+    """Have lists of commands show the first sentence of each as a whole: by default it is cut to fit the line."""
+    for command in one.registered_commands:
+        first, _, _ = " ".join((getattr(command.callback, "__doc__", None) or "").split()).partition(". ")
+        command.short_help = first.removesuffix(".") + "."
+
+
+_whole(app)
+_whole(dead)
+_whole(tasks)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. arguments: those of the process when None."""
     given = sys.argv[1:] if arguments is None else list(arguments)

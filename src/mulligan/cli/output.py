@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +14,9 @@ from mulligan.core.error import MulliganError
 from mulligan.core.secret import Redactor, redacted
 
 __all__ = ["age", "drop", "flush", "harmless", "hidden", "hide", "may_color", "say", "secretive", "table", "write"]
+
+_LAST_MIN = 24  # characters that the last column of a table needs to be read with pleasure
+_ANY = 1_000_000
 
 # control characters but tab and newline, direction marks, lone surrogates
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -94,16 +99,57 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
-def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows in columns, the first row being the head. right: columns that are aligned to the right."""
+def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), columns: int | None = None) -> str:
+    """Rows in columns, the first row being the head. right: columns that are aligned to the right.
+
+    columns: characters of a line that a person sees; None: those of the terminal, and any number where there is none.
+    In what is too narrow the last cell of a row goes on below itself or, where that is not enough, each row becomes a
+    block with a line a cell.
+    """
+    columns = _columns() if columns is None else columns
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    left = columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    if left < min(widths[-1], _LAST_MIN) or (left < widths[-1] and len(widths) - 1 in right):
+        return _blocks(rows, columns)
     lines = []
     for row in rows:
         cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
-        lines.append("  ".join(cells).rstrip())
-    if may_color(sys.stdout):
-        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
-    return "\n".join(lines)
+        if len(row[-1]) > left:
+            begin = "  ".join((*cells[:-1], ""))
+            lines += _folded(begin, row[-1], columns)
+        else:
+            lines.append("  ".join(cells).rstrip())
+    return "\n".join([_bold(lines[0]), *lines[1:]])
+
+
+def _blocks(rows: Sequence[Sequence[str]], columns: int) -> str:
+    """A block a row: its first cell, and below it the others with their heads. Empty ones are left out."""
+    head, *others = rows
+    widest = max(map(len, head[1:]), default=0)
+    blocks = []
+    for row in others:
+        cells = [(f"  {name.ljust(widest)}  ", cell) for name, cell in zip(head[1:], row[1:], strict=True) if cell]
+        lines = [line for begin, cell in cells for line in _folded(begin, cell, columns)]
+        blocks.append("\n".join((_bold(row[0]), *lines)))
+    return "\n".join(blocks) if others else _bold("  ".join(head))
+
+
+def _folded(begin: str, text: str, columns: int) -> list[str]:
+    """A text after something else, going on below its own beginning. A word stays whole: it may be copied."""
+    lines = textwrap.wrap(
+        text, columns, initial_indent=begin, subsequent_indent=" " * len(begin), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return lines or [begin.rstrip()]
+
+
+def _bold(line: str) -> str:
+    return f"\x1b[1m{line}\x1b[0m" if may_color(sys.stdout) else line
+
+
+def _columns() -> int:
+    isatty = getattr(sys.stdout, "isatty", None)
+    return shutil.get_terminal_size().columns if isatty and isatty() else _ANY
 
 
 def age(seconds: float | None) -> str:

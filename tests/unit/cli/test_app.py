@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mulligan.cli.ending import Code
 from mulligan.cli.init import FILES, TEMPLATE, prefix_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,6 +23,21 @@ def test_every_command_has_a_help_with_examples(mulligan, command):
 
     assert code == 0
     assert "Examples:\n    mulligan " + " ".join(command) in out
+
+
+@pytest.mark.parametrize("group", [[], ["dead"], ["tasks"]], ids=" ".join)
+def test_help_cuts_no_sentence_about_a_command(mulligan, group):
+    code, out, _ = mulligan(*group, "--help")
+
+    assert code == 0
+    assert "..." not in out.partition("Commands:")[2].partition("Examples:")[0]
+
+
+def test_help_lists_every_exit_code(mulligan):
+    _, out, _ = mulligan("--help")
+
+    told = out.partition("Exit codes: ")[2]
+    assert [f"{code.value} " in told for code in Code] == [True] * 7
 
 
 def test_send_status_and_peek_tell_of_the_message(mulligan, application):

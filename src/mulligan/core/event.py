@@ -65,6 +65,17 @@ class TaskFailed(Event):
 
 
 @value
+class TaskLate(Event):
+    """A task was over its timeout, could not be cut short, and succeeded all the same. That counts."""
+
+    level: ClassVar[Level] = "warning"
+    uid: Uid
+    task: TaskName
+    took_s: float
+    timeout_s: float
+
+
+@value
 class TaskExhausted(Event):
     """A task failed for good: it is not tried again."""
 

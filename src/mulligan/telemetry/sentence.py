@@ -15,6 +15,7 @@ TaskEvent = (
     e.TaskSucceeded
     | e.TaskSkipped
     | e.TaskFailed
+    | e.TaskLate
     | e.TaskExhausted
     | e.TaskStuck
     | e.SuspectIsolated
@@ -199,6 +200,11 @@ def _of_task(event: TaskEvent) -> str:
         case e.TaskFailed():
             which = f"attempt {event.attempt} of {event.max_attempts}"
             return f"{event.task} failed ({which}, again in {duration(event.retry_in_s)}): {first_line(event.error)}"
+        case e.TaskLate():
+            return (
+                f"{event.task} succeeded after {duration(event.took_s)}, beyond its timeout of "
+                f"{duration(event.timeout_s)}: that counts. Give it more time, or a call in it a limit of its own"
+            )
         case e.TaskExhausted():
             return f"{event.task} failed for good (attempt {event.attempt}): {first_line(event.error)}"
         case e.TaskStuck():

@@ -15,9 +15,9 @@ from typing import Any, assert_never
 
 from mulligan.blocking import caught
 from mulligan.brokers.base import Emit
-from mulligan.core.event import TaskStuck, ThreadsShort
+from mulligan.core.event import TaskLate, TaskStuck, ThreadsShort
 from mulligan.core.message import TaskName
-from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, TimedOut
+from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, Succeeded, TimedOut
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.fork import FORKED, end
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
@@ -272,6 +272,9 @@ class Runner:
         A success after the timeout is one all the same: a retry would repeat its effect.
         """
         if not isinstance(outcome, Failed):
+            if isinstance(outcome, Succeeded) and isinstance(attempt.why, TimedOut):
+                took_s = self._loop.time() - attempt.started_at
+                self._emit(TaskLate(attempt.flight.message.uid, attempt.task.name, took_s, attempt.why.after_s))
             return outcome
         if self._is_forgiving and not outcome.is_final:
             return attempt.why or INTERRUPTED

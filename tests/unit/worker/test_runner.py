@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mulligan.core.event import TaskStuck
+from mulligan.core.event import TaskLate, TaskStuck
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Failed, Skipped, TimedOut
 from mulligan.core.progress import Mark, Progress, State
@@ -340,6 +340,31 @@ async def test_runner_takes_a_success_when_a_task_swallows_its_cancellation_and_
     assert ends.outcomes == [("One", SUCCEEDED)]
 
 
+async def test_runner_says_that_a_success_was_late_when_the_task_swallowed_its_cancellation(
+    start, ends, events, make_task
+):
+    async def run(message, context):
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+
+    flight = start(make_task(run, timeout_s=5.0))
+    await ends.until()
+
+    assert events == [TaskLate(flight.message.uid, TaskName("One"), pytest.approx(6.0), 5.0)]
+
+
+async def test_runner_says_nothing_of_lateness_when_the_task_was_in_time(start, ends, events, make_task):
+    async def run(message, context):
+        await asyncio.sleep(4.9)
+
+    start(make_task(run, timeout_s=5.0))
+    await ends.until()
+
+    assert events == []
+
+
 async def test_runner_tells_the_timeout_when_a_task_fails_in_its_cleanup(start, ends, make_task):
     async def run(message, context):
         try:
@@ -399,6 +424,17 @@ async def test_runner_takes_the_success_of_a_sync_task_that_came_too_late(start,
     await ends.until_threads_end()
 
     assert ends.outcomes == [("One", SUCCEEDED)]
+
+
+async def test_runner_says_that_the_success_of_a_sync_task_was_late(start, ends, events, make_task):
+    may_end = threading.Event()
+    flight = start(make_task(lambda message, context: may_end.wait(10) and None, timeout_s=5.0))
+    await asyncio.sleep(6)
+
+    may_end.set()
+    await ends.until_threads_end()
+
+    assert events == [TaskLate(flight.message.uid, TaskName("One"), pytest.approx(6.0), 5.0)]
 
 
 async def test_runner_burns_no_attempt_of_a_task_that_never_began_because_the_loop_was_held(start, ends, make_task):

@@ -7,8 +7,10 @@ def test_greet_is_tried_again_when_the_service_is_busy():
 
     assert played.is_done
     assert played.attempts_of(Greet) == 2
+
+An async test takes `await play_async(Greet, body="hello")`.
 """
 
-from mulligan.testing.play import Attempted, Played, play
+from mulligan.testing.play import Attempted, Played, play, play_async
 
-__all__ = ["Attempted", "Played", "play"]
+__all__ = ["Attempted", "Played", "play", "play_async"]

@@ -28,7 +28,7 @@ from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.manifest import Entry
 from mulligan.testing.attempt import attempt
 
-__all__ = ["Attempted", "Played", "play"]
+__all__ = ["Attempted", "Played", "play", "play_async"]
 
 NOW = 1_700_000_000.0
 _HALF = 0.5  # for the jitter of waits: the same in every run
@@ -87,14 +87,35 @@ def play(
 
     body: text or bytes as they are; anything else as JSON. default: the alert tasks.
     policy: for what the classes don't say; the settings' defaults when None.
-    Raises ConfigurationError when a task would keep the system from starting. Not to be called from a running loop:
-    from an async test, `await asyncio.to_thread(play, ...)`.
+    Raises ConfigurationError when a task would keep the system from starting, RuntimeError where a loop runs already:
+    an async test takes `play_async`.
     """
+    if _is_in_loop():
+        raise RuntimeError("play() was called where an event loop runs. In an async test, write: await play_async(...)")
+    with asyncio.Runner() as runner:
+        return runner.run(play_async(*tasks, body=body, default=default, attributes=attributes, policy=policy))
+
+
+async def play_async(
+    *tasks: type[Task],
+    body: Any,
+    default: Sequence[type[Task]] = (),
+    attributes: Mapping[str, AttributeValue] | None = None,
+    policy: Policy | None = None,
+) -> Played:
+    """The same in the loop that runs, for async tests: what tasks await may be of that loop, such as a server."""
     catalogue = _catalogue(tasks, default, policy or Policy())
     raw = _raw(body)
     message = Message(fingerprint.uid("test", "1", raw, NOW), raw, dict(attributes or {}), NOW)
-    with asyncio.Runner() as runner:
-        return runner.run(_whole(catalogue, message))
+    return await _whole(catalogue, message)
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _whole(catalogue: Catalogue, message: Message) -> Played:

@@ -45,8 +45,8 @@ def test_sentence_is_one_line_for_every_event(kind):
         ),
         (
             e.TaskLate(UID, TaskName("Jira"), 5.0, 3.0),
-            "018c Jira succeeded after 5 s, beyond its timeout of 3 s: that counts. Give it more time, or a call in it a"
-            " limit of its own",
+            "018c Jira succeeded after 5 s, beyond its timeout of 3 s: that counts. Give it more time, or a call in it "
+            "a limit of its own",
         ),
         (e.TaskExhausted(UID, TaskName("Jira"), 2, "no"), "018c Jira failed for good (attempt 2): no"),
         (e.MessageBuried(UID, (TaskName("Jira"), TaskName("T"))), "018c is a dead letter now: Jira, T failed for good"),

@@ -13,7 +13,7 @@ from mulligan.core.event import TaskExhausted
 from mulligan.core.message import TaskName
 from mulligan.integrations.alert import alert_of, lines_of
 from mulligan.telemetry.sentence import sentence
-from mulligan.testing import play
+from mulligan.testing import play, play_async
 
 
 class Fine(Task):
@@ -181,3 +181,26 @@ def test_cause_of_a_chained_exception_is_in_state_log_line_and_alert():
     assert error.splitlines()[0] == told
     assert told in log
     assert told in Told.seen[0][0]
+
+
+class Asks(Task):
+    """Whose answer comes from what the test itself runs in its loop."""
+
+    answers: asyncio.Queue[str]
+
+    async def run(self, data: str) -> bool:
+        return await self.answers.get() == data
+
+
+async def test_play_async_runs_a_task_in_the_loop_of_the_test():
+    Asks.answers = asyncio.Queue()
+    asyncio.get_running_loop().call_soon(Asks.answers.put_nowait, "hello")
+
+    played = await play_async(Asks, body="hello")
+
+    assert played.is_done
+
+
+async def test_play_says_what_to_write_when_it_is_called_in_an_async_test():
+    with pytest.raises(RuntimeError, match=r"In an async test, write: await play_async\("):
+        play(Fine, body="hello")

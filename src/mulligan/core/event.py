@@ -360,12 +360,13 @@ class ThreadsShort(Event):
 
 @value
 class Started(Event):
-    """The system is up."""
+    """The system is up. concurrency: messages that each consumer works on at once."""
 
     broker: str
     workers: int
     requests_consumers: int
     rejects_consumers: int
+    concurrency: int
 
 
 @value

@@ -132,7 +132,9 @@ class Settings(BaseModel):
     no_of_requests_consumers: Count = Field(3, ge=1, le=1000, description="Consumers of the requests queue.")
     no_of_rejects_consumers: Count = Field(2, ge=1, le=1000, description="Consumers of the rejects queue.")
     pool_size: Count = Field(5, ge=1, le=1000, description="Worker processes, over which the consumers are dealt out.")
-    concurrency: Count = Field(10, ge=1, le=10_000, description="Messages that one consumer works on at once.")
+    concurrency: Count = Field(
+        10, ge=1, le=10_000, description="Messages that one consumer works on at once: 3 consumers with 10 make 30."
+    )
     unrecorded_max: Count = Field(
         0,
         ge=0,

@@ -223,10 +223,7 @@ def _of_task(event: TaskEvent) -> str:
 def _of_process(event: ProcessEvent) -> str:
     match event:
         case e.WorkerStarted():
-            return (
-                f"worker {event.worker} (pid {event.pid}) is up: "
-                f"{event.requests_slots} slots for requests, {event.rejects_slots} for rejects"
-            )
+            return f"worker {event.worker} (pid {event.pid}) is up: {_of_slots(event)}"
         case e.WorkerDied():
             then = "is not restarted" if event.restart_in_s is None else f"restart in {duration(event.restart_in_s)}"
             return (
@@ -255,7 +252,9 @@ def _of_process(event: ProcessEvent) -> str:
         case e.Started():
             return (
                 f"up on {event.broker}: {_count(event.workers, 'worker')}, consumers: "
-                f"{event.requests_consumers} of requests, {event.rejects_consumers} of rejects"
+                f"{event.requests_consumers} of requests, {event.rejects_consumers} of rejects, so "
+                f"{_count(event.requests_consumers * event.concurrency, 'message')} of requests and "
+                f"{event.rejects_consumers * event.concurrency} of rejects at once"
             )
         case e.Stopping():
             return f"stopping ({first_line(event.reason)}): {_of_stop(event)}"
@@ -278,6 +277,14 @@ def _of_application(event: ApplicationEvent) -> str:
             return unlisted(event.file, event.task, event.manifest)
         case _:
             assert_never(event)
+
+
+def _of_slots(event: e.WorkerStarted) -> str:
+    """What a worker has no consumer of is left out: 0 slots read like a fault."""
+    if not event.requests_slots:
+        return f"{event.rejects_slots} slots for rejects"
+    rejects = f", {event.rejects_slots} for rejects" if event.rejects_slots else ""
+    return f"{event.requests_slots} slots for requests{rejects}"
 
 
 _AGAIN = {"SIGINT": "Ctrl-C again ends at once", "SIGTERM": "a second signal ends at once"}

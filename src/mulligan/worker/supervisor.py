@@ -256,7 +256,7 @@ class Supervisor:
         self._emit(
             Started(
                 redacted_url(settings.broker_url), len(self._seats), settings.no_of_requests_consumers,
-                settings.no_of_rejects_consumers,
+                settings.no_of_rejects_consumers, settings.concurrency,
             )
         )  # fmt: skip
 

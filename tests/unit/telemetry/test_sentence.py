@@ -77,6 +77,14 @@ def test_sentence_is_one_line_for_every_event(kind):
             "ending at once (SIGINT again): workers are killed, the tasks of 3 messages are cut short, and what is held"
             " is given back",
         ),
+        (
+            e.Started("sqs://eu-west-1", 5, 3, 2, 10),
+            "up on sqs://eu-west-1: 5 workers, consumers: 3 of requests, 2 of rejects, so 30 messages of requests and "
+            "20 of rejects at once",
+        ),
+        (e.WorkerStarted(1, 77, 10, 0), "worker 1 (pid 77) is up: 10 slots for requests"),
+        (e.WorkerStarted(1, 77, 0, 10), "worker 1 (pid 77) is up: 10 slots for rejects"),
+        (e.WorkerStarted(1, 77, 20, 10), "worker 1 (pid 77) is up: 20 slots for requests, 10 for rejects"),
         (e.Stopped(10, 2, 1), "stopped: 10 done, 2 rejected, 1 buried"),
         (
             e.StateTooNew(QueueName("r"), UID, 12, 2, 1, (), 240.0),

@@ -43,7 +43,7 @@ NO_OF_REJECTS_CONSUMERS = 2
 # Worker processes, over which the consumers are dealt out. Fewer than consumers is fine: all of them are served.
 POOL_SIZE = 5
 
-# Messages that one consumer works on at once.
+# Messages that one consumer works on at once: three consumers of requests with ten each make 30 messages at once.
 CONCURRENCY = 10
 
 # What a kill of a worker has done again is what had ended there and was not recorded yet. At most so many ends may wait

@@ -97,6 +97,15 @@ def test_removed_task_that_was_done_leaves_no_trace(waiting):
     assert waiting.waiting("rejects") == 0
 
 
+def test_start_says_which_waiting_tasks_the_application_does_not_have(waiting, until):
+    waiting.manifest("work Good", "work Alert default")
+
+    system = waiting.start()
+
+    told = "-rejects-q: 1 of 1 copy looked at is of tasks that this application doesn't have: Flaky"
+    until(lambda: told in system.log(), "the log tells of it")
+
+
 def test_twins_run_once_when_two_workers_have_them_at_once(app, until):
     app.task(
         "work",

@@ -101,6 +101,23 @@ def test_start_is_refused_when_the_retries_go_where_sqs_moves_dead_messages_and_
     assert "note     queues    ADOPT_REJECTS is true, and this is let pass. Queue orders-dlq" in checked.stdout
 
 
+def test_check_tells_of_dead_letters_of_tasks_that_the_application_does_not_have_and_gives_them_back(job, until):
+    job.publish("never")
+    system = job.start().until_up()
+    until(lambda: job.status()["dead"]["ready"] == 1, "the letter is there")
+    system.end()
+    job.task("work", CODE.replace("class Only", "class Other"))
+    job.manifest("work Other")
+
+    checked = job.cli("check")
+
+    assert checked.returncode == 0
+    assert "msgparser-dead-q: 1 of 1 copy looked at is of tasks that this application doesn't have: Only" in (
+        checked.stdout
+    )
+    assert job.status()["dead"]["ready"] == 1
+
+
 def test_start_and_check_say_that_a_ledger_is_of_one_host_when_the_queues_are_not(job):
     checked = job.cli("check")
     system = job.start().until_up()

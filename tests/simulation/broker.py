@@ -282,6 +282,9 @@ class SimBroker:
             ready, delayed, in_flight = (world.dice.choice((0, one)) for one in (ready, delayed, in_flight))
         return Depth(ready, delayed, in_flight, None, is_exact=not world.is_estimating)
 
+    async def attributes(self, queue: QueueName, max_count: int) -> None:
+        """Messages are shown to their receivers only."""
+
     async def purge(self, queue: QueueName) -> None:
         raise AssertionError("nobody purges a queue by himself")
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from mulligan.core.clock import Clock
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing, Queues
 from mulligan.core.event import Event
-from mulligan.core.message import QueueName
+from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.parcel import Limits
 from mulligan.core.value import value
 
@@ -154,6 +154,12 @@ class Broker(Protocol):
 
     async def depth(self, queue: QueueName) -> Depth:
         """How full the queue is."""
+
+    async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:
+        """Those of up to max_count messages of the queue, delayed and leased ones too, without receiving any.
+
+        None where the service can show messages to their receivers only.
+        """
 
     async def purge(self, queue: QueueName) -> None:
         """Remove every message of the queue, leased ones too."""

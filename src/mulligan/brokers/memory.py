@@ -13,7 +13,7 @@ from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues, not
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
-from mulligan.core.message import QueueName
+from mulligan.core.message import AttributeValue, QueueName
 
 __all__ = ["MemoryBroker", "MemoryQueues"]
 
@@ -240,6 +240,11 @@ class MemoryBroker:
             in_flight=sum(1 for one in stored if one.visible_at > now and one.is_leased),
             oldest_age_s=max((max(0.0, self._clock.now() - one.sent_at) for one in stored), default=None),
         )
+
+    async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:
+        """See the seam."""
+        stored = itertools.islice(self._queues.get(queue).stored.values(), max_count)
+        return [one.outgoing.attributes for one in stored]
 
     async def purge(self, queue: QueueName) -> None:
         """See the seam."""

@@ -10,8 +10,9 @@ from mulligan.cli import ground
 from mulligan.cli.ending import Code, code_of
 from mulligan.cli.output import harmless, hidden, may_color, write
 from mulligan.cli.session import app_dir, settings
-from mulligan.core.delivery import Depth
-from mulligan.core.error import BrokerRefused, ConfigurationError, MulliganError
+from mulligan.cli.walk import walk
+from mulligan.core.delivery import Delivery, Depth
+from mulligan.core.error import BrokerError, BrokerRefused, ConfigurationError, MulliganError
 from mulligan.core.event import BrokerNotice, Event, LedgerLocal
 from mulligan.core.message import QueueName
 from mulligan.core.secret import redacted_url
@@ -188,11 +189,10 @@ def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
 def _of_broker(chosen: Settings, catalogues: Sequence[Catalogue]) -> list[_Finding]:
     """The queues, and what the broker's server says of itself."""
     told: list[_Finding] = []
-    longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)
-    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, longest_s, told))), *told]
+    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, catalogues, told))), *told]
 
 
-async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Finding]) -> str:
+async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: list[_Finding]) -> str:
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
@@ -211,7 +211,9 @@ async def _of_queues(chosen: Settings, longest_task_s: float, told: list[_Findin
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
             raise BrokerRefused(" ".join(declared.problems))
         if not missing:
-            told += await _of_server(chosen, broker, longest_task_s)
+            told += await _of_tasks_of_others(chosen, broker, catalogues)
+            longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)
+            told += await _of_server(chosen, broker, longest_s)
         there = [f"{name} {depth.total:,}" for name, depth in depths.items() if depth is not None]
         held = [", ".join(there)] if there else []
         held += [f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} made at the start"] if missing else []
@@ -227,6 +229,35 @@ def _of_owners(chosen: Settings, owned: Owners) -> list[_Finding]:
             for text in owned.problems
         ]
     return [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
+
+
+async def _of_tasks_of_others(chosen: Settings, broker: Broker, catalogues: Sequence[Catalogue]) -> list[_Finding]:
+    """Copies of tasks that this application doesn't have. Where there is no other way, a few are received for it, and
+    given back; whoever may not is told nothing.
+    """
+    from mulligan.worker.stranger import LOOKED_AT_MAX, unknown_tasks
+
+    found: list[_Finding] = []
+    for queue in (chosen.queues.rejects, chosen.queues.dead) if catalogues else ():
+        try:
+            copies = await broker.attributes(queue, LOOKED_AT_MAX)
+            if copies is None:
+                copies = [one.attributes for one in await _first_of(broker, queue)]
+        except BrokerError:
+            continue
+        event = unknown_tasks(queue, copies, catalogues[0].tasks)
+        if event is not None:
+            found.append(_Finding("queues", Code.OK, (sentence(event),), is_note=True))
+    return found
+
+
+async def _first_of(broker: Broker, queue: QueueName) -> list[Delivery]:
+    if not (await broker.depth(queue)).ready:
+        return []
+    async with walk(broker, queue) as walked:
+        async for batch in walked.batches():
+            return batch
+    return []
 
 
 async def _of_server(chosen: Settings, broker: Broker, longest_task_s: float) -> list[_Finding]:

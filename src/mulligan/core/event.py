@@ -455,6 +455,20 @@ class LedgerLocal(Event):
 
 
 @value
+class TasksUnknown(Event):
+    """Copies on rejects or dead are of tasks that this application doesn't have, and that are not done.
+
+    copies: how many, of the seen that were looked at.
+    """
+
+    level: ClassVar[Level] = "warning"
+    queue: QueueName
+    tasks: tuple[TaskName, ...]
+    copies: int
+    seen: int
+
+
+@value
 class BrokerDown(Event):
     """A call to the broker failed; it is tried again. Told once an outage."""
 

@@ -49,7 +49,7 @@ ProcessEvent = (
 ServiceEvent = (
     e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.BrokerNotice | e.LedgerDown | e.LedgerUp
 )
-SettingEvent = e.SettingRenamed | e.LedgerLocal
+SettingEvent = e.SettingRenamed | e.LedgerLocal | e.TasksUnknown
 ForeignEvent = e.StoryMissing | e.StoryNotBelieved | e.MessageMoved
 HeldEvent = e.StateTooNew | e.StateDamaged
 ApplicationEvent = e.VariablesIgnored | e.TaskUnlisted
@@ -58,6 +58,7 @@ AnyEvent = (
 )
 
 _ERROR_MAX = 300
+_NAMES_MAX = 5
 
 
 def sentence(event: AnyEvent) -> str:
@@ -337,8 +338,21 @@ def _of_setting(event: SettingEvent) -> str:
                 "done task never runs twice holds on this host, as long as its disk is kept. For more hosts, or "
                 "containers, set LEDGER_URL to a postgresql:// one"
             )
+        case e.TasksUnknown():
+            return (
+                f"{event.queue}: {event.copies} of {_count(event.seen, 'copy', 'copies')} looked at "
+                f"{'is' if event.copies == 1 else 'are'} of tasks that this application doesn't have: "
+                f"{_first(event.tasks)}. If it is yours, put the task back into tasks.xml under that name; if not, "
+                "another application uses this queue, and needs a COMMON_PREFIX of its own"
+            )
         case _:
             assert_never(event)
+
+
+def _first(names: Sequence[str]) -> str:
+    """A few of many names."""
+    more = len(names) - _NAMES_MAX
+    return f"{_names(names[:_NAMES_MAX])} and {more} more" if more > 0 else _names(names)
 
 
 def _names(names: Sequence[TaskName] | Sequence[str]) -> str:

@@ -64,6 +64,7 @@ from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace
 from mulligan.worker.runner import Attempt
 from mulligan.worker.solo import START_S
+from mulligan.worker.stranger import at_start
 from mulligan.worker.table import LeaseTable
 
 __all__ = ["main", "slots_for"]
@@ -276,7 +277,11 @@ class Worker:
 
     async def _open(self, broker: Broker, ledger: Ledger) -> bool:
         await ledger.open()
-        await broker.declare(self._settings.queues, create=False)
+        queues = self._settings.queues
+        await broker.declare(queues, create=False)
+        if self._setup.worker == 0:
+            for event in await at_start(broker, (queues.rejects, queues.dead), self._catalogue.tasks):
+                self._hub.emit(event)
         return True
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:

@@ -139,6 +139,10 @@ class BrokerViaBoto3:
         counts = [int(given[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "Delayed", "NotVisible")]
         return Depth(*counts, is_exact=False)
 
+    async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:
+        """Messages are shown to their receivers only."""
+        return None
+
     async def purge(self, queue: QueueName) -> None:
         await self._call(self._client.purge_queue, QueueUrl=self._url(queue))
 

@@ -32,7 +32,7 @@ from mulligan.core import fingerprint
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.event import BrokerNotice
-from mulligan.core.message import QueueName
+from mulligan.core.message import AttributeValue, QueueName
 
 __all__ = ["FEATURES", "RabbitBroker"]
 
@@ -116,6 +116,10 @@ class RabbitBroker:
         ready, *delayed = await self._counts(queue, names)
         held, ahead = (0, 0) if fetcher is None else (fetcher.held, fetcher.ready)
         return Depth(ready + ahead, sum(delayed), held, is_exact=False)
+
+    async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:  # noqa: ARG002
+        """Messages are shown to their receivers only."""
+        return None
 
     async def purge(self, queue: QueueName) -> None:
         """Messages that other processes hold can't be removed, and come back if they aren't acknowledged."""

@@ -14,7 +14,7 @@ from mulligan.brokers.sqlite import attribute, store
 from mulligan.brokers.sqlite.bell import Bell
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable
-from mulligan.core.message import QueueName
+from mulligan.core.message import AttributeValue, QueueName
 from mulligan.storage.fault import Kinds
 from mulligan.storage.sqlite import Database
 
@@ -179,6 +179,12 @@ class SqliteBroker:
         ready, delayed, leased, oldest = await self._database.read(job)
         age_s = None if oldest is None else max(0.0, self._clock.now() - oldest)
         return Depth(ready, delayed, leased, age_s)
+
+    async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:
+        """See the seam."""
+        number = await self._number(queue)
+        found = await self._database.read(partial(store.attributes, number, max_count))
+        return [attribute.decode(one) for one in found]
 
     async def purge(self, queue: QueueName) -> None:
         """See the seam. In pieces; messages sent after its beginning stay."""

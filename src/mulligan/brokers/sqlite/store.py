@@ -202,6 +202,16 @@ def depth(queue: int, now: float, connection: sqlite3.Connection) -> tuple[int, 
     return ready, delayed, leased, oldest
 
 
+def attributes(queue: int, max_count: int, connection: sqlite3.Connection) -> list[str | None]:
+    """The attributes of messages, the first due first, as they are stored."""
+    rows = connection.execute(
+        """SELECT c.attributes FROM message AS m CROSS JOIN content AS c ON c.id = m.id
+        WHERE m.queue = ? ORDER BY m.visible_at, m.id LIMIT ?""",
+        (queue, max_count),
+    )
+    return [row[0] for row in rows]
+
+
 def newest_id(connection: sqlite3.Connection) -> int:
     """The highest id so far."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()[0])

@@ -29,7 +29,7 @@ from mulligan.brokers.sqs.owner import Sample
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.event import BrokerNotice
-from mulligan.core.message import QueueName
+from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.secret import redacted_url
 
 __all__ = ["SqsBroker"]
@@ -206,6 +206,10 @@ class SqsBroker:
         given = await self._attributes(queue, (await self._queue(queue)).url, names)
         ready, delayed, in_flight = (int(given.get(name, 0)) for name in names)
         return Depth(ready, delayed, in_flight, is_exact=False)
+
+    async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:  # noqa: ARG002
+        """Messages are shown to their receivers only."""
+        return None
 
     async def purge(self, queue: QueueName) -> None:
         """Takes up to 60 s to happen; once a minute, else BrokerUnavailable."""

@@ -12,6 +12,8 @@ from mulligan.core.secret import Redactor, redacted, redacted_url
         ("at amqp://u:p@h/ and sqs://x:y@z", "at amqp://u:***@h/ and sqs://x:***@z"),
         ("up on amqp://guest:my pass word@host:5672/v", "up on amqp://guest:***@host:5672/v"),
         ("up on amqp://guest:guest\n@host:5672/v", "up on amqp://guest:***@host:5672/v"),
+        ("http://host:9324: three queues", "http://host:9324: three queues"),
+        ("up on amqp://guest:12345: x@host/v", "up on amqp://guest:***@host/v"),
         ("no host in amqp://guest:secret, is there", "no host in amqp://guest:*** is there"),
         ("https://token@host/path", "https://***@host/path"),
         ("https://me:token@host/path", "https://***@host/path"),

@@ -80,14 +80,14 @@ def events() -> list[Any]:
 async def broker_of(clock, events) -> AsyncIterator[Any]:
     """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long. source: of keys, for a site.
 
-    more: of the URL.
+    more: of the URL. site: another way to the server.
     """
     brokers: list[SqsBroker] = []
 
-    def make(server: Server, *keys: Keys, clock=clock, source=None, more="") -> SqsBroker:
+    def make(server: Server, *keys: Keys, clock=clock, source=None, site=None, more="") -> SqsBroker:
         def find(address: Address) -> tuple[Site, Source]:
-            site = Site(REGION, server.url, Endpoint(server.host, server.port, False))
-            return site, FixedKeys(*(keys or (KEYS,))) if source is None else source(site)
+            found = site or Site(REGION, server.url, Endpoint(server.host, server.port, False))
+            return found, FixedKeys(*(keys or (KEYS,))) if source is None else source(found)
 
         url = f"sqs://{REGION}?endpoint={server.url}{more}"
         broker = SqsBroker(url, clock=clock, emit=events.append, rand=lambda: 0.0, find=find)

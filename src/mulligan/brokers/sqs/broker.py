@@ -17,9 +17,10 @@ from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queue
 from mulligan.brokers.limit import batch_fault, lease_fault
 from mulligan.brokers.sqs import batch, codec, foreign, owner, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
-from mulligan.brokers.sqs.client import Client, Counts
+from mulligan.brokers.sqs.client import Client, Counts, PollCut
 from mulligan.brokers.sqs.codec import Received, SendEntry
 from mulligan.brokers.sqs.credentials import KeyRing, Source, find_keys
+from mulligan.brokers.sqs.cut import Cuts
 from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, Refused, delivery, send_entry, whole
 from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
 from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
@@ -89,6 +90,7 @@ class SqsBroker:
         self._declared: Mapping[QueueName, Mapping[str, str]] = {}
         """Attributes of the queues that the last `declare` found."""
         self._accounts: Accounts = {}
+        self._cuts = Cuts()
         self._receiving: set[asyncio.Future[None]] = set()
         self._orphans: set[asyncio.Task[None]] = set()
         self._receive_bodies: dict[tuple[QueueName, int, float, float], bytes] = {}
@@ -226,7 +228,10 @@ class SqsBroker:
             raise BrokerRefused(f"{queue}: {fault.reason}")
         client = self._client or await self._open()
         at = self._queues.get(queue) or await self._queue(queue)
-        received_at = int(self._clock.monotonic())
+        began_at = self._clock.monotonic()
+        received_at = int(began_at)
+        cuts = self._cuts
+        cut_count, wait_s = cuts.count, cuts.wait_s(wait_s, began_at)
         ended = asyncio.get_running_loop().create_future()
         self._receiving.add(ended)
         try:
@@ -237,12 +242,17 @@ class SqsBroker:
                 where=queue,
                 wait_s=wait_s,
                 keep=partial(self._keep, at),
+                is_usual=partial(self._is_usual, wait_s),
             )
+            if cuts.count == cut_count:
+                cuts.lived(self._clock.monotonic() - began_at)
             if problems:
                 self._tell_damage(at, problems, is_all=not messages)
             if self._closing.is_set():
                 await self._give_back(at, messages)
                 return []
+        except PollCut:
+            return []
         except BrokerUnavailable:
             if self._closing.is_set():
                 return []
@@ -378,6 +388,25 @@ class SqsBroker:
             if not at.is_fifo and len(self._receive_bodies) < RECEIVE_BODIES_MAX:
                 self._receive_bodies[key] = body
         return body
+
+    def _is_usual(self, wait_s: float, cut_after_s: float | None) -> bool:
+        """Whether a poll that failed was cut as all are; told when that is found out."""
+        cuts, known_s = self._cuts, self._cuts.age_s
+        if cut_after_s is None:
+            cuts.failed()
+            return False
+        is_usual = cuts.was_cut(cut_after_s, wait_s, now := self._clock.monotonic())
+        if cuts.age_s != known_s:
+            limit_s = cuts.wait_s(LONG_POLL_S, now)
+            text = (
+                f"long polls are cut after {cut_after_s:.1f} s, each time: a proxy, NAT or load balancer on the way "
+                f"gives a silent connection no longer. From now on they wait {limit_s:g} s: an idle queue costs "
+                f"{3600 / limit_s:.0f} requests an hour instead of {3600 / LONG_POLL_S:.0f}. Let it give them "
+                f"{LONG_POLL_S + 5} s."
+            )
+            assert self._client is not None
+            self._emit(BrokerNotice(self._client.site.endpoint.authority, text))
+        return is_usual
 
     def _tell_damage(self, at: Queue, problems: Sequence[str], *, is_all: bool) -> None:
         text = f"{'; '.join(problems)}: left alone, to come back when the lease ends"

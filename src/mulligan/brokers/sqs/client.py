@@ -22,7 +22,7 @@ from mulligan.core.error import BrokerUnavailable
 from mulligan.core.event import BrokerNotice
 from mulligan.core.value import value
 
-__all__ = ["READ_S", "Client", "Counts"]
+__all__ = ["READ_S", "Client", "Counts", "PollCut"]
 
 T = TypeVar("T")
 
@@ -56,18 +56,28 @@ class Counts:
         counter[action] = counter.get(action, 0) + count
 
 
+class PollCut(Exception):
+    """A poll was cut as all are that take as long; see `cut`. It brought nothing."""
+
+
+_CUT_STATUSES = (408, 502, 504)  # of a proxy that lost patience and says so, in words of its own
+
 _PASSING = (Reaction.RETRY, Reaction.BACK_OFF, Reaction.SLOW_DOWN)
 
 
 @value
 class _Trouble:
-    """Why one try failed. keys: that signed it. error, date: what the service said, where it said something."""
+    """Why one try failed. keys: that signed it. error, date: what the service said, where it said something.
+
+    cut_after_s: seconds of silence after which something in between ended it; None where it ended in another way.
+    """
 
     reaction: Reaction
     text: str
     keys: Keys
     error: ServiceError | None = None
     date: bytes = b""
+    cut_after_s: float | None = None
 
 
 class Client:
@@ -104,10 +114,13 @@ class Client:
         where: str,
         wait_s: float = 0.0,
         keep: Keep | None = None,
+        is_usual: Callable[[float | None], bool] | None = None,
     ) -> T:
         """What `read` makes of the answer's body; `Garbled` from it is a passing fault.
 
         where: the queue, for error texts. wait_s: how long the service may wait by itself. keep: as in `Pool.exchange`.
+        is_usual: asked about each try that brought no answer of the service, with `_Trouble.cut_after_s`; when it says
+        so, PollCut is raised.
         """
         body_hash = hashlib.sha256(body).hexdigest()
         tries = 0
@@ -119,6 +132,8 @@ class Client:
                 return result
             Counts.add(self.counts.errors, action)
             reaction, error = result.reaction, result.error
+            if error is None and is_usual is not None and is_usual(result.cut_after_s):
+                raise PollCut
             if await self._repair(result, mended):
                 continue
             if error is not None and reaction not in _PASSING:
@@ -136,6 +151,7 @@ class Client:
             signer = await self._make_signer()
         head = signer.head(action, body_hash, len(body), clock.now() + self._skew_s)
         Counts.add(self.counts.requests, action)
+        began_at = clock.monotonic()
         try:
             response = await self._pool.exchange(head + body, wait_s + READ_S, keep)
             if response.sent_count > 1:
@@ -144,12 +160,16 @@ class Client:
                 result = read(response.body)
                 self._succeeded(action, len(body) + len(response.body))
                 return result
-        except (Unreachable, Garbled) as exc:
+        except Unreachable as exc:
+            return _Trouble(Reaction.RETRY, str(exc), signer.keys, cut_after_s=exc.cut_after_s)
+        except Garbled as exc:
             return _Trouble(Reaction.RETRY, str(exc), signer.keys)
         error = codec.read_error(response.status, response.headers, response.body)
         if error is None:
             text = f"HTTP {response.status}, and {response.body[:200]!r} is no answer of SQS"
-            return _Trouble(Reaction.BACK_OFF if response.status == 429 else Reaction.RETRY, text, signer.keys)
+            reaction = Reaction.BACK_OFF if response.status == 429 else Reaction.RETRY
+            cut_after_s = clock.monotonic() - began_at if response.status in _CUT_STATUSES else None
+            return _Trouble(reaction, text, signer.keys, cut_after_s=cut_after_s)
         text = f"{error.code} (HTTP {error.status}): {error.message or 'no reason given'}"
         return _Trouble(reaction_to(error), text, signer.keys, error, response.headers.get(b"date", b""))
 

@@ -30,6 +30,8 @@ CONNECT_S = 5.0
 IDLE_S = 50.0
 """An idle connection older than this is not trusted: load balancers and NATs forget at 60 s and more."""
 IDLE_MAX = 64
+REPLACE_S = 1.0
+"""An idle connection that the other side had closed shows it at once; a later cut has another reason."""
 RESPONSE_MAX_BYTES = 128 << 20
 """Ten messages of 1 MiB with every character escaped are 60 MiB; more is no answer of a queue."""
 STALL_MAX_S = 60.0
@@ -37,7 +39,14 @@ STALL_MAX_S = 60.0
 
 
 class Unreachable(Exception):
-    """No answer: not connected, cut, timed out, or not HTTP. The request may have been carried out all the same."""
+    """No answer: not connected, cut, timed out, or not HTTP. The request may have been carried out all the same.
+
+    cut_after_s: seconds of silence after which the other side closed the connection; None where it did another thing.
+    """
+
+    def __init__(self, text: str, cut_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.cut_after_s = cut_after_s
 
 
 @value
@@ -112,7 +121,7 @@ class _Connection(asyncio.Protocol):
         self._received_bytes = 0
         self._seen_bytes = 0  # of the answer and of what still had to be written, when the timer last fired
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = self._deadline = self._last_deadline = self._timeout_s = 0.0
+        self._timer_at = self._deadline = self._last_deadline = self._timeout_s = self._began_at = 0.0
         self.idle_since = 0.0
         self.exchanges = 0
         self.has_timed_out = False
@@ -138,7 +147,8 @@ class _Connection(asyncio.Protocol):
         self._received_bytes = self._seen_bytes = 0
         self.exchanges += 1
         self._timeout_s = timeout_s
-        self._deadline = self._loop.time() + timeout_s
+        self._began_at = self._loop.time()
+        self._deadline = self._began_at + timeout_s
         self._last_deadline = self._deadline + STALL_MAX_S
         if self._timer is None or self._timer_at > self._deadline:
             self._arm()
@@ -166,9 +176,12 @@ class _Connection(asyncio.Protocol):
             self._end(Unreachable("closed"))
             return
         how = f"was cut ({exc or 'closed by the other side'})"
+        silent_s: float | None = None
         if self.has_answered:
             how += f" after {self._received_bytes} bytes of the answer"
-        self._end(Unreachable(f"the connection to {self._pool.endpoint.authority} {how}"))
+        else:
+            silent_s = self._loop.time() - self._began_at
+        self._end(Unreachable(f"the connection to {self._pool.endpoint.authority} {how}", silent_s))
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
@@ -313,8 +326,10 @@ class Pool:
         is_reused = connection.exchanges > 0
         try:
             return await _answer(connection, request, timeout_s, keep)
-        except Unreachable:
+        except Unreachable as exc:
             if not is_reused or connection.has_answered or connection.has_timed_out or self._is_closed:
+                raise
+            if exc.cut_after_s is not None and exc.cut_after_s > REPLACE_S:
                 raise
         # The server closed an idle connection as we wrote: a fresh one, once, and no second idle one.
         response = await _answer(await self._connect(), request, timeout_s, keep)

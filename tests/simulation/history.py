@@ -72,6 +72,8 @@ def run(seed: int, *, is_telling: bool = False) -> Result:
 async def _history(world: World) -> None:
     dice = world.dice
     beside = world.loop.create_task(world.newer.run()) if world.newer.is_there else None
+    if world.mover.is_there:
+        world.loop.create_task(world.mover.run())
     hosts = [0, 1] if dice.random() < 0.25 else [0]
     for host in hosts:
         world.begin(host)
@@ -181,7 +183,8 @@ async def _stop(world: World, host: int) -> None:
 
 
 async def _end(world: World, hosts: list[int]) -> None:
-    """The faults stop; what is left is worked off."""
+    """The faults stop, and the moves; what is left is worked off."""
+    world.mover.is_over = True
     world.is_bad = False
     world.broker_down_until = world.ledger_down_until = world.bodies_hidden_until = 0.0
     world.damaged.clear()

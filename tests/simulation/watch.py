@@ -50,6 +50,8 @@ class Watch:
         self.unknown: set[tuple[str, int, str]] = set()
         """Tasks that were exhausted by a process whose tasks.xml does not have them, before or after a change of it."""
         self.taken_over: set[Key] = set()
+        self.strayed: set[str] = set()
+        """Uids of messages that lay on rejects without a story."""
         self.events: Counter[str] = Counter()
 
     def wrong(self, text: str) -> None:
@@ -70,6 +72,8 @@ class Watch:
         if not is_ours:
             if queue == queues.dead:
                 self.wrong(f"a dead letter without a story: {stored.delivery.id}")
+            if queue == queues.rejects:
+                self.strayed.add(stored.uid)
             self.accepted.setdefault(stored.uid, number_of(stored.delivery.body))
             return
         if queue == queues.rejects:
@@ -93,6 +97,11 @@ class Watch:
             self.dead[key] += 1
             if not stored.progress.marks:
                 self.unrouted.add(key)
+
+    def replayed(self, key: Key, progress: Progress) -> None:
+        """A dead letter lies where it is its own replay."""
+        self.copied.setdefault(key, 0)
+        self.carried[(*key, 0)] = progress
 
     def acked(self, queue: str, stored: Any) -> None:
         """A message is removed for good."""
@@ -391,6 +400,8 @@ class Watch:
             expected = fate(plan.act(number, spec, key[1]), spec)
         if expected is None:
             return {"done", "exhausted"}
+        if key[0] in self.strayed and not key[1] and self.world.settings.unknown_on_rejects == "dead":
+            return {expected, "exhausted"}  # unless somebody had begun with it on requests
         # time that passed without its doing may have used up attempts
         may_fail = (*key, spec.name) in self.disturbed | self.unknown
         return {expected, "exhausted"} if may_fail else {expected}

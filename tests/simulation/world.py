@@ -17,6 +17,7 @@ from mulligan.worker.table import LeaseTable
 from tests.simulation.broker import FEATURES, SimBroker, SimQueues
 from tests.simulation.ledger import SimLedger
 from tests.simulation.loop import BEGINS_AT, Process, SimLoop
+from tests.simulation.mover import Mover
 from tests.simulation.newer import Newer
 from tests.simulation.plan import Plan
 from tests.simulation.stand_in import SimSupervisor
@@ -75,6 +76,7 @@ class World:
         self.clock = _Clock(self)
         self.rows = MemoryLedger(self.clock)  # type: ignore[arg-type]
         self.newer = Newer(self)
+        self.mover = Mover(self)
         self.watch = Watch(self)
         self.stored = SimQueues(self)
         self.plan = Plan(self, dice)
@@ -96,6 +98,7 @@ class World:
             common_prefix="t",
             requests_queue=self.queues.requests,
             fifo_on_failure=dice.choice(("hold", "sidestep")),
+            unknown_on_rejects="dead" if self.mover.is_there or seed % 9 == 5 else "run",
             broker_url="sim:",
             ledger_url="sim:",
             lease_s=self.lease_s,

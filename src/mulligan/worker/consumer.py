@@ -377,7 +377,7 @@ class Consumer:
                     self._leave(flight, known, flight.problem)
                     return False
                 self._briefing.brief(flight, known)
-                if flight.told is not None and (flight.is_replay or not self._stage.is_trusted):
+                if flight.told is not None and (flight.is_replay or not self._stage.is_trusted) and self._can_run:
                     self._tell_moved(flight, is_first=known is None or not known.marks)
                 return True
             case Held(until):

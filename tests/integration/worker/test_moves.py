@@ -132,6 +132,20 @@ async def test_dead_letter_without_tasks_is_routed_anew_when_somebody_moves_it_t
     assert await service.totals() == (0, 0, 0)
 
 
+async def test_dead_letter_that_no_task_takes_is_one_again_however_often_somebody_moves_it_to_rejects(service):
+    one = Recording()
+    service.worker(task("One", one, accepts=lambda message: False))
+    await service.send("hello")
+    await service.until_empty()
+
+    for generation in (1, 2, 3):
+        await move(service, QUEUES.dead, QUEUES.rejects)
+        await service.until_empty()
+
+        assert [letter.generation for letter in await service.dead()] == [generation]
+        await asyncio.sleep(2)
+
+
 async def test_dead_letter_is_replayed_beside_its_alerts_when_it_is_moved_while_they_run(service):
     bad, alert = Recording(NO), Recording(100.0)
     service.worker(task("Bad", bad), task("Alert", alert, is_default=True, timeout_s=300.0))

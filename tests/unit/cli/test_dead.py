@@ -12,7 +12,7 @@ from mulligan.core import story
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.policy import Policy
-from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, State
+from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
 from mulligan.tasks.catalogue import Catalogue, LoadedTask
 
 UID = Uid("018bcfe56800-00112233445566778899")
@@ -219,6 +219,37 @@ async def test_picture_tells_the_whole_story(session, dead, letter, received):
             "second \\x1b[31m",
         ]
     )
+
+
+async def test_letter_that_is_a_copy_for_rejects_says_that_it_was_moved_and_what_had_not_ended(
+    session, dead, letter, received
+):
+    await dead(letter(One=Mark(State.DONE, 1), Two=Mark(State.PENDING, 1, 5.0, "not yet", 1.0)))
+    (delivery,) = await received(session.queues.dead)
+
+    moved = letter_of(delivery, session.queues.prefix, session.bodies.load)
+
+    assert moved.unfinished == ("Two",)
+    assert "moved, with Two unfinished" in dead_table([moved], 2e9)
+    assert "because:        somebody, or the broker, moved it here: Two had not ended" in picture(
+        moved, whole_body=False
+    )
+    assert as_data(moved)["unfinished"] == ["Two"]
+
+
+async def test_replay_keeps_the_id_of_the_message_so_that_its_next_letter_proves_itself(
+    session, dead, received, catalogue
+):
+    told = story.Story(
+        UID, 0, 1, 1.0, Progress({TaskName("One"): Mark(State.EXHAUSTED, 1)}), id="order-4711", is_dead=True
+    )
+    await dead(Outgoing(b"fo1", {story.ATTRIBUTE: story.encode(told)}))
+
+    await Replay(session, catalogue).these([UID])
+
+    (copy,) = await received(session.queues.rejects)
+    replayed = story.decode(copy.attributes[story.ATTRIBUTE])
+    assert (replayed.id, replayed.is_dead, replayed.generation) == ("order-4711", False, 1)
 
 
 def test_body_text_is_cut_unless_the_whole_is_wanted():

@@ -1,5 +1,5 @@
-"""Writes what is generated: docs/settings.md, the diagram in ARCHITECTURE.md, the figures in docs/reliability.md, the
-list of what a wheel is made of.
+"""Writes what is generated: docs/settings.md, docs/fields.md, the diagram in ARCHITECTURE.md, the figures in
+docs/reliability.md, the list of what a wheel is made of.
 
 With --check it only says what is stale.
 
@@ -10,6 +10,7 @@ With --check it only says what is stale.
 import sys
 from pathlib import Path
 
+import fields
 import figures
 import template
 from flow_diagram import mermaid
@@ -79,6 +80,7 @@ def wheel_contents() -> str:
 
 PAGES = {
     "docs/settings.md": settings_page,
+    "docs/fields.md": fields.page,
     "ARCHITECTURE.md": architecture_page,
     "docs/reliability.md": reliability_page,
     "tools/wheel-contents.txt": wheel_contents,

@@ -16,7 +16,8 @@ __all__ = ["Failure", "TaskContext"]
 class Failure:
     """A task that could not be done for a message, as its default tasks are told.
 
-    reason: the last error. attempts: all that were made. failed_at: epoch seconds (UTC) of the last failure.
+    task: its name. reason: the last error. attempts: all that were made.
+    failed_at: epoch seconds (UTC) of the last failure.
     """
 
     task: TaskName
@@ -28,10 +29,12 @@ class Failure:
 class TaskContext:
     """One attempt of one task on one message. A new one is made for every attempt.
 
-    attempt: 1 for the first.
+    message: as it was sent. task: the name of this task.
+    attempt: 1 for the first. max_attempts: how often this task is tried in all.
     generation: 0, and one more at each replay of a dead letter.
     first_seen_at: epoch seconds (UTC) at which the message was first received in this generation.
-    failures, succeeded: the exhausted and the finished tasks of the message, for default tasks; empty for others.
+    failures: the exhausted tasks of the message, for default tasks; () for others.
+    succeeded: the finished ones, likewise.
     previous_error: why the attempt before this one failed, None at the first.
     may_repeat: this attempt may have been started before, with an end that nobody recorded: its worker died, or was
         told to stop. What it does may have been done. True without need now and then, False by mistake hardly ever

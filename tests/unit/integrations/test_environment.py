@@ -1,7 +1,12 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from mulligan import integrations
 from mulligan.integrations.environment import token_problems
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_token_with_a_character_that_no_header_can_hold_is_told_by_its_place_alone():
@@ -32,3 +37,13 @@ def test_task_tells_a_token_that_can_not_be_sent_before_anything_starts(monkeypa
     told = [problem for problem in cls().check() if problem.startswith(f"{name} holds")]
 
     assert len(told) == 1
+
+
+def test_every_variable_of_the_ready_tasks_is_on_a_page():
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "src/mulligan/integrations").glob("*.py"))
+    pages = "".join(path.read_text("utf-8") for path in (ROOT / "docs/integrations").glob("*.md"))
+
+    named = set(re.findall(r'\bvariable\("(\w+)"', source))
+
+    assert len(named) == 19
+    assert {name for name in named if not re.search(rf"\b{name}\b", pages)} == set()

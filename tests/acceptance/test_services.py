@@ -72,7 +72,7 @@ def test_application_starts_without_the_extra_while_its_tasks_are_off_and_says_w
     refused = samples.cli("check")
 
     assert refused.returncode == 2
-    assert "pip install 'mulligan[integrations]'" in refused.stdout
+    assert "-m pip install 'PATH[integrations]' (PATH: the clone of mulligan, or its wheel)" in refused.stdout
 
 
 def test_task_of_the_program_before_runs_with_nothing_but_its_import_line_changed(app):

@@ -1,4 +1,6 @@
-"""Ready tasks for Jira, Trello and Slack, and alerts by Slack, e-mail, webhook and log. Needs `mulligan[integrations]`.
+"""Ready tasks for Jira, Trello and Slack, and alerts by Slack, e-mail, webhook and log.
+
+They need the extra `integrations`.
 
 A task is used by a subclass in the application's folder `tasks` (see docs/integrations). Each follows one rule to
 create what it creates exactly once (`once`), over one HTTP client a process (`http`), whose failures have four names

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from mulligan.core.extra import install_hint
 from mulligan.core.url import UrlFault, split_url
 
 __all__ = ["missing", "missing_extra", "token_problems", "url_problems", "variable"]
@@ -39,7 +40,7 @@ def missing_extra() -> list[str]:
     """What to install when the HTTP client is not there; [] when it is."""
     if find_spec("httpx") is not None:
         return []
-    return [f"it needs httpx, which is not installed: {sys.executable} -m pip install 'mulligan[integrations]'"]
+    return [f"it needs httpx, which is not installed: {sys.executable} -m {install_hint('integrations')}"]
 
 
 def url_problems(name: str, url: str, schemes: Sequence[str] = ("https", "http")) -> list[str]:

@@ -1,4 +1,4 @@
-"""RabbitMQ behind the seam `brokers.base`. Needs the extra `mulligan[rabbitmq]`.
+"""RabbitMQ behind the seam `brokers.base`. Needs the extra `rabbitmq`.
 
 `frame`, `table` -> `content` -> `channel` -> `connection` -> `window`, `publisher` -> `fetcher` -> `broker`. Beside
 them `topology` says what exchanges and queues there are, `setup` makes them, and `report` looks at the server for
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mulligan.brokers.base import Broker, Clock, Emit
 from mulligan.core.error import ConfigurationError
+from mulligan.core.extra import install_hint
 
 __all__ = ["open_rabbitmq"]
 
@@ -20,7 +21,7 @@ def open_rabbitmq(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Brok
     """
     if find_spec("pamqp") is None:
         raise ConfigurationError(
-            ["BROKER_URL asks for RabbitMQ, and pamqp is not installed: pip install 'mulligan[rabbitmq]'"]
+            [f"BROKER_URL asks for RabbitMQ, and pamqp is not installed: {install_hint('rabbitmq')}"]
         )
     from mulligan.brokers.rabbitmq.broker import RabbitBroker
 

@@ -1,4 +1,4 @@
-"""The ledger for several hosts, in PostgreSQL. Needs the extra `mulligan[postgres]`.
+"""The ledger for several hosts, in PostgreSQL. Needs the extra `postgres`.
 
 `address` -> `session` -> `lane` -> `ledger`: each knows only those before it. `statement` and `schema` hold the SQL,
 `fault` says what an error means.
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mulligan.core.clock import Clock
 from mulligan.core.error import ConfigurationError
+from mulligan.core.extra import install_hint
 from mulligan.ledger.base import Ledger
 
 __all__ = ["open_postgres"]
@@ -20,7 +21,7 @@ def open_postgres(url: str, clock: Clock, base_dir: Path) -> Ledger:
     """
     if find_spec("asyncpg") is None:
         raise ConfigurationError(
-            ["LEDGER_URL asks for PostgreSQL, and asyncpg is not installed: pip install 'mulligan[postgres]'"]
+            [f"LEDGER_URL asks for PostgreSQL, and asyncpg is not installed: {install_hint('postgres')}"]
         )
     from mulligan.ledger.postgres.ledger import PostgresLedger
 

@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from mulligan.core.error import ConfigurationError
+from mulligan.core.extra import install_hint
 from mulligan.core.value import value
 
 try:
     import httptools
 except ModuleNotFoundError:
     raise ConfigurationError(
-        ["The SQS server needs the package httptools, which is not installed: pip install 'mulligan[sqs]'"]
+        [f"The SQS server needs the package httptools, which is not installed: {install_hint('sqs')}"]
     ) from None
 
 __all__ = ["Connections", "HttpRequest", "HttpResponse", "response_bytes"]

@@ -27,5 +27,5 @@ def test_open_sqs_says_what_to_install_when_the_extra_is_missing(monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(sqs, "find_spec", lambda name: None if name == "httptools" else real(name))
 
-    with pytest.raises(ConfigurationError, match=r"httptools is not installed: pip install 'mulligan\[sqs\]'"):
+    with pytest.raises(ConfigurationError, match=r"httptools is not installed: pip install 'PATH\[sqs\]' \(PATH: "):
         sqs.open_sqs("sqs://eu-west-1", clock=StillClock(), emit=print)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import mulligan
 from mulligan.core.value import value
 from mulligan.tasks.source import PACKAGE
 
@@ -15,6 +16,7 @@ __all__ = ["Unlisted", "unlisted"]
 
 _OURS = "mulligan"
 _DEPTH_MAX = 50
+_TEMPLATE = Path(mulligan.__file__).parent / "template" / PACKAGE
 
 
 @value
@@ -36,9 +38,9 @@ class _Class:
 def unlisted(app_dir: Path, tasks_file: str) -> list[Unlisted]:
     """Task classes of app_dir/tasks whose name is nowhere in the manifest, in the order of files and lines.
 
-    A name in a comment of the manifest counts: that is how a task is switched off. So do names that begin with _,
-    abstract classes, and classes that others in the folder inherit from. [] without a manifest: then all are taken.
-    Never raises; a file that can't be read or parsed is left out.
+    A name in a comment of the manifest counts: that is how a task is switched off. Left out are also names that begin
+    with _, abstract classes, classes that others in the folder inherit from, and samples as `mulligan init` lays them
+    out. [] without a manifest: then all are taken. Never raises; a file that can't be read or parsed is left out.
     """
     try:
         manifest = (app_dir / tasks_file).read_text("utf-8", "replace")
@@ -70,7 +72,8 @@ def _classes(folder: Path) -> Iterator[tuple[str, _Class]]:
         if not file.stem.isidentifier() or file.stem.startswith(("test_", "conftest", "__")):
             continue
         try:
-            body = ast.parse(file.read_bytes()).body
+            source = file.read_bytes()
+            body = [] if _is_sample(file.name, source) else ast.parse(source).body
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         module = f"{PACKAGE}.{file.stem}"
@@ -80,6 +83,13 @@ def _classes(folder: Path) -> Iterator[tuple[str, _Class]]:
             if isinstance(node, ast.ClassDef):
                 origins[node.name] = f"{module}.{node.name}"
                 yield f"{module}.{node.name}", _class(node, origins)
+
+
+def _is_sample(name: str, source: bytes) -> bool:
+    try:
+        return (_TEMPLATE / name).read_bytes() == source
+    except OSError:
+        return False
 
 
 def _imported(node: ast.stmt, module: str) -> Iterator[tuple[str, str]]:

@@ -384,8 +384,24 @@ def test_check_names_a_task_that_was_dropped_into_the_folder_and_is_not_in_the_m
     ) in out
 
 
+def test_check_says_nothing_of_samples_until_somebody_changes_one(mulligan, application):
+    for name in ("task1.py", "task3.py", "jira_issue_creator_task.py"):
+        shutil.copy(TEMPLATE / "tasks" / name, application / "tasks")
+    with (application / "tasks" / "task3.py").open("a") as file:
+        file.write("# mine\n")
+
+    notes = [line for line in mulligan("check")[1].splitlines() if "not in tasks.xml" in line]
+
+    assert [line.split()[2] for line in notes] == ["tasks/task3.py:"]
+
+
 def test_check_says_nothing_of_the_ready_tasks_that_the_samples_have_switched_off(mulligan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mulligan("init")
+    for path in (tmp_path / "tasks").glob("*_task.py"):
+        path.write_text(path.read_text() + "# mine\n")
 
-    assert "not in tasks.xml" not in mulligan("check")[1]
+    code, out, _ = mulligan("check")
+
+    assert code == 0
+    assert "not in tasks.xml" not in out

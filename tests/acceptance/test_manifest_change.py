@@ -45,14 +45,36 @@ def waiting(app, until):
 def test_message_is_buried_when_its_pending_task_was_removed(waiting):
     waiting.manifest("work Good", "work Alert default")
 
-    waiting.drain()
+    waiting.drain(TASK_MISSING_GRACE_S=0)
 
     (letter,) = waiting.dead()
     assert letter["failed"] == ["Flaky"]
-    assert letter["tasks"]["Flaky"]["error"] == "not in tasks.xml any more"
+    assert letter["tasks"]["Flaky"]["error"].startswith("unknown here since ")
+    assert "; last error: RuntimeError: the first time\n" in letter["tasks"]["Flaky"]["error"]
     assert letter["tasks"]["Good"]["state"] == "done"
     assert waiting.count("Good", "start") == 1
     assert waiting.count("Alert", "end", "old") == 1
+
+
+def test_message_whose_task_is_missing_waits_until_a_process_comes_that_has_it(waiting):
+    """It became a dead letter in the first second, with its last error gone."""
+    waiting.manifest("work Good", "work Alert default")
+    system = waiting.start("--drain")
+
+    assert system.wait() == 3
+    log = system.log()
+    assert "1 message waits for task Flaky, which is not in tasks.xml here" in log
+    assert "1 message is left, neither run nor removed: 1 with a task that is not in tasks.xml here (Flaky)" in log
+    assert waiting.dead() == []
+    assert (waiting.count("Flaky", "start"), waiting.waiting("rejects")) == (1, 1)
+
+    waiting.manifest("work Good", "work Flaky", "work Alert default")
+    waiting.drain()
+
+    assert [one.attempt for one in waiting.effects("Flaky", "start", "old")] == [1, 2]
+    assert waiting.count("Good", "start") == 1
+    assert waiting.dead() == []
+    assert waiting.waiting("rejects") == 0
 
 
 def test_new_task_skips_messages_that_were_there_before(waiting):
@@ -72,7 +94,7 @@ def test_renamed_task_is_a_removed_one_and_a_new_one_until_the_letter_is_replaye
     waiting.task("work", renamed)
     waiting.manifest("work Good", "work Renamed", "work Alert default")
 
-    waiting.drain()
+    waiting.drain(TASK_MISSING_GRACE_S=0)
 
     (letter,) = waiting.dead()
     assert letter["failed"] == ["Flaky"]

@@ -56,6 +56,10 @@ class Plan:
         self.specs = [self._spec(dice, f"Task{number}", False) for number in range(dice.randint(1, 4))]
         self.specs += [self._spec(dice, f"Alert{number}", True) for number in range(dice.randint(1, 2))]
         self.past: dict[str, Spec] = {spec.name: spec for spec in self.specs}
+        # dice of its own: the other histories are as they would be
+        own = random.Random(f"lacking/{world.seed}")
+        self.lacking = own.choice([*names(self.specs), None]) if world.seed % 9 == 5 else None
+        """A task that the second host doesn't have, another version of the application."""
 
     def _spec(self, dice: random.Random, name: str, is_default: bool) -> Spec:
         policy = Policy(
@@ -81,10 +85,11 @@ class Plan:
             told.append(f"with {new.name}")
         return f"tasks.xml {' '.join(told) or 'as it was'}"
 
-    def catalogue(self, *, is_alone: bool = False) -> Catalogue:
+    def catalogue(self, *, is_alone: bool = False, host: int = 0) -> Catalogue:
         """The present tasks. is_alone: for a solo process, in which a sync task holds nobody up but itself."""
+        specs = [spec for spec in self.specs if not (host and spec.name == self.lacking)]
         return Catalogue(
-            {spec.name: self._loaded(spec, is_alone) for spec in self.specs}, drops_unrouted=self.drops_unrouted
+            {spec.name: self._loaded(spec, is_alone) for spec in specs}, drops_unrouted=self.drops_unrouted
         )
 
     def _loaded(self, spec: Spec, is_alone: bool) -> LoadedTask:

@@ -113,13 +113,18 @@ class SimSupervisor(Supervisor):
 async def _worker(world: Any, child: Process, setup: Setup, channel: Pipe, table: LeaseTable) -> None:
     await asyncio.sleep(0.2)
     hub = Hub([world.listener(child)])
-    catalogue = world.plan.catalogue()
+    catalogue = world.plan.catalogue(host=_host(child))
     world.watch.catalogues[child.name] = set(catalogue.tasks)
     worker = process.Worker(
         setup, channel, table, catalogue, hub, world.clock,  # type: ignore[arg-type]
     )  # fmt: skip
     code = await worker.serve((_passing,) if world.plan.has_middleware else ())
     child.end(code)
+
+
+def _host(process: Process) -> int:
+    """Of a worker, or of a solo process of one."""
+    return int(process.name[1 : process.name.index(".")])
 
 
 async def _passing(call_next: Any, context: Any) -> Any:
@@ -156,7 +161,7 @@ def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
 
 
 async def _solo(world: Any, child: Process, channel: Pipe) -> None:
-    catalogue = world.plan.catalogue(is_alone=True)
+    catalogue = world.plan.catalogue(is_alone=True, host=_host(child))
     world.watch.catalogues[child.parent.name] &= set(catalogue.tasks)  # tasks.xml may have changed since
     await channel.receive()
     channel.send(JobEnd("ready"))

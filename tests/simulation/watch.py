@@ -11,8 +11,8 @@ from typing import Any
 
 from mulligan.core import event
 from mulligan.core.message import Message
-from mulligan.core.progress import Progress, State, is_further, is_refused, merge
-from mulligan.core.route import NOT_ANY_MORE
+from mulligan.core.progress import Mark, Progress, State, is_further, is_refused, merge
+from mulligan.core.route import UNKNOWN_SINCE
 from mulligan.ledger.base import Answer, Claim, Granted, Record
 from tests.simulation.loop import Process
 from tests.simulation.newer import FIRST
@@ -32,6 +32,7 @@ class Watch:
         self.violations: list[str] = []
         self.accepted: dict[str, int] = {}
         self.first_generation: dict[str, int] = {}
+        self.sent_at: dict[str, float] = {}
         self.copied: dict[Key, int] = {}
         self.carried: dict[tuple[str, int, int], Progress] = {}
         self.dead: Counter[Key] = Counter()
@@ -75,6 +76,7 @@ class Watch:
             if queue == queues.rejects:
                 self.strayed.add(stored.uid)
             self.accepted.setdefault(stored.uid, number_of(stored.delivery.body))
+            self.sent_at.setdefault(stored.uid, self.world.clock.now())
             return
         if queue == queues.rejects:
             self.copied[key] = max(self.copied.get(key, 0), stored.hop)
@@ -193,16 +195,25 @@ class Watch:
                         self.recorded.add((record.uid, task))
                 elif name in self.recorded:
                     self.wrong(f"the recorded completion of {task} on {record.uid} is forgotten")
-                if mark.reason == NOT_ANY_MORE and mark.state is State.EXHAUSTED and (*key, task) not in self.unknown:
-                    if task in self.catalogues[process.name]:
-                        self.wrong(f"{process} does not know {task}, which is in its tasks.xml")
-                    self.unknown.add((*key, task))
+                is_unknown = mark.state is State.EXHAUSTED and (mark.reason or "").startswith(UNKNOWN_SINCE)
+                if is_unknown and (*key, task) not in self.unknown:
+                    self._given_up(process, key, task, old.get(task))
                 before = old[task].attempts if task in old else 0
                 if mark.attempts > before + 1:
                     self.wrong(f"{task} was tried twice on one copy of {record.uid}")
                 spec = self.world.plan.past.get(task)
                 if spec is not None and mark.attempts > spec.policy.max_attempts:
                     self.wrong(f"{task} on {record.uid} has {mark.attempts} attempts")
+
+    def _given_up(self, process: Process, key: Key, task: str, before: Mark | None) -> None:
+        """A process has exhausted a task that it doesn't know."""
+        self.unknown.add((*key, task))
+        if task in self.catalogues[process.name]:
+            self.wrong(f"{process} does not know {task}, which is in its tasks.xml")
+        since_at = max(before.due_at if before is not None else 0.0, self.sent_at.get(key[0], 0.0))
+        waited_s, grace_s = self.world.clock.now() - since_at, self.world.settings.task_missing_grace_s
+        if grace_s and waited_s < grace_s - 1.0 and not self.world.has_jumped:
+            self.wrong(f"{task} on {key[0]} is given up by {process} after {waited_s:.0f} s, for it is missing there")
 
     # -- tasks
 

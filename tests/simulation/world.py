@@ -10,6 +10,7 @@ from mulligan.core import fingerprint
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import LeftUndoneError, MulliganError, ParcelError
 from mulligan.core.message import QueueName
+from mulligan.core.progress import State, merge
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
@@ -80,7 +81,7 @@ class World:
         self.watch = Watch(self)
         self.stored = SimQueues(self)
         self.plan = Plan(self, dice)
-        self.has_changed = False
+        self.has_changed = self.plan.lacking is not None  # on one host, from the start
         self.bodies: dict[str, bytes] = {}
         self.workers: list[Process] = []
         self.supervisors: list[Process] = []
@@ -108,6 +109,7 @@ class World:
             concurrency=dice.choice((1, 2, 4, 8)),
             shutdown_s=dice.choice((2.0, 10.0, 25.0)),
             latency_s=20.0 if seed % 7 == 3 else 0.1,  # long: then much is asked for ahead
+            task_missing_grace_s=random.Random(f"grace/{seed}").choice((0.0, 100.0, 3000.0)),
             unrecorded_max=1 + seed % 3 if seed % 11 == 7 else 0,
         )  # fmt: skip
 
@@ -193,6 +195,22 @@ class World:
         """The processes of a host."""
         mine = (f"s{host}.", f"w{host}.")
         return [one for one in (*self.supervisors, *self.workers) if not one.is_dead and one.name.startswith(mine)]
+
+    def is_held(self, stored: Any) -> bool:
+        """Whether nothing of a message is pending but tasks that are in no tasks.xml of the first host."""
+        row = self.rows._rows.get((stored.uid, stored.generation))
+        known = row.progress if row is not None else None
+        progress = merge(known, stored.progress) if known and stored.progress else known or stored.progress
+        if progress is None:
+            return False
+        marks = progress.alerts if progress.is_buried else progress.marks
+        pending = {task for task, mark in marks.items() if mark.state is State.PENDING}
+        return bool(pending) and not pending & {spec.name for spec in self.plan.specs}
+
+    def held(self) -> int:
+        """How many messages wait for nothing but such tasks."""
+        names = (self.queues.requests, self.queues.rejects)
+        return sum(self.is_held(one) for name in names for one in self.stored.queues[name].stored.values())
 
     # -- messages
 

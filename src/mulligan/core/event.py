@@ -210,6 +210,24 @@ class StateDamaged(Event):
 
 
 @value
+class TaskMissing(Event):
+    """Messages wait for a task that is not in this process's tasks.xml: its mark is left as it is, and they are looked
+    at again. Told once a task and process, and then once an hour at most.
+
+    uid: of the last of them. copies: looked at since it was last told, the same one perhaps more than once.
+    groups: as in `StateTooNew`. grace_s: seconds from a message's due time after which the task has failed for good.
+    """
+
+    level: ClassVar[Level] = "warning"
+    task: TaskName
+    queue: QueueName
+    uid: Uid
+    copies: int
+    groups: tuple[str, ...]
+    grace_s: float
+
+
+@value
 class BodyMissing(Event):
     """The body of a copy can't be had, because its file is missing or the copy is damaged: it is left on its queue,
     untouched, and looked at again in again_in_s seconds.

@@ -26,8 +26,18 @@ from typing import assert_never
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import Policy, delay_s
-from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State, is_further, is_refused
-from mulligan.core.route import Route
+from mulligan.core.progress import (
+    DONE_AT_FIRST_TRY,
+    ERROR_MAX,
+    FRESH,
+    Mark,
+    Progress,
+    State,
+    cut,
+    is_further,
+    is_refused,
+)
+from mulligan.core.route import NONE_MISSING, Missing, Route
 from mulligan.core.step import ACK, BURY, Reject, Release, Run, Step
 
 __all__ = ["DEATHS_MAX", "ERROR_MAX", "mark_buried", "next_step", "record", "settled"]
@@ -35,18 +45,25 @@ __all__ = ["DEATHS_MAX", "ERROR_MAX", "mark_buried", "next_step", "record", "set
 DEATHS_MAX = 3
 """Starts without an end after which the task that ran is exhausted."""
 
-ERROR_MAX = 2048
-"""Characters of an error text that are kept in a mark."""
 
-
-def next_step(route: Route, carried: Progress, progress: Progress, now: float, *, can_run: bool = True) -> Step:
+def next_step(
+    route: Route,
+    carried: Progress,
+    progress: Progress,
+    now: float,
+    *,
+    can_run: bool = True,
+    missing: Missing = NONE_MISSING,
+) -> Step:
     """What to do with a delivery now. Never raises.
 
     carried: the progress that this copy of the message brought along.
     progress: the newest known; never behind `carried`.
     now: epoch seconds (UTC).
     can_run: False at shutdown: nothing new is started, and what is unfinished is handed on.
+    missing: the pending tasks that this process doesn't know: they are looked at again later.
     """
+    unknown = missing.tasks
     marks, before = (progress.alerts, carried.alerts) if progress.is_buried else (progress.marks, carried.marks)
     due: list[TaskName] = []
     wake_at: float | None = None
@@ -54,9 +71,13 @@ def next_step(route: Route, carried: Progress, progress: Progress, now: float, *
     for task, mark in marks.items():
         state = mark.state
         if state is State.PENDING:
-            if mark.due_at <= now and (marks is before or mark.attempts == before.get(task, FRESH).attempts):
-                due.append(task)
-            wake_at = mark.due_at if wake_at is None else min(wake_at, mark.due_at)
+            due_at = mark.due_at
+            if due_at <= now:
+                if unknown and task in unknown:
+                    due_at = missing.again_at(mark, now)
+                elif marks is before or mark.attempts == before.get(task, FRESH).attempts:
+                    due.append(task)
+            wake_at = due_at if wake_at is None else min(wake_at, due_at)
         elif state is State.EXHAUSTED:
             has_exhausted = True
 
@@ -113,7 +134,7 @@ def _marked(known: Mark, outcome: Outcome, policy: Policy, now: float, rand: flo
         case Succeeded():
             return DONE_AT_FIRST_TRY if known is FRESH else Mark(State.DONE, known.attempts + 1)
         case Skipped(reason):
-            return Mark(State.DONE, known.attempts + 1, 0.0, _cut(f"skipped: {reason}"))
+            return Mark(State.DONE, known.attempts + 1, 0.0, cut(f"skipped: {reason}"))
         case Interrupted():
             return known
         case Failed(error, is_final, retry_after_s):
@@ -121,7 +142,7 @@ def _marked(known: Mark, outcome: Outcome, policy: Policy, now: float, rand: flo
         case TimedOut(after_s, retry_after_s):
             return _failed(known, f"timed out after {after_s:g} s", False, retry_after_s, policy, now, rand)
         case Died(how):
-            return Mark(State.EXHAUSTED, known.attempts + 1, 0.0, _cut(f"kills its worker ({how})"), now)
+            return Mark(State.EXHAUSTED, known.attempts + 1, 0.0, cut(f"kills its worker ({how})"), now)
         case _:
             assert_never(outcome)
 
@@ -131,10 +152,6 @@ def _failed(
 ) -> Mark:
     attempts = known.attempts + 1
     if is_final or attempts >= policy.max_attempts:
-        return Mark(State.EXHAUSTED, attempts, 0.0, _cut(error), now)
+        return Mark(State.EXHAUSTED, attempts, 0.0, cut(error), now)
     wait_s = delay_s(policy.backoff, attempts, rand) if retry_after_s is None else retry_after_s
-    return Mark(State.PENDING, attempts, now + wait_s, _cut(error), now)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= ERROR_MAX else text[: ERROR_MAX - 4] + " ..."
+    return Mark(State.PENDING, attempts, now + wait_s, cut(error), now)

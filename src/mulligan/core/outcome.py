@@ -37,7 +37,12 @@ class TimedOut:
 
 @value
 class Interrupted:
-    """Shutdown or a lost lease ended it. Burns no attempt."""
+    """Shutdown or a lost lease ended it. Burns no attempt.
+
+    lacks_task: it did not begin: the process in which it was to run doesn't know the task.
+    """
+
+    lacks_task: bool = False
 
 
 @value

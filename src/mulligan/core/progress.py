@@ -8,7 +8,22 @@ from mulligan.core.message import TaskName
 from mulligan.core.outcome import NOT_TAKEN
 from mulligan.core.value import value
 
-__all__ = ["DONE_AT_FIRST_TRY", "FRESH", "REFUSED", "Mark", "Progress", "State", "is_further", "is_refused", "merge"]
+__all__ = [
+    "DONE_AT_FIRST_TRY",
+    "ERROR_MAX",
+    "FRESH",
+    "REFUSED",
+    "Mark",
+    "Progress",
+    "State",
+    "cut",
+    "is_further",
+    "is_refused",
+    "merge",
+]
+
+ERROR_MAX = 2048
+"""Characters of an error text that are kept in a mark."""
 
 
 class State(Enum):
@@ -57,6 +72,11 @@ class Progress:
     alerts: Mapping[TaskName, Mark] = field(default_factory=dict)
     is_buried: bool = False
     deaths: int = 0
+
+
+def cut(text: str) -> str:
+    """An error text as a mark keeps it."""
+    return text if len(text) <= ERROR_MAX else text[: ERROR_MAX - 4] + " ..."
 
 
 def is_refused(marks: Mapping[TaskName, Mark]) -> bool:

@@ -1,15 +1,32 @@
 """Which tasks apply to one message. Fixed at the first claim, by task name."""
 
 from collections.abc import Container, Mapping
+from datetime import UTC, datetime
 
 from mulligan.core.message import TaskName
-from mulligan.core.progress import FRESH, REFUSED, Mark, Progress, State
+from mulligan.core.policy import again_in_s
+from mulligan.core.progress import FRESH, REFUSED, Mark, Progress, State, cut
 from mulligan.core.value import value
 
-__all__ = ["NOT_ANY_MORE", "Route", "begin", "exhaust", "fit", "renew"]
+__all__ = [
+    "MISSING_FIRST_S",
+    "MISSING_LONGEST_S",
+    "NONE_MISSING",
+    "UNKNOWN_SINCE",
+    "Missing",
+    "Route",
+    "begin",
+    "exhaust",
+    "fit",
+    "renew",
+]
 
-NOT_ANY_MORE = "not in tasks.xml any more"
-"""Why a task is exhausted that a process doesn't know."""
+UNKNOWN_SINCE = "unknown here since"
+"""How the reason begins of a task that is exhausted because no process came that knows it."""
+
+MISSING_FIRST_S = 30.0
+MISSING_LONGEST_S = 900.0
+"""How long a message waits for a task that is missing, before it is looked at again: a roll-out takes minutes."""
 
 
 @value
@@ -29,19 +46,53 @@ def begin(route: Route) -> Progress:
     return Progress(dict.fromkeys(route.tasks, FRESH))
 
 
-def fit(progress: Progress, known: Container[TaskName]) -> Progress:
-    """`progress` under today's manifest: a pending mark whose task is gone is exhausted; a new task skips old messages.
+@value
+class Missing:
+    """Pending tasks that a process doesn't know: it may be older or newer than the one that began the message.
 
-    known: names of all tasks of the manifest, default ones included.
+    grace_s: seconds from the due time of such a task after which it is exhausted.
+    """
+
+    tasks: frozenset[TaskName] = frozenset()
+    grace_s: float = 0.0
+
+    def again_at(self, mark: Mark, now: float) -> float:
+        """When to look again whether the task is there; epoch seconds. mark: the task's, and it is due."""
+        return min(
+            now + again_in_s(MISSING_FIRST_S, MISSING_LONGEST_S, 1, now - mark.due_at), mark.due_at + self.grace_s
+        )
+
+    def is_all_of(self, progress: Progress) -> bool:
+        """Whether a message waits for nothing but such tasks."""
+        if not self.tasks:
+            return False
+        marks = progress.alerts if progress.is_buried else progress.marks
+        pending = {task for task, mark in marks.items() if mark.state is State.PENDING}
+        return bool(pending) and pending <= self.tasks
+
+
+NONE_MISSING = Missing()
+
+
+def fit(
+    progress: Progress, known: Container[TaskName], now: float, *, grace_s: float, since_at: float
+) -> tuple[Progress, Missing]:
+    """`progress` under today's manifest, and which of its pending tasks are missing there.
+
+    A task that has been missing for longer than grace_s is exhausted; a new task skips old messages.
+    known: names of all tasks of the manifest, default ones included. now: epoch seconds (UTC).
+    since_at: epoch seconds from which a task counts as missing that has no due time; it gets that as its due time.
     """
     if _all_known(progress.marks, known) and _all_known(progress.alerts, known):
-        return progress
-    return Progress(
-        marks=_fitted(progress.marks, known),
-        alerts=_fitted(progress.alerts, known),
-        is_buried=progress.is_buried,
-        deaths=progress.deaths,
-    )
+        return progress, NONE_MISSING
+    failed_at = [mark.failed_at for mark in progress.marks.values() if mark.failed_at is not None]
+    marks, lacking = _fitted(progress.marks, known, now, grace_s, since_at)
+    # default tasks are raised when the last other one has ended
+    alerts, also_lacking = _fitted(progress.alerts, known, now, grace_s, max(failed_at, default=since_at))
+    fitted = progress
+    if marks != progress.marks or alerts != progress.alerts:
+        fitted = Progress(marks, alerts, progress.is_buried, progress.deaths)
+    return fitted, Missing(lacking | also_lacking, grace_s)
 
 
 def renew(progress: Progress, tasks: tuple[TaskName, ...]) -> Progress:
@@ -62,10 +113,25 @@ def _all_known(marks: Mapping[TaskName, Mark], known: Container[TaskName]) -> bo
     return all(mark.state is not State.PENDING or task in known for task, mark in marks.items())
 
 
-def _fitted(marks: Mapping[TaskName, Mark], known: Container[TaskName]) -> dict[TaskName, Mark]:
-    return {
-        task: Mark(State.EXHAUSTED, mark.attempts, 0.0, NOT_ANY_MORE, mark.failed_at)
-        if mark.state is State.PENDING and task not in known
-        else mark
-        for task, mark in marks.items()
-    }
+def _fitted(
+    marks: Mapping[TaskName, Mark], known: Container[TaskName], now: float, grace_s: float, since_at: float
+) -> tuple[dict[TaskName, Mark], frozenset[TaskName]]:
+    fitted, lacking = dict(marks), set()
+    for task, mark in marks.items():
+        if mark.state is not State.PENDING or task in known:
+            continue
+        due_at = mark.due_at or min(since_at, now)
+        if not grace_s or now - due_at >= grace_s:
+            fitted[task] = Mark(State.EXHAUSTED, mark.attempts, 0.0, _unknown(mark, min(due_at, now)), mark.failed_at)
+        else:
+            lacking.add(task)
+            if not mark.due_at:
+                fitted[task] = Mark(mark.state, mark.attempts, due_at, mark.reason, mark.failed_at)
+    return fitted, frozenset(lacking)
+
+
+def _unknown(mark: Mark, since_at: float) -> str:
+    since = datetime.fromtimestamp(since_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return cut(
+        f"{UNKNOWN_SINCE} {since}, it is not in tasks.xml" + (f"; last error: {mark.reason}" if mark.reason else "")
+    )

@@ -166,6 +166,13 @@ class Settings(BaseModel):
     task_timeout_s: Seconds = Field(
         60.0, gt=0, le=604_800, description="Time that one attempt of a task may take that doesn't say it itself."
     )
+    task_missing_grace_s: Seconds = Field(
+        86_400.0,
+        ge=0,
+        le=1_209_600,
+        description="How long messages wait for a task of theirs that is not in tasks.xml here, as while a new version "
+        "is rolled out. Then, or at once if 0, it has failed for good.",
+    )
     unrouted: Literal["bury", "drop"] = Field(
         "bury", description="What happens to a message that no task accepts: it becomes a dead letter, or is removed."
     )

@@ -33,6 +33,7 @@ class WorkerSettings:
     policy: Policy
     unrouted: Literal["bury", "drop"]
     unknown_on_rejects: Literal["dead", "run"]
+    task_missing_grace_s: float
     bodies_url: str
     middleware: tuple[str, ...]
     listeners: tuple[str, ...]

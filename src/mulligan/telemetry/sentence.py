@@ -51,7 +51,7 @@ ServiceEvent = (
 )
 SettingEvent = e.SettingRenamed | e.LedgerLocal | e.TasksUnknown
 ForeignEvent = e.StoryMissing | e.StoryNotBelieved | e.MessageMoved
-HeldEvent = e.StateTooNew | e.StateDamaged
+HeldEvent = e.StateTooNew | e.StateDamaged | e.TaskMissing
 ApplicationEvent = e.VariablesIgnored | e.TaskUnlisted
 AnyEvent = (
     MessageEvent | ForeignEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent | ApplicationEvent
@@ -72,7 +72,8 @@ def sentence(event: AnyEvent) -> str:
     if isinstance(event, ProcessEvent):
         return _of_process(event)
     if isinstance(event, HeldEvent):
-        return f"{event.queue}: {_count(event.copies, 'copy', 'copies')} {_of_held(event)}"
+        noun = ("message", "messages") if isinstance(event, e.TaskMissing) else ("copy", "copies")
+        return f"{event.queue}: {_count(event.copies, *noun)} {_of_held(event)}"
     if isinstance(event, SettingEvent):
         return _of_setting(event)
     if isinstance(event, ApplicationEvent):
@@ -176,6 +177,13 @@ def _of_move(event: e.MessageMoved) -> str:
 def _of_held(event: HeldEvent) -> str:
     groups = _names(event.groups)
     behind = "" if not groups else f"; groups {groups} wait" if len(event.groups) > 1 else f"; group {groups} waits"
+    if isinstance(event, e.TaskMissing):
+        verb = "waits" if event.copies == 1 else "wait"
+        return (
+            f"{verb} for task {event.task}, which is not in tasks.xml here: the last is {event.uid}{behind}. "
+            f"Let a process run that has the task; {duration(event.grace_s)} after it was due it has failed for good "
+            "(TASK_MISSING_GRACE_S)"
+        )
     wait = f"left alone and looked at again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
     match event:
         case e.StateTooNew():

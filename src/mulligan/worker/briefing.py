@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mulligan.clock import SystemClock
+from mulligan.core.message import TaskName
 from mulligan.core.move import NO_STORY
 from mulligan.core.progress import FRESH, Progress, merge
 from mulligan.core.route import Route, begin, exhaust, fit, renew
@@ -31,6 +32,7 @@ class Stage:
     counts_releases: as in the broker's `Features`.
     buries_strays: what comes to rejects without a story becomes a dead letter; else all its tasks run.
     max_bytes: the largest message of the queues.
+    missing_grace_s: for how long a message waits for a task that this process doesn't know.
     """
 
     index: int
@@ -44,6 +46,7 @@ class Stage:
     counts_releases: bool = True
     buries_strays: bool = False
     max_bytes: int = 2**20
+    missing_grace_s: float = 86_400.0
 
 
 class Briefing:
@@ -88,7 +91,6 @@ class Briefing:
 
         Where today's tasks.xml makes a difference, `progress` is not `saved`: it is to be saved before anything else.
         """
-        catalogue = self._catalogue
         deaths = known.deaths if known is not None else 0
         if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
             deaths = max(1, deaths)
@@ -103,20 +105,41 @@ class Briefing:
             flight.saved = merge(known, base)
             # a head that is held back is no copy: its attempts are in the ledger alone
             flight.carried = flight.saved if self._stage.holds_groups else base
-            flight.progress = fit(flight.saved, catalogue.names)
+            self._fit(flight, flight.saved)
             return
         if not has_story:
             flight.carried = self._begun(flight.route)
         if flight.is_stray and self._stage.buries_strays:
             flight.saved = flight.carried
             # of all tasks where none takes it: UNROUTED=drop must not make it vanish
-            flight.progress = exhaust(flight.route.tasks or catalogue.whole_route.tasks, NO_STORY, self._clock.now())
+            flight.progress = exhaust(
+                flight.route.tasks or self._catalogue.whole_route.tasks, NO_STORY, self._clock.now()
+            )
             return
         progress = flight.carried
         if deaths:
             progress = Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
         flight.saved = progress
-        flight.progress = fit(progress, catalogue.names) if has_story else progress
+        flight.progress = progress
+        if has_story:
+            self._fit(flight, progress)
+
+    def lack(self, flight: Flight, task: TaskName) -> None:
+        """The process in which `task` was to run doesn't know it: it is one of the flight's missing tasks."""
+        self._fit(flight, flight.progress, frozenset({task}) | flight.missing.tasks)
+
+    def _fit(self, flight: Flight, progress: Progress, lacking: frozenset[TaskName] = frozenset()) -> None:
+        names = self._catalogue.names
+        # a message without a story may have waited long before its first receipt. One of a later generation was first
+        # received in an earlier one: this copy of it, if it is the first, came when it was replayed
+        since_at = max(flight.first_seen_at, flight.delivery.sent_at if flight.generation else 0.0)
+        flight.progress, flight.missing = fit(
+            progress,
+            [name for name in names if name not in lacking] if lacking else names,
+            self._clock.now(),
+            grace_s=self._stage.missing_grace_s,
+            since_at=since_at,
+        )
 
     def _route(self, flight: Flight, *, is_suspect: bool) -> Route:
         """The tasks that take the message. `accepts` is user code too: what it does to the process is on the message.

@@ -101,16 +101,21 @@ class Requests(msgspec.Struct, tag=True, frozen=True):
 
 
 class LeftAlone(msgspec.Struct, tag=True, frozen=True):
-    """Worker to supervisor: a copy on rejects whose state this program can't read was released.
+    """Worker to supervisor: a message that this process can do nothing for was released, or went to rejects as a copy.
 
-    id: the broker's. until: monotonic seconds at which it may be received again, and so nobody can remove it before.
-    version: of its state; None for a damaged one. in_group: others of its message group wait behind it.
+    It is a copy on rejects whose state can't be read, or a message all of whose pending tasks are missing.
+    id: the broker's, or another one of its own. until: monotonic seconds at which it may be received again, and so
+    nobody can remove it before. version: of its state; None for a damaged one.
+    in_group: others of its message group wait behind it. on_requests: it is on requests, not on rejects.
+    tasks: those that are missing; [] where it can't be read.
     """
 
     id: str
     until: float
     version: int | None
     in_group: bool
+    on_requests: bool = False
+    tasks: list[str] = []
 
 
 class Drained(msgspec.Struct, tag=True, frozen=True):

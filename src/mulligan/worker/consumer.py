@@ -27,11 +27,11 @@ from mulligan.core.event import (
 from mulligan.core.flow import mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName
 from mulligan.core.move import was_dead
-from mulligan.core.outcome import SUCCEEDED, Outcome
+from mulligan.core.outcome import SUCCEEDED, Interrupted, Outcome
 from mulligan.core.policy import again_in_s
-from mulligan.core.progress import Progress, merge
+from mulligan.core.progress import Progress, State, merge
 from mulligan.core.route import Route
-from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run
+from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run, Step
 from mulligan.core.story import Story, Unread
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
@@ -39,7 +39,7 @@ from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.hearing import Believed, Hearing, New
-from mulligan.worker.hold import Holds
+from mulligan.worker.hold import Holds, Misses
 from mulligan.worker.packer import Packer
 from mulligan.worker.places import Places
 from mulligan.worker.recorder import CLAIM_SPENT, Recorder
@@ -79,6 +79,7 @@ class Consumer:
         wants: Callable[[type[Event]], bool],
         *,
         packer: Packer,
+        misses: Misses,
         new_token: Callable[[], str],
     ) -> None:
         self._stage = stage
@@ -87,6 +88,7 @@ class Consumer:
         self._clock = clock
         self._emit = emit
         self._packer = packer
+        self._misses = misses
         self._new_token = new_token
         self._teller = Teller(table, clock, emit, wants)
         self._hearing = Hearing(stage, packer, emit)
@@ -213,6 +215,8 @@ class Consumer:
         """It is the flight's turn, which is at once but for FIFO queues."""
         assert flight.answer is not None
         if self._admit(flight, flight.answer):
+            if flight.missing.tasks:
+                self._misses.add(flight)
             if flight.progress is flight.saved:
                 self._advance(flight)
             else:  # a task that left tasks.xml: what that means is recorded before it has consequences
@@ -413,7 +417,7 @@ class Consumer:
     # -- the flow
 
     def _advance(self, flight: Flight) -> None:
-        step = next_step(flight.route, flight.carried, flight.progress, self._clock.now(), can_run=self._can_run)
+        step = self._next_step(flight, self._clock.now())
         match step:
             case Run(tasks):
                 self._run((flight,), tasks)
@@ -434,6 +438,11 @@ class Consumer:
                 self._finish(flight, step, "not due yet" if self._can_run else "shutting down")
             case _:
                 assert_never(step)
+
+    def _next_step(self, flight: Flight, now: float) -> Step:
+        return next_step(
+            flight.route, flight.carried, flight.progress, now, can_run=self._can_run, missing=flight.missing
+        )
 
     def _run(self, flights: Sequence[Flight], names: tuple[TaskName, ...]) -> None:
         now = self._clock.monotonic()
@@ -496,7 +505,12 @@ class Consumer:
             ARMED.reach(Point.ENDED)
         before = flight.progress
         usual = self._usual.after(before, task.name) if outcome is SUCCEEDED else None
-        if usual is not None:
+        if isinstance(outcome, Interrupted) and outcome.lacks_task:
+            self._briefing.lack(flight, task.name)
+            self._misses.add(flight)
+            after, is_finished = flight.progress, False
+            before = after if _is_pending(after, task.name) else before  # else it has failed for good, which is told
+        elif usual is not None:
             after, is_finished = usual
         else:
             after = record(before, task.name, outcome, task.policy, now, self._clock.random())
@@ -513,7 +527,7 @@ class Consumer:
             self._advance(flight)
 
     def _is_finished(self, flight: Flight, now: float) -> bool:
-        return next_step(flight.route, flight.carried, flight.progress, now, can_run=self._can_run) is ACK
+        return self._next_step(flight, now) is ACK
 
     def kept(self, flights: Sequence[Flight]) -> None:
         """Go on with flights whose progress is now saved."""
@@ -552,9 +566,10 @@ class Consumer:
                 flight.spends_stored = True  # nothing of it is left to do; whoever comes late is folded
                 self._teller.finished(flight)
             case Release(delay_s):
+                flight.is_held = flight.missing.is_all_of(flight.progress)
                 self._emit(MessageReleased(flight.message.uid, reason, delay_s))
             case Reject():
-                pass  # told when the copy is confirmed
+                flight.is_held = flight.missing.is_all_of(flight.progress)  # told when the copy is confirmed
             case _:
                 assert_never(settlement)
         self._settler.put(flight, settlement)
@@ -604,3 +619,7 @@ class Consumer:
             flight.slot = -1
             # a burial that was refused ends here without a settlement of ours; and a poller may wait for a slot
             self._land(flight)
+
+
+def _is_pending(progress: Progress, task: TaskName) -> bool:
+    return (progress.alerts if progress.is_buried else progress.marks)[task].state is State.PENDING

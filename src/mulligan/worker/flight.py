@@ -3,7 +3,7 @@
 from mulligan.core.delivery import Delivery
 from mulligan.core.message import Message, Uid
 from mulligan.core.progress import Progress
-from mulligan.core.route import Route
+from mulligan.core.route import NONE_MISSING, Missing, Route
 from mulligan.core.story import Story, Unread, id_of
 from mulligan.ledger.base import Answer
 
@@ -22,6 +22,7 @@ class Flight:
     replay. is_stray: it came to rejects without a story.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
+    missing: tasks of it that this process doesn't know. is_held: it waits for nothing else.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
@@ -42,11 +43,13 @@ class Flight:
     has_landed = False
     has_moved = False
     has_place = False
+    is_held = False
     is_lost = False
     is_replay = False
     is_saving = False
     is_settling = False
     is_stray = False
+    missing: Missing = NONE_MISSING
     problem: str | None = None
     route = _NO_ROUTE
     running = 0

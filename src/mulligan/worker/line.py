@@ -13,6 +13,7 @@ from mulligan.worker.briefing import Stage
 from mulligan.worker.channel import OtherVersion, Setup
 from mulligan.worker.consumer import Consumer
 from mulligan.worker.flight import Flight
+from mulligan.worker.hold import Misses
 from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace, Pollers
 from mulligan.worker.recorder import Recorder
@@ -42,7 +43,7 @@ class Shop:
         setup: Setup,
         new_token: Callable[[], str],
         stuck: Callable[[Attempt], None],
-        left_alone: Callable[[Flight, float], None] = lambda _flight, _until: None,
+        left_alone: Callable[[Flight, float, bool], None] = lambda _flight, _until, _is_copy: None,
         changed: Callable[[OtherVersion], None] = lambda _: None,
         failed: Callable[[BaseException], None],
         middleware: Sequence[Middleware] = (),
@@ -58,6 +59,7 @@ class Shop:
         self.emit = emit
         self.wants = wants
         self.packer = packer
+        self.misses = Misses(clock, emit)
         self.setup = setup
         self.new_token = new_token
         self.stuck = stuck
@@ -85,10 +87,11 @@ class Line:
             counts_releases=shop.broker.features.counts_releases,
             buries_strays=shop.setup.settings.unknown_on_rejects == "dead",
             max_bytes=shop.broker.features.limits.max_bytes,
+            missing_grace_s=shop.setup.settings.task_missing_grace_s,
         )  # fmt: skip
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
-            packer=shop.packer, new_token=shop.new_token,
+            packer=shop.packer, misses=shop.misses, new_token=shop.new_token,
         )  # fmt: skip
         brake = Brake(shop.setup.settings.unrecorded_max)
         self.runner = Runner(

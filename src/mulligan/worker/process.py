@@ -360,10 +360,14 @@ class Worker:
         for line in self._lines:
             line.runner.forgive()
 
-    def _tell_left_alone(self, flight: Flight, until: float) -> None:
+    def _tell_left_alone(self, flight: Flight, until: float, is_copy: bool) -> None:
         delivery = flight.delivery
         version = flight.unread.version if flight.unread is not None else None
-        self._channel.send(LeftAlone(delivery.id, until, version, delivery.group is not None))
+        # of a copy that was sent nobody tells the broker's id
+        name = f"{flight.message.uid} {flight.generation} {flight.hop + 1}" if is_copy else delivery.id
+        on_requests = not is_copy and delivery.queue == self._settings.queues.requests
+        tasks: list[str] = sorted(flight.missing.tasks)
+        self._channel.send(LeftAlone(name, until, version, delivery.group is not None, on_requests, tasks))
 
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():

@@ -52,7 +52,8 @@ class Settler:
     """Acknowledges, releases, rejects and buries, in batches.
 
     buried: called with flights whose dead letter is confirmed. over: with each flight that is settled or dropped.
-    left_alone: with copies that are held, once they are released, and the monotonic second until which they stay so.
+    left_alone: with messages that are held, the monotonic second until which they stay so, and whether that is a copy
+    which was sent, or the message itself, released.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Settler:
         *,
         buried: Callable[[Flight], None],
         over: Callable[[Flight], None],
-        left_alone: Callable[[Flight, float], None] = lambda _flight, _until: None,
+        left_alone: Callable[[Flight, float, bool], None] = lambda _flight, _until, _is_copy: None,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._broker = broker
@@ -163,12 +164,13 @@ class Settler:
         for (flight, delay_s), fault in await self._insist(entries, call):
             if fault is not None and fault.fault is not Fault.LEASE_LOST:
                 self._tell(flight, "release", fault, "it comes back when its lease ends")
-            elif fault is None and flight.unread is not None:
-                self._left_alone(flight, asked_at + min(delay_s, self._max_lease_s))
+            elif fault is None and (flight.unread is not None or flight.is_held):
+                self._left_alone(flight, asked_at + min(delay_s, self._max_lease_s), False)
             self._table.counters[Counter.RELEASED] += 1
             self._over(flight)
 
     async def _reject(self, entries: list[tuple[Flight, float]]) -> None:
+        asked_at = self._clock.monotonic()
         copied = await self._copy(self._queues.rejects, entries, hops=1)
         if not copied:
             return
@@ -185,6 +187,8 @@ class Settler:
             flight.ends_claim = True
             self._table.counters[Counter.REJECTED] += 1
             self._emit(MessageRejected(flight.message.uid, flight.hop + 1, delay_s))
+            if flight.is_held:
+                self._left_alone(flight, asked_at + min(delay_s, self._max_delay_s), True)
             self._acks.put(flight)
 
     async def _bury(self, flights: list[Flight]) -> None:

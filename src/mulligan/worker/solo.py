@@ -141,7 +141,7 @@ class Solo:
             started_at = loop.time()
             is_over = self._interrupted.is_set() or flight.is_lost or not self._holds(flight)
             outcome = INTERRUPTED if is_over else await self._attempt(flight, task)
-            is_last = index == len(tasks) - 1 or isinstance(outcome, Died | Interrupted)
+            is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
             self._ended(flight, task, outcome, started_at, is_last=is_last)
             if is_last:
                 return
@@ -287,5 +287,7 @@ def _outcome(end: JobEnd) -> Outcome:
             return Succeeded()
         case "skipped":
             return Skipped(end.text)
+        case "missing":
+            return Interrupted(lacks_task=True)
         case _:
             return Failed(end.text, end.is_final, end.retry_after_s)

@@ -25,7 +25,6 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.error import ConfigurationError
 from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, Typed, Uid
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
-from mulligan.core.route import NOT_ANY_MORE
 from mulligan.tasks import loader
 from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.catalogue import Catalogue
@@ -108,7 +107,7 @@ def _traces() -> object:
 async def _run(job: Job, catalogue: Catalogue) -> Outcome:
     task = catalogue.tasks.get(TaskName(job.task))
     if task is None:  # tasks.xml is another one than when the worker was started; an error would look like a death
-        return Failed(NOT_ANY_MORE, is_final=True)
+        return Interrupted(lacks_task=True)
     flight = _flight(job)
     attempt = Attempt(flight, task, job.attempt, 0.0)
     context = context_of(attempt)
@@ -149,6 +148,8 @@ def _told(outcome: Outcome) -> JobEnd:
             return JobEnd("skipped", _sendable(reason))
         case Failed(error, is_final, retry_after_s):
             return JobEnd("failed", _sendable(error), is_final, retry_after_s)
+        case Interrupted(lacks_task=True):
+            return JobEnd("missing")
         case TimedOut() | Interrupted() | Died():  # told by the worker that waits, never from in here
             raise AssertionError(outcome)
         case _:

@@ -511,25 +511,27 @@ class Supervisor:
     async def _watch_empty(self) -> None:
         """Stop when requests and rejects hold nothing: read in this order, the one in which messages move.
 
-        What this version can't read is left there, and told of.
+        What this version can't read, and what waits for a task that is missing, is left there, and told of.
         """
         queues = self._settings.queues
         left = self._remainder = self._remainder or Remainder()
-        readings = rest = 0
+        readings, rest = 0, [0, 0]
         while True:
             is_exact = True
             try:
                 depths = [await self._broker.depth(queue) for queue in (queues.requests, queues.rejects)]
                 is_exact = all(depth.is_exact for depth in depths)
                 is_empty = left.is_all(depths[0], depths[1], self._received, self._clock.monotonic())
-                rest = depths[1].total
+                rest = [depth.total for depth in depths]
             except BrokerError:
                 is_empty = False  # the pollers tell of it
             is_empty = is_empty and not any(seat.table.used for seat in self._seats if seat.table is not None)
             readings = readings + 1 if is_empty else 0
             if readings >= (_DRAIN_READINGS if is_exact else _DRAIN_ESTIMATE_READINGS):
-                error = left.error(queues.rejects, rest)
-                self.stop("the queues are empty" if error is None else "only what can't be read is left", error)
+                error = left.error((queues.requests, queues.rejects), rest)
+                self.stop(
+                    "the queues are empty" if error is None else "only what can't be finished here is left", error
+                )
                 return
             await asyncio.sleep(_DRAIN_EVERY_S if is_exact else _DRAIN_ESTIMATE_EVERY_S)
 

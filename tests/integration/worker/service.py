@@ -123,15 +123,19 @@ class Worker:
         self.stuck: list[Any] = []
         self.table = LeaseTable.create(slots * 2)
         number, tokens = next(service.numbers), itertools.count(1)
+        grace_s = more.pop("missing_grace_s", 86_400.0)
+        settings = more.pop("settings", None) or Settings(task_missing_grace_s=grace_s)
         catalogue = Catalogue({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
         emit = service.events.append
-        settings = more.pop("settings", Settings())
+        self.left: list[tuple[Flight, float, bool]] = []
+        """What the supervisor is told of messages that are left alone."""
         shop = Shop(
             self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
             packer=more.pop("packer", Packer(NO_FOLDER)),
-            setup=more.pop("setup", Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd()))),
+            setup=more.pop("setup", None) or Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd())),
             new_token=lambda: f"w{number}-{next(tokens)}",
-            stuck=self.stuck.append, failed=self.failed.append, middleware=more.pop("middleware", ()),
+            stuck=self.stuck.append, failed=self.failed.append,
+            left_alone=lambda *told: self.left.append(told), middleware=more.pop("middleware", ()),
         )  # fmt: skip
         stages = more.pop("stages", (0, 1))
         holds_groups = more.pop("holds_groups", False)

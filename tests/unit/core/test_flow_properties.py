@@ -32,7 +32,7 @@ from mulligan.core.outcome import (
 )
 from mulligan.core.policy import Policy
 from mulligan.core.progress import FRESH, Mark, Progress, State, is_further, merge
-from mulligan.core.route import NOT_ANY_MORE, Route, begin, fit, renew
+from mulligan.core.route import UNKNOWN_SINCE, Missing, Route, begin, fit, renew
 from mulligan.core.step import Ack, Bury, Reject, Release, Run
 from mulligan.core.story import Story, decode, encode
 
@@ -65,6 +65,8 @@ ENDINGS: tuple[Outcome, ...] = (
 )
 SECONDS = (0.5, 10.0, 30.0, 200.0, 4000.0)
 COUNTS = (1, 2, 3, 4, 8)
+GRACES_S = (0.0, 100.0, 5000.0)
+BEGINS_AT = 1_700_000_000.0
 
 
 @dataclass(eq=False)
@@ -108,6 +110,7 @@ class OneMessage(RuleBasedStateMachine):
         has_ledger=st.sampled_from([True, True, True, False]),
         is_manifest_fixed=st.sampled_from([True, True, False]),
         endings=st.lists(st.sampled_from(ENDINGS), min_size=1, max_size=7),
+        grace_s=st.sampled_from(GRACES_S),
     )
     def begin(
         self,
@@ -119,8 +122,10 @@ class OneMessage(RuleBasedStateMachine):
         has_ledger: bool,
         is_manifest_fixed: bool,
         endings: list[Outcome],
+        grace_s: float,
     ) -> None:
-        self.now = 1_700_000_000.0
+        self.now = BEGINS_AT
+        self.grace_s = grace_s
         self.tasks = list(TASKS[:task_count])
         self.defaults = list(DEFAULTS[:default_count])
         self.drops_unrouted = drops_unrouted
@@ -232,15 +237,16 @@ class OneMessage(RuleBasedStateMachine):
         claimed = self.claim(copy, token, receipt)
         if claimed is None:
             return
-        carried, newest = claimed
+        carried, newest, missing = claimed
         progress: Progress | None = newest
         yield "claimed"
         while progress is not None:
             can_run = self.can_run and token not in self.interrupted
-            step = next_step(self.route(), carried, progress, self.now, can_run=can_run)
+            step = next_step(self.route(), carried, progress, self.now, can_run=can_run, missing=missing)
             match step:
                 case Run(tasks):
                     assert can_run, "something is started after a shutdown"
+                    assert not missing.tasks & set(tasks), "a task is started that is not there"
                     progress = yield from self.run(copy, token, progress, tasks)
                 case Bury():
                     progress = yield from self.bury(copy, token, progress)
@@ -249,12 +255,12 @@ class OneMessage(RuleBasedStateMachine):
                     yield from self.finish(copy, token, progress)
                     return
                 case Reject(delay_s):
-                    self.check_wait(progress, delay_s)
+                    self.check_wait(progress, missing, delay_s)
                     assert is_further(progress, carried)
                     yield from self.reject(copy, token, progress, delay_s)
                     return
                 case Release(delay_s):
-                    self.check_wait(progress, delay_s)
+                    self.check_wait(progress, missing, delay_s)
                     self.releases.append(delay_s)
                     if self.row.token == token:
                         self.row.token = None
@@ -316,8 +322,8 @@ class OneMessage(RuleBasedStateMachine):
         yield "about to remove"
         self.remove(copy)
 
-    def claim(self, copy: Copy, token: int, receipt: int) -> tuple[Progress, Progress] | None:
-        """What the copy carries and the newest known; None when the delivery is over before it began."""
+    def claim(self, copy: Copy, token: int, receipt: int) -> tuple[Progress, Progress, Missing] | None:
+        """What the copy carries, the newest known, and what is missing; None when it is over before it began."""
         row = self.row
         known: Progress | None = None
         if self.has_ledger:
@@ -341,12 +347,15 @@ class OneMessage(RuleBasedStateMachine):
             carried = begin(self.route())
         newest = merge(known, carried) if known else carried
         assert newest.marks.keys() == carried.marks.keys() | (known.marks.keys() if known else set())
-        progress = fit(replace(newest, deaths=deaths), self.known_tasks())
-        self.check_fit(newest, progress)
+        since_at = BEGINS_AT if copy.story is not None else self.now
+        progress, missing = fit(
+            replace(newest, deaths=deaths), self.known_tasks(), self.now, grace_s=self.grace_s, since_at=since_at
+        )
+        self.check_fit(newest, progress, missing)
         if progress.marks != newest.marks or progress.alerts != newest.alerts:
             # what the manifest took away is kept before it is acted upon, like any end of an attempt
             self.save(token, progress)
-        return carried, progress
+        return carried, progress, missing
 
     def recorded(self, progress: Progress, task: TaskName, outcome: Outcome) -> Progress:
         after = record(progress, task, outcome, self.policies[task], self.now, 0.5)
@@ -427,18 +436,36 @@ class OneMessage(RuleBasedStateMachine):
                 most = self.policies[task].max_attempts + self.faults + self.restless[task]
                 assert self.starts[task] < most, "more starts than attempts and faults"
 
-    def check_fit(self, before: Progress, after: Progress) -> None:
+    def check_fit(self, before: Progress, after: Progress, missing: Missing) -> None:
         for name, mark in (*after.marks.items(), *after.alerts.items()):
             known = {**before.marks, **before.alerts}[name]
-            if known.state is State.PENDING and name not in self.known_tasks():
-                assert (mark.state, mark.reason) == (State.EXHAUSTED, NOT_ANY_MORE)
-            else:
+            if known.state is not State.PENDING or name in self.known_tasks():
                 assert mark is known
+                assert name not in missing.tasks
+            elif name in missing.tasks:
+                assert mark == replace(known, due_at=mark.due_at), "a missing task's mark is touched"
+                assert known.due_at in (0.0, mark.due_at)
+                assert self.now - mark.due_at < self.grace_s
+            else:
+                assert mark.state is State.EXHAUSTED
+                assert mark.attempts == known.attempts
+                assert mark.reason is not None
+                assert mark.reason.startswith(UNKNOWN_SINCE)
+                assert mark.reason.endswith(known.reason or "tasks.xml"), "the last error is lost"
+                assert not self.grace_s or not known.due_at or self.now - known.due_at >= self.grace_s
 
-    def check_wait(self, progress: Progress, delay_s: float) -> None:
+    def check_wait(self, progress: Progress, missing: Missing, delay_s: float) -> None:
         marks = progress.alerts if progress.is_buried else progress.marks
-        waits_s = [max(0.0, mark.due_at - self.now) for mark in marks.values() if mark.state is State.PENDING]
+        waits_s = [
+            max(0.0, (missing.again_at(mark, self.now) if is_missing else mark.due_at) - self.now)
+            for task, mark in marks.items()
+            if mark.state is State.PENDING
+            for is_missing in [task in missing.tasks and mark.due_at <= self.now]
+        ]
         assert delay_s == min(waits_s), "wakes before or after the earliest task is due"
+        assert delay_s <= 900.0 or not any(
+            task in missing.tasks and mark.due_at <= self.now for task, mark in marks.items()
+        )
 
     def check_bury(self, progress: Progress, token: int) -> None:
         states = [mark.state for mark in progress.marks.values()]
@@ -474,7 +501,10 @@ class OneMessage(RuleBasedStateMachine):
 
     def converge(self) -> None:
         attempts = sum(policy.max_attempts for policy in self.policies.values())
-        most = 10 * (len(self.copies) * (attempts if not self.has_ledger else 1) + attempts)
+        looks = 20 * (len(self.copies) + 1) if self.manifest_changes else 0  # at those that wait for a missing task
+        most = 10 * (
+            len(self.copies) * (attempts if not self.has_ledger else 1) + attempts + looks * len(self.policies)
+        )
         deliveries = turn = 0
         while self.copies:
             copy = min(self.copies, key=lambda one: one.visible_at)
@@ -501,7 +531,10 @@ class OneMessage(RuleBasedStateMachine):
         has_exhausted = any(mark.state is State.EXHAUSTED for mark in progress.marks.values())
         is_unrouted = not progress.marks and not self.drops_unrouted
         assert State.PENDING not in {mark.state for mark in (*progress.marks.values(), *progress.alerts.values())}
-        assert progress.is_buried == bool(self.dead) == (has_exhausted or is_unrouted)
+        assert progress.is_buried == (has_exhausted or is_unrouted)
+        # a burial without tasks has nothing to record before it; another manifest may then find some
+        is_open = self.manifest_changes and any(not story.progress.marks for story in self.dead)
+        assert progress.is_buried == bool(self.dead) or is_open
         for name, mark in progress.marks.items():
             assert mark.state is State.EXHAUSTED or name in self.succeeded
         for name in DEFAULTS:
@@ -509,7 +542,7 @@ class OneMessage(RuleBasedStateMachine):
             if alert is None:
                 assert self.starts[name] == 0
             else:
-                assert self.starts[name] >= 1 or alert.reason == NOT_ANY_MORE
+                assert self.starts[name] >= 1 or (alert.reason or "").startswith(UNKNOWN_SINCE)
         if not self.manifest_changes and progress.is_buried:
             assert list(progress.alerts) == self.defaults
         if not self.faults:
@@ -540,6 +573,7 @@ def play(rand: Random) -> None:
         has_ledger=rand.random() < 0.9,
         is_manifest_fixed=rand.random() < 0.6,
         endings=[rand.choice(ENDINGS) for _ in range(7)],
+        grace_s=rand.choice(GRACES_S),
     )
     for _ in range(rand.randint(5, 80)):
         pick = rand.randint(0, 9)

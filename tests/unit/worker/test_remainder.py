@@ -6,7 +6,7 @@ from mulligan.worker.channel import LeftAlone
 from mulligan.worker.remainder import Remainder
 
 NONE = Depth(0, 0, 0)
-REJECTS = QueueName("shop-rejects-q")
+QUEUES = QueueName("shop-requests-q"), QueueName("shop-rejects-q")
 
 
 def left(*copies: LeftAlone) -> Remainder:
@@ -22,7 +22,7 @@ def copy(name: str, until: float = 100.0, version: int | None = 2, *, in_group: 
 
 def test_remainder_is_all_when_the_queues_are_empty():
     assert left().is_all(NONE, NONE, 0, 1.0)
-    assert left().error(REJECTS, 0) is None
+    assert left().error(QUEUES, (0, 0)) is None
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,34 @@ def test_remainder_takes_what_is_ready_for_no_more_than_ready_where_no_group_wai
 def test_remainder_says_what_is_left_and_what_to_do():
     remainder = left(copy("a"), copy("b", version=3), copy("c", version=None), copy("d", in_group=True))
 
-    assert str(remainder.error(REJECTS, 6)) == (
+    assert str(remainder.error(QUEUES, (0, 6))) == (
         "shop-rejects-q: 6 messages are left, neither run nor removed: 3 with a state of version 2, 3, this program"
         " knows 1: upgrade it, or let the newer one run that wrote them; 1 with a state that can't be read: look at"
         " them with `mulligan peek rejects` and mend or remove them at the broker; 2 behind them in their message"
         " groups."
     )
-    assert str(left(copy("a")).error(REJECTS, 1)).startswith("shop-rejects-q: 1 message is left, neither run nor")
+    assert str(left(copy("a")).error(QUEUES, (0, 1))).startswith("shop-rejects-q: 1 message is left, neither run nor")
+
+
+def lacking(name: str, *tasks: str, until: float = 100.0, on_requests: bool = False) -> LeftAlone:
+    return LeftAlone(name, until, None, False, on_requests, list(tasks))
+
+
+def test_remainder_knows_messages_on_both_queues_that_wait_for_a_missing_task():
+    remainder = left(lacking("a", "Jira", on_requests=True), lacking("a", "Mail", "Jira"), lacking("b", "Jira"))
+
+    assert remainder.is_all(Depth(0, 1, 0), Depth(0, 2, 0), 0, 1.0)
+    assert not remainder.is_all(Depth(0, 2, 0), Depth(0, 2, 0), 0, 1.0)
+    assert not remainder.is_all(Depth(0, 1, 0), Depth(0, 3, 0), 0, 1.0)
+    assert not remainder.is_all(Depth(0, 1, 0), Depth(0, 2, 0), 0, 100.0)
+
+
+def test_remainder_names_the_queue_and_the_tasks_that_messages_wait_for():
+    remainder = left(lacking("a", "Jira", on_requests=True), lacking("a", "Mail", "Jira"))
+
+    assert str(remainder.error(QUEUES, (1, 1))) == (
+        "shop-requests-q: 1 message is left, neither run nor removed: 1 with a task that is not in tasks.xml here"
+        " (Jira): let a process run that has it, or have them fail for good with TASK_MISSING_GRACE_S=0."
+        " shop-rejects-q: 1 message is left, neither run nor removed: 1 with a task that is not in tasks.xml here"
+        " (Jira, Mail): let a process run that has it, or have them fail for good with TASK_MISSING_GRACE_S=0."
+    )

@@ -22,6 +22,7 @@ from mulligan.worker.recorder import Recorder
 __all__ = ["NEW", "Believed", "Hearing", "New", "Verdict"]
 
 _NO_ID = "it doesn't tell the message's id: that is too long, or an older version wrote the story"
+_UNREAD = "it can't be read"
 _UNKNOWN = "the ledger knows nothing of that message"
 _CONTRADICTED = "the ledger says something else of that message"
 _FORGED = "its body or id is not that of the story's message"
@@ -64,8 +65,11 @@ class Hearing:
         None: the process ends, and the ledger can't be reached.
         """
         message, told, unread = story.read(flight.delivery, self._stage.prefix, is_trusted=True)
-        if told is None or told.id is None:
-            return self._doubt(flight, told, unread.problem if unread is not None else _NO_ID)
+        if unread is not None:  # what it says of damage quotes the attribute, which is a producer's here
+            return self._doubt(flight, None, _UNREAD if unread.version is None else unread.problem)
+        assert told is not None
+        if told.id is None:
+            return self._doubt(flight, told, _NO_ID)
         try:
             found = await recorder.look((told.uid, told.generation))
         except LedgerError as exc:

@@ -337,6 +337,34 @@ async def test_stranger_can_not_end_a_message_that_waits_when_he_sends_its_story
     assert [one.uid for one in service.told(MessageDone)].count(key[0]) == 1
 
 
+async def test_attribute_of_a_producer_that_is_called_as_our_state_is_not_told_to_the_log(service):
+    one = Recording()
+    service.worker(task("One", one))
+
+    await service.send("hello", **{story.ATTRIBUTE: "my secret: 4711"})
+    await service.until_empty()
+
+    (told,) = service.told(StoryNotBelieved)
+    assert (told.told, told.problem) == (None, "it can't be read")
+    assert len(one.runs) == 1
+
+
+async def test_dead_letter_of_a_group_goes_back_to_it_when_it_fails_after_somebody_moved_it_to_rejects(service):
+    """On dead each letter is a group of its own, and a redrive keeps that."""
+    bad = Recording(NO, ValueError("not yet"))
+    worker = service.worker(task("Bad", bad, attempts=3))
+    worker.network.group = lambda delivery: "customer 7" if delivery.queue == QUEUES.requests else "a letter's own"
+    await service.send("hello")
+    await service.until_empty()
+
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until_empty()
+
+    sent = [(queue, entry.group) for name, args in worker.network.calls if name == "send" for queue, [entry] in [args]]
+    assert sent == [(QUEUES.dead, bad.contexts[0].uid), (QUEUES.rejects, "customer 7")]
+    assert len(bad.runs) == 3
+
+
 async def test_dead_letter_on_requests_waits_for_the_ledger_when_that_is_away(service):
     good, bad = Recording(), Recording(NO)
     worker = await a_dead_letter(service, good, bad)

@@ -20,7 +20,8 @@ def was_dead(told: Story) -> bool:
     """Whether a copy with this story was put on the dead queue, so that on any other somebody has moved it.
 
     Stories of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay has
-    nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told.
+    nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told; whoever meets its
+    burial on record puts it on dead again.
     """
     if told.is_dead:
         return True

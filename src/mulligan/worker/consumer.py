@@ -427,8 +427,8 @@ class Consumer:
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)
-            case Ack() if flight.is_stray and flight.progress.is_buried and not flight.has_moved:
-                # it may be the dead letter itself, moved by a tool that drops attributes
+            case Ack() if flight.may_be_letter and flight.progress.is_buried and not flight.has_moved:
+                # removed as a twin of the burial it would be lost; a letter more is folded by whoever looks
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)

@@ -86,6 +86,15 @@ class Flight:
         """The message's group on FIFO queues. A dead letter that was moved still has one of its own as its delivery."""
         return self.delivery.group if self.told is None or self.told.group is None else self.told.group
 
+    @property
+    def may_be_letter(self) -> bool:
+        """Whether it may be the very letter of its burial, and nothing tells: it has no story, or one without a task,
+        which is a replay's or, of an older version, the letter's that became of it.
+        """
+        if self.told is None:
+            return self.is_stray
+        return not self.is_replay and not self.told.progress.marks
+
     def story(self, progress: Progress, hop: int) -> Story:
         """The story that a copy of the message carries."""
         message_id = id_of(self.delivery) if self.told is None else self.told.id

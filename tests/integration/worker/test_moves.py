@@ -146,6 +146,26 @@ async def test_dead_letter_that_no_task_takes_is_one_again_however_often_somebod
         await asyncio.sleep(2)
 
 
+async def test_dead_letter_of_the_version_before_that_no_task_takes_is_not_removed_when_it_was_replayed_and_moved(
+    service,
+):
+    """It looks as the copy that replayed it."""
+    alert = Recording()
+    service.worker(task("One", Recording(), accepts=lambda message: False), task("Alert", alert, is_default=True))
+    await service.send("hello")
+    await service.until_empty()
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until_empty()
+    assert len(alert.runs) == 2
+
+    await move(service, QUEUES.dead, QUEUES.rejects, changes=as_older)
+    await service.until_empty()
+
+    assert [letter.generation for letter in await service.dead()] == [1]
+    assert await service.totals() == (0, 0, 1)
+    assert len(alert.runs) == 2
+
+
 async def test_dead_letter_is_replayed_beside_its_alerts_when_it_is_moved_while_they_run(service):
     bad, alert = Recording(NO), Recording(100.0)
     service.worker(task("Bad", bad), task("Alert", alert, is_default=True, timeout_s=300.0))

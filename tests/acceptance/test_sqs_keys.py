@@ -86,3 +86,20 @@ def test_run_goes_on_and_ends_in_time_when_the_renewal_of_keys_hangs(app, keys_f
     assert system.wait(20) == 0
     assert time.monotonic() - began_at < 9.0
     assert "SIGKILL" not in system.log()
+
+
+def test_run_ends_in_time_when_the_look_for_keys_hangs_in_a_worker_alone(app, keys_from, tmp_path, until):
+    keys = {"Version": 1, "AccessKeyId": "mulligan", "SecretAccessKey": "mulligan"}
+    keys_from(
+        f"if [ -e {tmp_path}/first ] && [ $(cat {tmp_path}/first) != $PPID ]; then exec sleep 300; fi\n"
+        f"echo $PPID > {tmp_path}/first; echo '{json.dumps(keys)}'"
+    )
+    system = app.start()
+    until(lambda: "Nothing can be done at the queues before" in system.log(), "that is told")
+    began_at = time.monotonic()
+
+    system.terminate()
+
+    assert system.wait(20) == 0
+    assert time.monotonic() - began_at < 9.0
+    assert "SIGKILL" not in system.log()

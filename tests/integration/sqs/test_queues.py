@@ -13,7 +13,7 @@ from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationE
 from mulligan.core.message import QueueName
 from mulligan.core.place import place_of
 from mulligan.servers.sqs.fault import Fail
-from mulligan.servers.sqs.right import Policy
+from mulligan.servers.sqs.right import Policy, Statement
 from mulligan.servers.sqs.server import DEFAULT_KEY
 from mulligan.servers.sqs.signature import Key
 from tests.black_hole import resolve
@@ -367,6 +367,30 @@ async def test_queue_that_its_owner_does_not_allow_is_told_with_what_to_allow(st
 
     assert "AccessDenied" in declared.problems[0]
     assert "its owner's queue policy has to allow sqs:GetQueueUrl, sqs:GetQueueAttributes" in declared.problems[0]
+
+
+async def test_rejects_of_another_account_are_judged_by_their_messages_when_their_tags_can_not_be_read(
+    start, broker_of
+):
+    rights = Statement(
+        effect="Allow",
+        action=["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"],
+        resource="*",
+    )
+    guest = Key("guest", "guest", policy=Policy(statement=[rights]))
+    server = await start(keys=[Key("mulligan", "mulligan"), guest])
+    owner = broker_of(server)
+    name = QueueName("letters")
+    await owner.declare(Queues("other", REQUESTS, name, DEAD), create=True)
+    await owner.send(name, [Outgoing(b"somebody else's", {})])
+    place = place_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:letters")
+    queues = Queues("app", REQUESTS, name, DEAD, (place,))
+    broker = broker_of(server, Keys("guest", "guest"))
+    await broker.declare(queues, create=False)
+
+    found = await broker.owners(queues)
+
+    assert "it seems to be somebody else's" in found.problems[0]
 
 
 async def test_declare_works_and_tells_each_time_when_plain_http_to_another_host_is_allowed(

@@ -185,12 +185,15 @@ class SqsBroker:
         return owner.owners(queues, self._declared, tagged, sample, {name: self._queues[name].url for name in names})
 
     async def _tags(self, name: QueueName) -> Mapping[str, str] | None:
-        """None where they can't be read: for want of a right, or because a server knows no tags."""
+        """None where they can't be read: for want of a right, or because a server knows no tags.
+
+        {} for a queue of another account: SQS lets nobody allow that, so its messages have to tell.
+        """
         client = await self._open()
         try:
             found = await client.call_object("ListQueueTags", {"QueueUrl": self._queues[name].url}, where=name)
         except ServiceRefused:
-            return None
+            return {} if name in self._accounts else None
         return {str(key): str(text) for key, text in (found.get("Tags") or {}).items()}
 
     async def _sample(self, name: QueueName) -> Sample:

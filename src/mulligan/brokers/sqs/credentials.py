@@ -20,7 +20,7 @@ SLOW_S = 5.0
 """A look for keys that takes longer is told of, and then every minute."""
 FIRST_S = 60.0
 """The longest that a first look is waited for. It may be a person who has to touch a key."""
-RENEW_S = 10.0
+RENEW_S = 5.0
 """The longest that a call with refused keys waits for others; less than what a shutdown leaves to calls."""
 SAME_S = 30.0
 """How long the finding holds that keys that were refused are all there are."""

@@ -342,9 +342,9 @@ def _of_setting(event: SettingEvent) -> str:
             )
         case e.LedgerLocal():
             return (
-                f"the ledger is local ({event.ledger}), and other hosts can take messages of {event.broker}: that a "
-                "done task never runs twice holds on this host, as long as its disk is kept. For more hosts, or "
-                "containers, set LEDGER_URL to a postgresql:// one"
+                f"the ledger is local ({event.ledger}), and other hosts can take messages of {event.broker}. That a "
+                "done task never runs twice holds on this host alone, and as long as its disk is kept. For more hosts, "
+                "or containers, set LEDGER_URL to a postgresql:// one"
             )
         case e.TasksUnknown():
             return (

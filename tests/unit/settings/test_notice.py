@@ -19,9 +19,9 @@ def test_notices_name_ledger_queues_and_what_to_do_when_the_ledger_is_local(tmp_
     (notice,) = notices(load(tmp_path, {"MULLIGAN_BROKER_URL": "sqs://eu-west-1"}))
 
     assert sentence(notice) == (
-        "the ledger is local (sqlite:///var/ledger.db), and other hosts can take messages of sqs://eu-west-1: that a "
-        "done task never runs twice holds on this host, as long as its disk is kept. For more hosts, or containers, "
-        "set LEDGER_URL to a postgresql:// one"
+        "the ledger is local (sqlite:///var/ledger.db), and other hosts can take messages of sqs://eu-west-1. That a "
+        "done task never runs twice holds on this host alone, and as long as its disk is kept. For more hosts, or "
+        "containers, set LEDGER_URL to a postgresql:// one"
     )
 
 

@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import sysconfig
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pika
 import pytest
 
 from tests.acceptance.sqs import KEY
 from tests.acceptance.test_docs import ROOT, Reader
+from tests.rabbitmq import running
 
 BINARIES = Path(sysconfig.get_path("scripts"))
 
@@ -58,3 +62,43 @@ def test_page_of_sqs_takes_over_a_queue_with_a_redrive_when_it_is_followed_liter
     assert [counts[kind]["ready"] for kind in ("requests", "rejects", "dead")] == [0, 0, 0]
     assert "theirs" in shop.run("aws sqs receive-message --queue-url orders-dlq")
     assert shop.seen.count("console") == 4
+
+
+@contextmanager
+def channel_of(url: str):
+    """A channel of pika, until the end of the block."""
+    with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        yield connection.channel()
+
+
+def test_page_of_rabbitmq_leads_messages_to_the_application_when_it_is_followed_literally(reader):
+    program = shutil.which("rabbitmqadmin")
+    if program is None:
+        pytest.skip("rabbitmqadmin is not installed: tools/install-rabbitmq.sh")
+    with running(plugins=["rabbitmq_management"]) as server, channel_of(url := server.url("%2F")) as channel:
+        channel.exchange_declare("orders-xchange", "topic", durable=True)
+        channel.queue_declare("orders", durable=True)
+        channel.queue_bind("orders", "orders-xchange", "orders")
+        channel.basic_publish("orders-xchange", "orders", b"theirs")
+        admin = f'exec "{program}" --host 127.0.0.1 --port {server.management_port} "$@"'
+        shop = reader({"MULLIGAN_BROKER_URL": url}, rabbitmqadmin=admin)
+
+        shop.follow(section("rabbitmq.md"))
+        channel.basic_publish("orders-xchange", "orders", b"s1")
+        told = shop.run("mulligan run --drain")
+
+        assert "is done: " in told
+        assert channel.queue_declare("orders", passive=True).method.message_count == 1
+        assert shop.seen.count("console") == 3
+
+
+def test_classic_queue_is_refused_with_the_page_that_says_what_to_do(reader, rabbitmq):
+    url = rabbitmq.url(rabbitmq.new_vhost())
+    with channel_of(url) as channel:
+        channel.queue_declare("orders", durable=True)
+    shop = reader({"MULLIGAN_BROKER_URL": url, "MULLIGAN_REQUESTS_QUEUE": "orders"})
+
+    told = shop.run("mulligan setup; test $? = 2")
+
+    assert "Queue orders: " in told
+    assert 'docs/rabbitmq.md, "A queue that you have already"' in told

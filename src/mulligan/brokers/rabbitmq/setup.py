@@ -120,7 +120,8 @@ class Setup:
         return (
             f"Queue {one.name}: {why.text}. Another program or version made it; as it is, it could lose messages or "
             f"not do what retries need. When it is empty, remove it: rabbitmqctl -p {self._vhost} delete_queue "
-            f"{one.name} - the next start makes it anew. Or leave it alone, and choose another COMMON_PREFIX."
+            f"{one.name} - the next start makes it anew. Or leave it alone, and choose another COMMON_PREFIX, "
+            f'or another name where a setting names it (docs/rabbitmq.md, "A queue that you have already").'
         )
 
     async def _call(self, method: object) -> object:

@@ -132,17 +132,20 @@ class TwinFolded(Event):
     reason: str
 
 
+Becomes = Literal["dead", "run", "known"]
+
+
 @value
 class StoryMissing(Event):
-    """A message on rejects carries no story, so mulligan did not put it there. is_run: all its tasks run, as those of a
-    new message; else it becomes a dead letter (`UNKNOWN_ON_REJECTS`).
+    """A message on rejects carries no story, so mulligan did not put it there. becomes: "dead", a dead letter that says
+    so, or "run", all its tasks run as those of a new message (`UNKNOWN_ON_REJECTS`); "known", the ledger knows its
+    message, which goes on from there, and is put on dead again if it was buried.
     """
 
     level: ClassVar[Level] = "warning"
     uid: Uid
     queue: QueueName
-    problem: str
-    is_run: bool
+    becomes: Becomes
 
 
 @value

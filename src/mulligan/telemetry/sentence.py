@@ -148,14 +148,19 @@ def _of_foreign(event: ForeignEvent) -> str:
     """What somebody else has put, or moved, where it lies."""
     match event:
         case e.StoryMissing():
-            becomes = "all its tasks run" if event.is_run else "it becomes a dead letter (UNKNOWN_ON_REJECTS)"
-            return f"came on {event.queue} with no story to read, {becomes}: {first_line(event.problem)}"
+            return f"came on {event.queue} without a story, so not from us: {_of_stray(event.becomes)}"
         case e.StoryNotBelieved():
             return f"came on {event.queue} with a story that is not believed there: {_of_doubt(event)}"
         case e.MessageMoved():
             return f"was moved to {event.queue} by somebody: {_of_move(event)}"
         case _:
             assert_never(event)
+
+
+def _of_stray(becomes: e.Becomes) -> str:
+    if becomes == "known":
+        return "the ledger knows its message, which goes on from there, and is put on dead again if it was buried"
+    return f"{'all its tasks run' if becomes == 'run' else 'it becomes a dead letter'} (UNKNOWN_ON_REJECTS)"
 
 
 def _of_doubt(event: e.StoryNotBelieved) -> str:

@@ -96,8 +96,9 @@ class Briefing:
             deaths = max(1, deaths)
         flight.route = self._route(flight, is_suspect=deaths > 0)
         if flight.is_replay:
-            begun = tuple(known.marks) if known is not None else ()
-            flight.carried = renew(flight.carried, begun or flight.route.tasks)
+            has_begun = known is not None and (bool(known.marks) or known.is_buried)
+            tasks = tuple(known.marks) if known is not None and has_begun else flight.route.tasks
+            flight.carried = renew(flight.carried, tasks)
         has_story = bool(flight.carried.marks) or flight.carried.is_buried
         if known is not None and (known.marks or known.is_buried):
             # the route was fixed at the first claim; what this copy carries beyond it is merged in

@@ -21,7 +21,6 @@ from mulligan.core.event import (
     LeaseLost,
     MessageMoved,
     MessageReleased,
-    StoryMissing,
     SuspectIsolated,
 )
 from mulligan.core.flow import mark_buried, next_step, record, settled
@@ -38,7 +37,7 @@ from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
-from mulligan.worker.hearing import Believed, Hearing, New
+from mulligan.worker.hearing import Believed, Hearing, New, Newest
 from mulligan.worker.hold import Holds, Misses
 from mulligan.worker.packer import Packer
 from mulligan.worker.places import Places
@@ -294,14 +293,12 @@ class Consumer:
                 unread.append((flight, problem))
             else:
                 flight.is_stray, flight.is_fresh = True, not self._stage.buries_strays
-                is_run = flight.is_fresh
-                self._emit(StoryMissing(message.uid, delivery.queue, problem.problem, is_run))
         if told is not None:
             if told.wrap is not None:
                 wrapped.append((flight, told))
             if was_dead(told):
                 flight.replay()
-        elif story.ATTRIBUTE in delivery.attributes and not self._stage.is_trusted:
+        elif flight.is_stray or (story.ATTRIBUTE in delivery.attributes and not self._stage.is_trusted):
             pleading.append(flight)
         self._enter(flight, lease_until)
         return flight
@@ -318,7 +315,9 @@ class Consumer:
         self._flights[slot] = flight
 
     async def _hear(self, flights: list[Flight], pleading: Sequence[Flight], lease_until: float) -> list[Flight]:
-        """Find out which messages those are that carry a story where none is believed; the flights that go on."""
+        """Find out which messages those are that carry a story where none is believed, or none where all should; the
+        flights that go on.
+        """
         waiting: list[tuple[Flight, Unread]] = []
         for flight in pleading:
             match await self._hearing.hear(flight, self._recorder):
@@ -330,20 +329,27 @@ class Consumer:
                 case Unread() as unread:
                     flight.token = ""
                     waiting.append((flight, unread))
+                case Newest(generation, hop):
+                    flight.generation, flight.hop = generation, hop
+                    self._enter_anew(flight, lease_until)
                 case New():
                     pass
         return self._hold(flights, waiting) if waiting else flights
 
     def _believe(self, flight: Flight, believed: Believed, lease_until: float) -> None:
         """Have a flight be of the message that its story tells of."""
-        self._table.remove(flight.slot)
-        del self._flights[flight.slot]
         told = flight.told = believed.told
         flight.message, flight.problem, flight.is_fresh = believed.message, believed.problem, False
         flight.generation, flight.hop, flight.first_seen_at = told.generation, told.hop, told.first_seen_at
         flight.carried = flight.progress = flight.saved = settled(believed.known)
         if told.is_dead:
             flight.replay()
+        self._enter_anew(flight, lease_until)
+
+    def _enter_anew(self, flight: Flight, lease_until: float) -> None:
+        """Have the lease table say whose claim is extended, now that the message is known."""
+        self._table.remove(flight.slot)
+        del self._flights[flight.slot]
         self._enter(flight, lease_until)
 
     def _hold(self, flights: Sequence[Flight], unread: Sequence[tuple[Flight, Unread]]) -> list[Flight]:

@@ -1,14 +1,18 @@
-"""Looks whether a story on the requests queue is to be believed: where it comes from, a producer may have written it.
+"""Looks which message it is that carries a story where a producer may have written it, or none where all should.
 
 A copy of ours lies there when somebody has moved it. It is believed only if its uid, id and body belong together and
 the ledger vouches for it (`core.move`), and then only as to which message it is: where that stands is the ledger's
 word. So whoever forges one gets a repeat of a message whose id and body he has, and no task that is done runs again.
+
+What lies on rejects without a story may be a dead letter that has lost it: the ledger knows how far that one was.
 """
+
+from itertools import count
 
 from mulligan.brokers.base import Emit
 from mulligan.core import story
 from mulligan.core.error import LedgerError, ParcelError
-from mulligan.core.event import StoryNotBelieved
+from mulligan.core.event import Becomes, StoryMissing, StoryNotBelieved
 from mulligan.core.message import Message
 from mulligan.core.move import may_be_of, proves
 from mulligan.core.progress import Progress
@@ -19,7 +23,7 @@ from mulligan.worker.flight import Flight
 from mulligan.worker.packer import Packer
 from mulligan.worker.recorder import Recorder
 
-__all__ = ["NEW", "Believed", "Hearing", "New", "Verdict"]
+__all__ = ["NEW", "Believed", "Hearing", "New", "Newest", "Verdict"]
 
 _NO_ID = "it doesn't tell the message's id: that is too long, or an older version wrote the story"
 _UNREAD = "it can't be read"
@@ -42,12 +46,20 @@ class Believed:
 
 
 @value
+class Newest:
+    """Of a stray, the newest that the ledger knows of its message: a copy older than that would be removed unrun."""
+
+    generation: int
+    hop: int
+
+
+@value
 class New:
     """It is a new message. An event has told so."""
 
 
 NEW = New()
-Verdict = Believed | New | Unread
+Verdict = Believed | New | Newest | Unread
 
 
 class Hearing:
@@ -59,11 +71,14 @@ class Hearing:
         self._emit = emit
 
     async def hear(self, flight: Flight, recorder: Recorder) -> Verdict | None:
-        """What a delivery is that carries a state where none is believed; waits while the ledger is not available.
+        """What a delivery is that is a stray, or carries a state where none is believed; waits while the ledger is not
+        available.
 
         Unread: its row in the ledger can't be read, and may say of any task that it is done: it is to be left alone.
         None: the process ends, and the ledger can't be reached.
         """
+        if flight.is_stray:
+            return await self._newest(flight, recorder)
         message, told, unread = story.read(flight.delivery, self._stage.prefix, is_trusted=True)
         if unread is not None:  # what it says of damage quotes the attribute, which is a producer's here
             return self._doubt(flight, None, _UNREAD if unread.version is None else unread.problem)
@@ -80,6 +95,22 @@ class Hearing:
         if known is None or not may_be_of(told, known.progress, known.hop):
             return self._doubt(flight, told, _UNKNOWN if known is None else _CONTRADICTED)
         return await self._unpacked(flight, message, told, known.progress)
+
+    async def _newest(self, flight: Flight, recorder: Recorder) -> Newest | New | Unread | None:
+        newest: Newest | None = None
+        for generation in count():
+            try:
+                found = await recorder.look((flight.message.uid, generation))
+            except LedgerError as exc:
+                return Unread(str(exc), is_held=True)
+            if found is None:
+                return None
+            if (known := found[0]) is None:
+                break
+            newest = Newest(generation, known.hop)
+        becomes: Becomes = "known" if newest else "dead" if self._stage.buries_strays else "run"
+        self._emit(StoryMissing(flight.message.uid, flight.delivery.queue, becomes))
+        return newest or NEW
 
     async def _unpacked(self, flight: Flight, message: Message, told: Story, known: Progress) -> Verdict:
         if told.wrap is not None and told.wrap.size > _PACKED_MAX * self._stage.max_bytes:

@@ -146,6 +146,27 @@ async def test_dead_letter_that_no_task_takes_is_one_again_however_often_somebod
         await asyncio.sleep(2)
 
 
+async def test_replay_that_no_task_took_gets_no_task_after_its_burial_when_its_worker_is_gone_meanwhile(service):
+    """A task that takes it by then was pending on record for ever. Found by the simulation."""
+    one, alert = Recording(), Recording(None, 100.0)
+    first = service.worker(
+        task("One", one, accepts=lambda message: False), task("Alert", alert, is_default=True, timeout_s=300.0)
+    )
+    await service.send("hello")
+    await service.until_empty()
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until(lambda: alert.now)
+    first.has_drained = first.network.is_gone = first.ledger.is_gone = True  # it is killed: nothing is settled
+    await first.sweep()
+
+    service.worker(task("One", one), task("Alert", alert, is_default=True))
+    await service.until_empty()
+
+    assert (one.runs, len(alert.runs)) == ([], 3)
+    assert [row.progress.marks for row in service.ledger._rows.values()] == [{}, {}]
+    assert [letter.generation for letter in await service.dead()] == [1]
+
+
 async def test_dead_letter_of_the_version_before_that_no_task_takes_is_not_removed_when_it_was_replayed_and_moved(
     service,
 ):
@@ -462,7 +483,7 @@ async def test_request_that_somebody_moves_to_rejects_becomes_a_dead_letter_that
     (letter,) = await service.dead()
     assert "without a story" in letter.progress.marks["One"].reason
     (missing,) = service.told(StoryMissing)
-    assert missing.is_run is False
+    assert missing.becomes == "dead"
     assert service.told(MessageBuried)[0].failed == ("One",)
 
 
@@ -491,6 +512,44 @@ async def test_request_half_done_goes_on_when_somebody_moves_it_to_rejects_under
 
     assert (len(good.runs), len(bad.runs)) == (1, 2)
     assert await service.totals() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("becomes", ["dead", "run"])
+async def test_dead_letter_that_was_replayed_is_one_again_when_a_tool_moves_it_to_rejects_without_its_attributes(
+    service, becomes
+):
+    """It had gone through rejects before: it was removed, because a later copy was known, which was itself."""
+    bad = Recording(ValueError("not yet"), NO, ValueError("not yet"), NO)
+    service.worker(task("Bad", bad, attempts=3), settings=Settings(unknown_on_rejects=becomes))
+    given = {"mulligan-uid": fingerprint.new_id(service.clock.now(), "0123456789abcdef")}
+    await service.send("hello", **given)
+    await service.until_empty()
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until_empty()
+
+    await move(service, QUEUES.dead, QUEUES.rejects, changes=lambda one: replace(one, attributes=given))
+    await service.until_empty()
+    assert await service.totals() == (0, 0, 1)
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until_empty()
+
+    assert len(bad.runs) == 5
+    assert [context.generation for context in bad.contexts] == [0, 0, 1, 1, 2]
+    assert await service.totals() == (0, 0, 0)
+
+
+async def test_stray_is_left_alone_while_its_row_in_the_ledger_can_not_be_read(service):
+    one = Recording()
+    worker = service.worker(task("One", one))
+    worker.ledger.cut["look"] = LedgerError("the row can't be read")
+
+    await service.send("hello", queue=QUEUES.rejects)
+    await asyncio.sleep(300)
+    assert await service.totals() == (0, 1, 0)
+    del worker.ledger.cut["look"]
+    await service.until_empty(3600)
+
+    assert await service.totals() == (0, 0, 1)
 
 
 @pytest.mark.parametrize("becomes", ["dead", "run"])

@@ -273,7 +273,7 @@ async def test_message_runs_all_tasks_when_it_is_on_rejects_without_a_story_and_
     await service.until_empty()
 
     assert len(one.runs) == 1
-    assert "it was not put there by mulligan" in service.told(StoryMissing)[0].problem
+    assert service.told(StoryMissing)[0].becomes == "run"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import socket
 import time
 
 import pytest
+import uvloop
 
-from mulligan.dial import dial
+from mulligan.dial import connect, dial
 from tests.black_hole import black_hole, resolve
 
 NAME = "several.test"
@@ -34,6 +35,22 @@ async def test_dial_takes_the_second_address_when_the_first_swallows_packets(mon
 
     assert peer == "127.0.0.1"
     assert time.monotonic() - began_at < 2.0
+
+
+def test_connect_takes_the_second_address_on_the_loop_of_the_workers_too(monkeypatch, listener):
+    """uvloop, which has no staggering of its own."""
+    resolve(monkeypatch, NAME, "127.0.0.2", "127.0.0.1")
+
+    async def peer():
+        async with asyncio.timeout(5):
+            transport, _ = await connect(asyncio.Protocol, NAME, listener)
+        transport.abort()
+        return transport.get_extra_info("peername")[0]
+
+    with black_hole("127.0.0.2", listener), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(peer())
+
+    assert found == "127.0.0.1"
 
 
 async def test_dial_takes_ipv4_when_the_whole_of_ipv6_swallows_packets(monkeypatch, listener):

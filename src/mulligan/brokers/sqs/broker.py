@@ -247,7 +247,7 @@ class SqsBroker:
                 keep=partial(self._keep, at),
                 is_usual=partial(self._is_usual, wait_s),
             )
-            if cuts.count == cut_count:
+            if cuts.count == cut_count:  # else the time is that of several polls
                 cuts.lived(self._clock.monotonic() - began_at)
             if problems:
                 self._tell_damage(at, problems, is_all=not messages)

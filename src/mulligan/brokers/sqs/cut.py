@@ -29,7 +29,7 @@ class Cuts:
         self.age_s: float | None = None
         """After so many seconds of silence polls are cut, as far as is known."""
         self.count = 0
-        """Of all cuts."""
+        """Of all polls that failed."""
 
     def wait_s(self, asked_s: float, now: float) -> float:
         """How long a poll may wait that is asked to wait for asked_s."""
@@ -60,6 +60,7 @@ class Cuts:
 
     def failed(self) -> None:
         """A poll failed in another way."""
+        self.count += 1
         self._ages.clear()
 
     def lived(self, for_s: float) -> None:

@@ -7,6 +7,7 @@ started as the real ones are.
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mulligan.settings.model import Settings
@@ -34,7 +35,9 @@ async def _load(number: int, settings: Settings, folder: Path) -> Sequence[str]:
         channel = await Channel.open(ours, from_worker)
         watcher = asyncio.ensure_future(ends_with(process, channel))
         try:
-            channel.send(Setup(number, settings.for_worker(folder), 1, 1, _SLOTS, str(folder)))
+            # broker and ledger are looked at elsewhere: a URL of theirs that can't be read is no fault of a task's file
+            chosen = replace(settings.for_worker(folder), broker_url="memory://", ledger_url="none")
+            channel.send(Setup(number, chosen, 1, 1, _SLOTS, str(folder)))
             return await _verdict(channel, process)
         finally:
             channel.close()

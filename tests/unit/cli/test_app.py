@@ -150,6 +150,28 @@ def test_check_tells_everything_that_is_wrong_at_once(mulligan, application):
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("BROKER_URL", "sqs://eu-west-1?endpoint=http://192.0.2.1:9324", "queues"),
+        ("BROKER_URL", "amqp://one,two/", "queues"),
+        ("LEDGER_URL", "postgresql://host/", "ledger"),
+    ],
+)
+def test_check_finds_no_fault_with_the_tasks_when_a_url_can_not_be_used(
+    mulligan, application, monkeypatch, name, value, part
+):
+    """It said that a worker died, with a traceback, and to import the files of the tasks one by one."""
+    monkeypatch.setenv(f"MULLIGAN_{name}", value)
+
+    code, out, _ = mulligan("check")
+
+    words = [line.split()[:2] for line in out.splitlines()]
+    assert code == 2
+    assert ["ok", "tasks"] in words
+    assert [two for two in words if two[0] == "problem"] == [["problem", part]]
+
+
+@pytest.mark.parametrize(
     ("name", "value", "told"),
     [
         ("BODIES_URL", "tasks.xml", "problem  bodies    BODIES_URL: the folder "),

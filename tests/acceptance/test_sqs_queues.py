@@ -49,17 +49,36 @@ def test_start_on_queues_that_others_made_tells_what_differs_and_works(job, clie
     assert "problem" not in checked.stdout
 
 
-def test_start_is_refused_when_the_redrive_would_bury_messages_before_their_tasks_are_through(job, client):
+def redriven(client, name, receives):
+    """A queue as people have it: with a redrive of its own."""
     dead = client.create_queue(QueueName="msgparser-dead-q")["QueueUrl"]
     arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 3}}'
-    client.create_queue(QueueName="msgparser-requests-q", Attributes={"RedrivePolicy": policy})
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": {receives}}}'
+    client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})
+
+
+def test_start_is_refused_when_the_redrive_moves_a_message_after_one_receive(job, client):
+    redriven(client, "msgparser-requests-q", 1)
 
     system = job.start()
 
     assert system.wait() == 2
-    assert "its maxReceiveCount is 3" in system.log()
-    assert "Set 1000." in system.log()
+    assert "its maxReceiveCount is 1" in system.log()
+    assert "aws sqs set-queue-attributes --queue-url" in system.log()
+
+
+def test_system_starts_on_a_queue_with_the_usual_redrive_and_says_what_mends_it(job, client):
+    """It refused to start on what every Terraform module makes."""
+    redriven(client, "msgparser-requests-q", 5)
+
+    checked = job.cli("check")
+    system = job.start()
+    job.until_effect("Only", "failed")
+
+    for told in (system.log(), checked.stdout):
+        assert "Queue msgparser-requests-q: its maxReceiveCount is 5" in told
+        assert "aws sqs set-queue-attributes --queue-url" in told
+    assert checked.returncode == 0
 
 
 def test_start_is_refused_when_a_companys_dead_letter_queue_is_named_for_the_retries(job, client):

@@ -47,6 +47,7 @@ class Stored:
     """One copy of a message on a queue.
 
     reader: the connection that holds it, where leases are connections. taker: the process that received it last.
+    redriven: how often it had been received when it was moved away by its queue, and put back by a person.
     """
 
     delivery: Delivery
@@ -60,6 +61,7 @@ class Stored:
     reader: Any = None
     taker: Any = None
     returns: int = 0
+    redriven: int = 0
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class SimBroker:
             self.process.at_end.append(lambda: world.stored.disconnect(self))
 
     async def declare(self, queues: Any, *, create: bool, only: Any = None) -> Declared:
-        return Declared(())
+        return Declared((), receives=self.world.receives)
 
     async def owners(self, queues: Queues) -> Owners:
         """Nothing to say."""
@@ -184,6 +186,9 @@ class SimBroker:
             ready.append(world.dice.choice(twins))
         taken = []
         for stored in ready[:max_count]:
+            if stored.count - stored.redriven >= world.receives.get(target.name, 1_000_000):
+                world.watch.redriven(target.name, stored)
+                stored.redriven = stored.count
             stored.count += 1
             stored.is_leased = True
             stored.visible_at = now + lease_s if self.features.keeps_lease else float("inf")
@@ -192,9 +197,8 @@ class SimBroker:
                 stored.visible_at = now + lease_s * world.dice.random()
             stored.reader = None if self.features.keeps_lease else self
             stored.taker = self.process
-            taken.append(
-                replace(stored.delivery, receipt=f"{stored.delivery.id}.{stored.count}", receive_count=stored.count)
-            )
+            count = stored.count - stored.redriven
+            taken.append(replace(stored.delivery, receipt=f"{stored.delivery.id}.{stored.count}", receive_count=count))
         return taken
 
     async def _pause(self, target: Queue, rung: asyncio.Event, until: float) -> None:

@@ -17,6 +17,8 @@ def whose_turn(watch: Any, key: Key) -> str | None:
     world = watch.world
     if key[1] or key in watch.copied:
         return None  # it runs from a copy, and those know no order
+    if world.receives:
+        return None  # a head that is handed on before its queue moves it away keeps no group waiting
     stored = world.stored.queues[world.queues.requests].stored.values()
     mine = next((one for one in stored if one.uid == key[0]), None)
     if mine is None or mine.delivery.group is None:

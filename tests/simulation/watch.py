@@ -11,7 +11,7 @@ from typing import Any
 
 from mulligan.core import event
 from mulligan.core.message import Message
-from mulligan.core.progress import Mark, Progress, State, is_further, is_refused, merge
+from mulligan.core.progress import FRESH, Mark, Progress, State, is_further, is_refused, merge
 from mulligan.core.route import UNKNOWN_SINCE
 from mulligan.ledger.base import Answer, Claim, Granted, Record
 from tests.simulation.loop import Process
@@ -93,6 +93,7 @@ class Watch:
         known = row.progress if row is not None and row.progress is not None else None
         base = self.carried.get((*key, 0))
         known = merge(known, base) if known and base else known or base or Progress({})
+        known = merge(known, Progress(dict.fromkeys(stored.progress.marks, FRESH)))  # what never ran needs no record
         if stored.progress.marks and is_further(stored.progress, known):
             self.wrong(f"a copy of {stored.uid} on {queue} is ahead of its record")
         if queue == queues.dead:
@@ -146,6 +147,11 @@ class Watch:
             return  # a claim that has run out holds nothing up
         if taker is not None and taker.is_dead and row.claimed.token.rpartition("-")[0] == taker.name:
             self.wrong(f"{stored.uid} is released by {process} while the claim of dead {taker} goes on")
+
+    def redriven(self, queue: str, stored: Any) -> None:
+        """A queue moves a message away after so many receives, and a person puts it back."""
+        if self.world.is_calm and not self.world.plan.is_wild:
+            self.wrong(f"{stored.uid} is moved away by {queue}, after {stored.count} receives")
 
     # -- ledger
 

@@ -63,6 +63,12 @@ class World:
         self.damaged: dict[str, float] = {}
         self.features = FEATURES[self.kind]
         self.is_calm = dice.random() < 0.2
+        # dice of its own, as for all that came later: the other histories are as they would be
+        own = random.Random(f"redrive/{seed}")
+        has_redrive = seed % 8 == 3 and seed % 7 != 4 and self.features.keeps_lease
+        self.receives = dict.fromkeys(self.queues.all[:2], own.choice((2, 3, 5))) if has_redrive else {}
+        """How often a queue gives a message before it moves it away."""
+        self.is_calm |= bool(self.receives) and own.random() < 0.7
         self.is_bad = False
         self.is_estimating = dice.random() < 0.3
         self.is_lenient = dice.random() < 0.2
@@ -81,6 +87,7 @@ class World:
         self.watch = Watch(self)
         self.stored = SimQueues(self)
         self.plan = Plan(self, dice)
+        self.plan.is_wild &= not (self.receives and self.is_calm)
         self.has_changed = self.plan.lacking is not None  # on one host, from the start
         self.bodies: dict[str, bytes] = {}
         self.workers: list[Process] = []

@@ -6,6 +6,7 @@ A broker reads no clock and writes no log of its own: it is handed a clock and a
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Protocol
 
 from mulligan.core.clock import Clock
@@ -38,6 +39,7 @@ class Features:
     keeps_lease: False where a lease is the connection and `extend` has nothing to do.
     cancels_receive: a receive that waits can be cancelled without hiding messages for a lease; elsewhere it must end.
     counts_releases: False where a message that was released with a delay comes back with a receive count of 1.
+    max_in_flight: messages of one queue that can be leased or released with a delay at once; None for no limit.
     """
 
     max_batch: int
@@ -55,6 +57,7 @@ class Features:
     keeps_lease: bool = True
     cancels_receive: bool = False
     counts_releases: bool = True
+    max_in_flight: int | None = None
 
     @property
     def limits(self) -> Limits:
@@ -68,12 +71,14 @@ class Declared:
 
     problems: sentences about what can't work so. notes: about what differs from what is best, and works.
     missing: queues that are not there; the first problem is about them all.
+    receives: by queue, how often it gives one message at most, before it moves it away by itself; the others never do.
     """
 
     created: tuple[QueueName, ...]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     missing: tuple[QueueName, ...] = ()
+    receives: Mapping[QueueName, int] = field(default_factory=dict)
 
 
 @value

@@ -170,8 +170,7 @@ class Settings(BaseModel):
         86_400.0,
         ge=0,
         le=1_209_600,
-        description="How long messages wait for a task of theirs that is not in tasks.xml here, as while a new version "
-        "is rolled out. Then, or at once if 0, it has failed for good.",
+        description="How long messages wait for a task that isn't in tasks.xml here, before it has failed for good.",
     )
     unrouted: Literal["bury", "drop"] = Field(
         "bury", description="What happens to a message that no task accepts: it becomes a dead letter, or is removed."

@@ -14,7 +14,11 @@ from mulligan.worker.flight import Flight
 from mulligan.worker.table import LeaseTable, Standing
 from mulligan.worker.usual import UsualWays
 
-__all__ = ["Briefing", "Stage"]
+__all__ = ["PATIENT_S", "Briefing", "Stage"]
+
+PATIENT_S = 900.0
+"""Of a message that could be moved away by its queue soon: the state that can't be read, the body that is missing, or
+the other copy that is worked on, have time to change."""
 
 _ACCEPTS_S = 10.0
 """Seconds that the `accepts` of all tasks may take for one message, before it counts as blocking the worker."""
@@ -33,6 +37,8 @@ class Stage:
     buries_strays: what comes to rejects without a story becomes a dead letter; else all its tasks run.
     max_bytes: the largest message of the queues.
     missing_grace_s: for how long a message waits for a task that this process doesn't know.
+    receives: how often the queue gives one message, before it moves it away without its story; None: it never does.
+    max_delay_s, max_lease_s: as in the broker's `Features`.
     """
 
     index: int
@@ -47,6 +53,26 @@ class Stage:
     buries_strays: bool = False
     max_bytes: int = 2**20
     missing_grace_s: float = 86_400.0
+    receives: int | None = None
+    max_delay_s: float = 0.0
+    max_lease_s: float = 43_200.0
+
+    def hands_on(self, receive_count: int, delay_s: float) -> bool:
+        """Whether a message that is to be given back for delay_s has to go to rejects as a copy: else one of its next
+        receives could be one too many. One is kept in reserve, for a worker that dies, or an answer that is lost.
+
+        Where a copy can't be sent with a delay, the reserve is used to wait: a copy would come back at once.
+        """
+        if self.receives is None:
+            return False
+        left = self.receives - receive_count
+        return left <= 0 or (left == 1 and (delay_s <= 0 or self.max_delay_s > 0))
+
+    def patient_s(self, receive_count: int, wait_s: float) -> float:
+        """How long a message is left alone that must not be copied: longer, where few receives are left for it."""
+        if self.receives is None or receive_count < self.receives - 1:
+            return wait_s
+        return self.max_lease_s if receive_count >= self.receives else max(wait_s, PATIENT_S)
 
 
 class Briefing:

@@ -34,7 +34,7 @@ from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run, Step
 from mulligan.core.story import Story, Unread
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
-from mulligan.worker.briefing import Briefing, Stage
+from mulligan.worker.briefing import PATIENT_S, Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.hearing import Believed, Hearing, New, Newest
@@ -165,7 +165,7 @@ class Consumer:
             elif group is None:
                 first.append(flight)
             elif group in lost_groups:
-                self._finish(flight, Release(0.0), _HEAD_FIRST)
+                self._return(flight, _HEAD_FIRST)
             elif self._turns.enter(group, flight):
                 first.append(flight)
         self._let_in(first)  # after all have entered: a head that ends at once must find those behind it
@@ -208,7 +208,15 @@ class Consumer:
                     self._begin(flight)
 
     def _give_back(self, flight: Flight) -> None:
-        self._finish(flight, Release(0.0), _NO_PLACE)
+        self._return(flight, _NO_PLACE)
+
+    def _return(self, flight: Flight, reason: str) -> None:
+        """Give a claimed message back that is not to be begun here, and of which not more is known than its claim."""
+        if isinstance(flight.answer, Granted) and self._stage.hands_on(flight.delivery.receive_count, 0.0):
+            flight.must_leave = True
+            self._begin(flight)  # a copy has to carry what the ledger knows
+        else:
+            self._finish(flight, Release(0.0), reason)
 
     def _begin(self, flight: Flight) -> None:
         """It is the flight's turn, which is at once but for FIFO queues."""
@@ -361,7 +369,8 @@ class Consumer:
         for flight in flights:
             group = flight.delivery.group
             if flight.unread is not None:
-                self._finish(flight, Release(self._left_alone.add(flight, flight.unread)), _UNREAD)
+                wait_s = self._left_alone.add(flight, flight.unread)
+                self._finish(flight, Release(self._patient_s(flight, wait_s)), _UNREAD)
                 if group is not None:
                     stopped.add(group)
             elif group is not None and group in stopped:
@@ -393,7 +402,9 @@ class Consumer:
             case Held(until):
                 wait_s = max(0.05, until - self._clock.now())
                 longest_s = _HELD_S if self._stage.holds_deliveries else self._stage.lease_s
-                self._fold(flight, Release(min(wait_s, longest_s)), "another copy is being worked on")
+                wait_s = min(wait_s, longest_s)
+                wait_s = max(wait_s, min(self._patient_s(flight, wait_s), PATIENT_S))
+                self._fold(flight, Release(wait_s), "another copy is being worked on")
                 return False
             case Outdated():
                 if flight.is_replay:
@@ -417,13 +428,25 @@ class Consumer:
             return
         age_s = None if self._stage.counts_releases else now - flight.delivery.sent_at
         wait_s = again_in_s(_NO_BODY_S, _NO_BODY_MAX_S, flight.delivery.receive_count, age_s)
+        wait_s = self._patient_s(flight, wait_s)
         self._emit(BodyMissing(flight.message.uid, flight.delivery.queue, problem, wait_s))
         self._finish(flight, Release(wait_s), problem)
+
+    def _patient_s(self, flight: Flight, wait_s: float) -> float:
+        return self._stage.patient_s(flight.delivery.receive_count, wait_s)
 
     # -- the flow
 
     def _advance(self, flight: Flight) -> None:
         step = self._next_step(flight, self._clock.now())
+        match step:
+            case Reject(delay_s) if self._stage.holds_groups and not flight.progress.is_buried:
+                step, reason = Release(delay_s), "its group waits for it"
+            case _:
+                reason = "not due yet" if self._can_run and not flight.must_leave else "shutting down"
+        if isinstance(step, Release) and self._stage.hands_on(flight.delivery.receive_count, step.delay_s):
+            flight.is_handed_on = True
+            step = Reject(step.delay_s)
         match step:
             case Run(tasks):
                 self._run((flight,), tasks)
@@ -438,16 +461,19 @@ class Consumer:
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)
-            case Reject(delay_s) if self._stage.holds_groups and not flight.progress.is_buried:
-                self._finish(flight, Release(delay_s), "its group waits for it")
             case Ack() | Release() | Reject():
-                self._finish(flight, step, "not due yet" if self._can_run else "shutting down")
+                self._finish(flight, step, reason)
             case _:
                 assert_never(step)
 
     def _next_step(self, flight: Flight, now: float) -> Step:
         return next_step(
-            flight.route, flight.carried, flight.progress, now, can_run=self._can_run, missing=flight.missing
+            flight.route,
+            flight.carried,
+            flight.progress,
+            now,
+            can_run=self._can_run and not flight.must_leave,
+            missing=flight.missing,
         )
 
     def _run(self, flights: Sequence[Flight], names: tuple[TaskName, ...]) -> None:
@@ -604,7 +630,7 @@ class Consumer:
             self._following.append(following)
             self._follow()
         for other in stopped:  # at once, so that whoever gets the head next gets them, too
-            self._finish(other, Release(0.0), _HEAD_FIRST)
+            self._return(other, _HEAD_FIRST)
 
     def _follow(self) -> None:
         # a finished twin ends as it begins; were each begun by the end of the one before, a long line would be too deep

@@ -23,6 +23,8 @@ class Flight:
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     missing: tasks of it that this process doesn't know. is_held: it waits for nothing else.
+    must_leave: nothing of it is started here any more. is_handed_on: its copy on rejects is for the sake of the queue's
+    redrive, and no end of it: its deaths go along.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
@@ -43,6 +45,7 @@ class Flight:
     has_landed = False
     has_moved = False
     has_place = False
+    is_handed_on = False
     is_held = False
     is_lost = False
     is_replay = False
@@ -50,6 +53,7 @@ class Flight:
     is_settling = False
     is_stray = False
     missing: Missing = NONE_MISSING
+    must_leave = False
     problem: str | None = None
     route = _NO_ROUTE
     running = 0

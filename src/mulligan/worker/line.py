@@ -75,19 +75,27 @@ class Line:
     """All consumers of one queue in one process.
 
     index: 0 requests, 1 rejects. slots: of the lease table, at most; more than pace.capacity, because a message keeps
-    its slot until its settlement is confirmed.
+    its slot until its settlement is confirmed. receives: as in `Stage`.
     """
 
-    def __init__(self, shop: Shop, index: int, pace: Pace, slots: int, *, holds_groups: bool = False) -> None:
-        queue = shop.queues.all[index]
+    def __init__(
+        self,
+        shop: Shop,
+        index: int,
+        pace: Pace,
+        slots: int,
+        *,
+        holds_groups: bool = False,
+        receives: int | None = None,
+    ) -> None:
+        queue, features = shop.queues.all[index], shop.broker.features
         stage = Stage(
             index, index == 1, shop.queues.prefix, pace.lease_s, pace.capacity,
             suspects_repeats=not shop.ledger.is_durable, holds_groups=holds_groups,
-            holds_deliveries=not shop.broker.features.keeps_lease,
-            counts_releases=shop.broker.features.counts_releases,
-            buries_strays=shop.setup.settings.unknown_on_rejects == "dead",
-            max_bytes=shop.broker.features.limits.max_bytes,
-            missing_grace_s=shop.setup.settings.task_missing_grace_s,
+            holds_deliveries=not features.keeps_lease, counts_releases=features.counts_releases,
+            buries_strays=shop.setup.settings.unknown_on_rejects == "dead", max_bytes=features.limits.max_bytes,
+            missing_grace_s=shop.setup.settings.task_missing_grace_s, receives=receives,
+            max_delay_s=features.max_delay_s, max_lease_s=features.max_lease_s,
         )  # fmt: skip
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,

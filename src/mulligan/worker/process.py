@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mulligan import fork
-from mulligan.brokers.base import Broker
+from mulligan.brokers.base import Broker, Declared
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, Meddled, MulliganError, StorageBroken
@@ -248,7 +248,8 @@ class Worker:
                     self.is_orphan = True
                     return FATAL
             self._beside(self._listen())
-            if not await unless(self._stop, self._open(broker, ledger)):
+            declared = await unless(self._stop, self._open(broker, ledger))
+            if declared is None:
                 return await self._leave()
             self._impairment = Impairment()
             self._lines = [
@@ -258,6 +259,7 @@ class Worker:
                     Pace(capacity, settings.lease_s, settings.latency_s, settings.grace_s),
                     slots_for(capacity),
                     holds_groups=index == 0 and settings.holds_groups,
+                    receives=declared.receives.get(settings.queues.all[index]),
                 )
                 for index, capacity in enumerate(
                     (setup.requests * settings.concurrency, setup.rejects * settings.concurrency)
@@ -275,14 +277,14 @@ class Worker:
                 await ledger.close()
         return await self._leave()
 
-    async def _open(self, broker: Broker, ledger: Ledger) -> bool:
+    async def _open(self, broker: Broker, ledger: Ledger) -> Declared:
         await ledger.open()
         queues = self._settings.queues
-        await broker.declare(queues, create=False)
+        declared = await broker.declare(queues, create=False)
         if self._setup.worker == 0:
             for event in await at_start(broker, (queues.rejects, queues.dead), self._catalogue.tasks):
                 self._hub.emit(event)
-        return True
+        return declared
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this beside the rest, until the end."""

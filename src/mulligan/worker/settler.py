@@ -4,7 +4,7 @@ Each settlement is a chain of batched calls; an entry moves to the next call onl
 
     Ack      ack
     Release  ledger.give_back -> release
-    Reject   send(rejects) -> ledger.save(hop + 1, final) -> ack
+    Reject   send(rejects) -> ledger.save(hop + 1, final) -> ack     (also a long Release, where much is in flight)
     bury     send(dead)    -> (the consumer records "buried" and goes on)
 
 A copy that doesn't fit leaves its body in a file, on disk before the send; the file goes after the last ack, if ever.
@@ -28,6 +28,7 @@ from mulligan.core.progress import Progress
 from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
+from mulligan.worker.crowd import Crowd
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Flight
 from mulligan.worker.outage import of_broker
@@ -46,6 +47,9 @@ _RETRY_S = (0.2, 1.0, 3.0)
 
 _REFUSED_DELAY_S = 60.0
 """A message whose copy the broker refuses is released for so long: it can't be finished, and must not spin."""
+
+_HANDED_ON_AGAIN_S = 900.0
+"""The same for one that was to be handed on to rejects for its queue's sake: it may have one receive left."""
 
 
 class Settler:
@@ -89,6 +93,7 @@ class Settler:
         self._unit_s = features.time_unit_s
         self._max_delay_s = features.max_delay_s
         self._max_lease_s = features.max_lease_s
+        self._crowd = Crowd(broker, queue, clock)
         max_calls = features.max_pollers
 
         def batcher(call: Callable[[list[T]], Awaitable[None]], linger_s: float = features.linger_s) -> Batcher[T]:
@@ -150,6 +155,9 @@ class Settler:
             self._over(flight)
 
     async def _release(self, entries: list[tuple[Flight, float]]) -> None:
+        entries = await self._uncrowded(entries)
+        if not entries:
+            return
         claimed = [flight for flight, _ in entries if flight.token]
         if claimed and not await self._recorder.give_back(claimed):
             return  # the process ends: they stay in the lease table, and the supervisor does both
@@ -169,6 +177,17 @@ class Settler:
             self._table.counters[Counter.RELEASED] += 1
             self._over(flight)
 
+    async def _uncrowded(self, entries: list[tuple[Flight, float]]) -> list[tuple[Flight, float]]:
+        """What is to be released; long waits go to rejects as copies where too much of the queue is in flight."""
+        is_long = [self._max_delay_s > 0 and delay_s > self._max_delay_s and _is_known(one) for one, delay_s in entries]
+        if not any(is_long) or not await self._crowd.is_over(sum(is_long)):
+            return entries
+        for (flight, delay_s), is_copied in zip(entries, is_long, strict=True):
+            if is_copied:
+                flight.is_handed_on = True
+                self._rejects.put((flight, delay_s))
+        return [entry for entry, is_copied in zip(entries, is_long, strict=True) if not is_copied]
+
     async def _reject(self, entries: list[tuple[Flight, float]]) -> None:
         asked_at = self._clock.monotonic()
         copied = await self._copy(self._queues.rejects, entries, hops=1)
@@ -177,7 +196,7 @@ class Settler:
         if ARMED is not None:
             ARMED.reach(Point.COPIED)
         records = [
-            Record(flight.message.uid, flight.generation, flight.token, settled(flight.progress), flight.hop + 1, True)
+            Record(flight.message.uid, flight.generation, flight.token, _kept(flight), flight.hop + 1, True)
             for flight, _ in copied
         ]
         # a refused record is a claim that was lost meanwhile: the copy is confirmed, so this original can go
@@ -223,6 +242,8 @@ class Settler:
 
     def _not_copied(self, target: QueueName, flight: Flight, fault: EntryFault) -> None:
         rest_s = _REFUSED_DELAY_S if fault.fault is Fault.REFUSED else 0.0
+        if flight.is_handed_on:  # few receives are left for it
+            rest_s = _HANDED_ON_AGAIN_S
         self._tell(flight, f"copy to {target}", fault, "it is released, and tried again when it comes back")
         self._releases.put((flight, rest_s))
 
@@ -303,3 +324,13 @@ def rounded_up(delay_s: float, unit_s: float, longest_s: float) -> float:
 
 def _is_passing(fault: EntryFault | None) -> bool:
     return fault is not None and fault.fault is Fault.RETRY
+
+
+def _kept(flight: Flight) -> Progress:
+    """What the ledger keeps of a flight whose copy is on rejects. One that was handed on keeps its deaths."""
+    return flight.progress if flight.is_handed_on else settled(flight.progress)
+
+
+def _is_known(flight: Flight) -> bool:
+    """Whether a copy may be made of a message: it is claimed, and its state and body can be had."""
+    return bool(flight.token) and flight.unread is None and flight.problem is None

@@ -138,9 +138,16 @@ class Worker:
             left_alone=lambda *told: self.left.append(told), middleware=more.pop("middleware", ()),
         )  # fmt: skip
         stages = more.pop("stages", (0, 1))
-        holds_groups = more.pop("holds_groups", False)
+        holds_groups, receives = more.pop("holds_groups", False), more.pop("receives", None)
         self.lines = [
-            Line(shop, index, Pace(capacity, lease_s, more.get("latency_s", 0.1)), slots, holds_groups=holds_groups)
+            Line(
+                shop,
+                index,
+                Pace(capacity, lease_s, more.get("latency_s", 0.1)),
+                slots,
+                holds_groups=holds_groups,
+                receives=receives,
+            )
             for index in stages
         ]
         self.keeper = Keeper(

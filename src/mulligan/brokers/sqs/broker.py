@@ -38,6 +38,8 @@ __all__ = ["SqsBroker"]
 LEASE_MAX_S = 43_200
 LEASE_MARGIN_S = 5
 """Kept back of the 12 hours: a change that goes beyond them is refused, not cut, by the service."""
+IN_FLIGHT_MAX = 120_000
+"""Beyond it a standard queue refuses receives (OverLimit), and a FIFO queue gives nothing."""
 LONG_POLL_S = 20
 RECEIVE_BODIES_MAX = 100
 SAMPLE_WAIT_S = 1.0
@@ -59,6 +61,7 @@ FEATURES = Features(
     long_poll_s=LONG_POLL_S,
     linger_s=1.0,
     has_price=True,
+    max_in_flight=IN_FLIGHT_MAX,
 )
 
 
@@ -173,7 +176,8 @@ class SqsBroker:
             *foreign.notes(queues, found, self._accounts),
             *setup.notes(queues, found, self._accounts),
         ]
-        return Declared(tuple(reversed(created)), tuple(problems), tuple(notes), gone)
+        receives = setup.receives(queues, found)
+        return Declared(tuple(reversed(created)), tuple(problems), tuple(notes), gone, receives)
 
     async def owners(self, queues: Queues) -> Owners:
         """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back."""

@@ -20,6 +20,7 @@ __all__ = [
     "notes",
     "order",
     "problems",
+    "receives",
     "redrive",
     "size_limit",
 ]
@@ -29,6 +30,7 @@ RETENTION_S = 1_209_600
 MAX_RECEIVES = 1000
 """For the broker's own redrive, a last net: releases and early wake-ups count too, and it carries no story along."""
 MAX_RECEIVES_LOW = 50
+"""Fewer than that are told: waits for a task that is missing take a hundred a day."""
 LONG_POLL_S = 20
 PREFIX_TAG = "mulligan-prefix"
 """Of the queues that mulligan makes: the COMMON_PREFIX of the application whose queue it is."""
@@ -92,16 +94,41 @@ def creation(queues: Queues, name: QueueName, dead_arn: str | None) -> dict[str,
 
 def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
     """Sentences about existing queues with which messages would lose their story. found: attributes by queue."""
-    told = []
-    for name in (queues.requests, queues.rejects):
-        _, count = redrive(found.get(name, {}))
-        if 0 < count < MAX_RECEIVES_LOW:
-            told.append(
-                f"Queue {name}: its maxReceiveCount is {count}, and retries, releases and early wake-ups count as "
-                f"receives: messages would be moved away, without their story, before their tasks are through. "
-                f"Set {MAX_RECEIVES}."
-            )
-    return told
+    return [
+        f"Queue {name}: its maxReceiveCount is 1: a receive whose answer is lost counts, too, so that messages are "
+        f"moved away, without their story, before any task has seen them. Expected 2 or more, best {MAX_RECEIVES}. "
+        f"{_mended(found[name])}"
+        for name in (queues.requests, queues.rejects)
+        if redrive(found.get(name, {}))[1] == 1
+    ]
+
+
+def receives(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> dict[QueueName, int]:
+    """How often a queue gives a message before it moves it away; only queues that do. found: attributes by queue."""
+    counts = {name: redrive(found.get(name, {}))[1] for name in (queues.requests, queues.rejects)}
+    return {name: count for name, count in counts.items() if count > 0}
+
+
+def _few_receives_notes(name: QueueName, attributes: Mapping[str, str]) -> list[str]:
+    _, count = redrive(attributes)
+    if not 1 < count < MAX_RECEIVES_LOW:
+        return []
+    order = " On a FIFO queue it no longer keeps its group waiting then." if is_fifo(name) else ""
+    return [
+        f"Queue {name}: its maxReceiveCount is {count}, and releases and early wake-ups count as receives. So that SQS "
+        f"doesn't move a message away without its story, its last receive but one puts it on rejects as a copy, "
+        f"counted from 0.{order} {_mended(attributes)}"
+    ]
+
+
+def _mended(attributes: Mapping[str, str]) -> str:
+    """The command that gives a queue the count of receives that ours have."""
+    target, _ = redrive(attributes)
+    queue = attributes.get("QueueArn", "").rpartition(":")[2]
+    policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": MAX_RECEIVES}, separators=(",", ":"))
+    given = json.dumps({"RedrivePolicy": policy}, separators=(",", ":"))
+    url = f'"$(aws sqs get-queue-url --queue-name {queue} --query QueueUrl --output text)"'
+    return f"This mends it: aws sqs set-queue-attributes --queue-url {url} --attributes '{given}'"
 
 
 def notes(
@@ -118,6 +145,8 @@ def notes(
         attributes = found[name]
         if name != queues.requests:
             told += _retention_notes(name, attributes)
+        if name != queues.dead:
+            told += _few_receives_notes(name, attributes)
         if name != queues.dead and queues.dead not in foreign:  # a redrive can't cross accounts
             told += _redrive_notes(name, attributes, found.get(queues.dead, {}).get("QueueArn"))
         if attributes.get("SqsManagedSseEnabled") != "true" and not attributes.get("KmsMasterKeyId"):

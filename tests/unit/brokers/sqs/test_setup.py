@@ -85,16 +85,56 @@ def test_notes_name_the_queue_and_what_differs(queue, changes, words):
     assert words in note
 
 
-@pytest.mark.parametrize(("count", "told"), [(1, True), (49, True), (50, False), (1000, False)])
-def test_problems_are_redrives_that_would_move_messages_without_their_story(count, told):
-    found = {name: good(name) for name in QUEUES.all}
-    found[QUEUES.requests]["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": DEAD_ARN, "maxReceiveCount": count})
+def redriven(queues, count):
+    """Attributes of queues whose requests queue is redriven after so many receives."""
+    found = {name: good(name) for name in queues.all}
+    found[queues.requests] |= {
+        "QueueArn": f"arn:aws:sqs:eu-west-1:000000000000:{queues.requests}",
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": DEAD_ARN, "maxReceiveCount": count}),
+    }
+    return found
 
-    problems = setup.problems(QUEUES, found)
 
-    assert [problem.partition(",")[0] for problem in problems] == [
-        f"Queue app-requests-q: its maxReceiveCount is {count}"
-    ] * told
+MENDED = (
+    "This mends it: aws sqs set-queue-attributes --queue-url "
+    '"$(aws sqs get-queue-url --queue-name app-requests-q --query QueueUrl --output text)" --attributes '
+    '\'{"RedrivePolicy":"{\\"deadLetterTargetArn\\":\\"DEAD\\",\\"maxReceiveCount\\":1000}"}\''
+).replace("DEAD", DEAD_ARN)
+
+
+def test_problems_are_redrives_after_one_receive_with_the_command_that_mends_them():
+    (problem,) = setup.problems(QUEUES, redriven(QUEUES, 1))
+
+    assert problem.startswith("Queue app-requests-q: its maxReceiveCount is 1: a receive whose answer is lost counts")
+    assert problem.endswith(f"Expected 2 or more, best 1000. {MENDED}")
+    assert setup.notes(QUEUES, redriven(QUEUES, 1)) == []
+
+
+@pytest.mark.parametrize("count", [2, 5, 49])
+def test_notes_tell_of_a_redrive_after_few_receives_and_of_the_command_that_mends_it(count):
+    (note,) = setup.notes(QUEUES, redriven(QUEUES, count))
+
+    assert note.startswith(f"Queue app-requests-q: its maxReceiveCount is {count}, and releases and early wake-ups")
+    assert note.endswith(f"puts it on rejects as a copy, counted from 0. {MENDED}")
+    assert setup.problems(QUEUES, redriven(QUEUES, count)) == []
+
+
+@pytest.mark.parametrize("count", [50, 1000])
+def test_nothing_is_said_of_a_redrive_after_many_receives(count):
+    assert setup.notes(QUEUES, redriven(QUEUES, count)) == setup.problems(QUEUES, redriven(QUEUES, count)) == []
+
+
+def test_notes_say_that_a_group_does_not_wait_where_a_fifo_queue_has_a_redrive_after_few_receives():
+    (note,) = (one for one in setup.notes(FIFO, redriven(FIFO, 3)) if "maxReceiveCount is 3" in one)
+
+    assert "On a FIFO queue it no longer keeps its group waiting then." in note
+
+
+def test_receives_are_told_of_queues_that_have_a_redrive():
+    found = redriven(QUEUES, 5)
+    del found[QUEUES.rejects]["RedrivePolicy"]
+
+    assert setup.receives(QUEUES, found) == {"app-requests-q": 5}
 
 
 def test_notes_are_none_when_the_requests_queue_keeps_messages_for_less_time():

@@ -28,11 +28,11 @@ from mulligan.worker.table import LeaseTable
 
 
 class Worker:
-    """Two tasks on the queues of a broker: Good, and Bad with what it does at its first attempt."""
+    """Two tasks on the queues of a broker: Good, and Bad with the errors of its first attempts."""
 
-    def __init__(self, queues, clock, folder, first):
+    def __init__(self, queues, clock, folder, *first):
         self.queues, self.clock, self.folder = queues, clock, folder
-        self.first = [first]
+        self.first = list(first)
         self.runs, self.told, self.failed = [], [], []
         self.ledger = MemoryLedger(clock)
         self.table = LeaseTable.create(100)
@@ -43,7 +43,7 @@ class Worker:
     async def bad(self, message, context):
         self.runs.append(("Bad", context.uid, context.generation, bytes(message.body), message.attributes.get("kind")))
         if self.first:
-            raise self.first.pop()
+            raise self.first.pop(0)
 
     def ran(self, name):
         return [(uid, generation) for task, uid, generation, *_ in self.runs if task == name]
@@ -79,8 +79,8 @@ def work(queues, clock, tmp_path):
     clock.random = random.random
     made = []
 
-    def make(first):
-        made.append(Worker(queues, clock, tmp_path, first))
+    def make(*first):
+        made.append(Worker(queues, clock, tmp_path, *first))
         return made[-1]
 
     yield make
@@ -183,7 +183,7 @@ async def test_dead_letter_whose_attributes_are_lost_on_the_way_to_rejects_is_a_
     connect, queues, work, tmp_path
 ):
     broker, other = await connect(), await connect()
-    worker = work(GiveUp("no"))
+    worker = work(ValueError("not yet"), GiveUp("no"))
     await broker.send(queues.requests, [HELLO])
     await worker.until(broker, (0, 1), lambda: worker.heard(MessageBuried))
 
@@ -195,4 +195,4 @@ async def test_dead_letter_whose_attributes_are_lost_on_the_way_to_rejects_is_a_
 
     (letter,) = await letters(other, queues, tmp_path)
     assert letter.message.body == b"hello"
-    assert (len(worker.ran("Good")), len(worker.ran("Bad"))) == (1, 1)
+    assert (len(worker.ran("Good")), len(worker.ran("Bad"))) == (1, 2)

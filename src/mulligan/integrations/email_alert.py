@@ -6,6 +6,7 @@ A mail can't be looked for, so one whose sending was cut may come twice; its Mes
 
 import asyncio
 import smtplib
+import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mulligan.core.message import Message
+from mulligan.dial import dial
 from mulligan.integrations.alert import Alert, alert_of, lines_of, title_of
 from mulligan.integrations.environment import missing, url_problems, variable
 from mulligan.integrations.fault import Ambiguous, Fault, NotSent, Refused
@@ -76,7 +78,9 @@ class EmailAlertTask(Task):
     async def probe(self) -> Sequence[str]:
         """Server, TLS, user; nothing is sent. See `Task.probe`."""
         try:
-            await asyncio.to_thread(lambda: _connect(urlsplit(self._url)).quit())
+            url = urlsplit(self._url)
+            sock = await _reach(url)
+            await asyncio.to_thread(lambda: _begin(url, sock).quit())
         except Exception as exc:  # noqa: BLE001 - smtplib, ssl and sockets raise many kinds
             return [f"e-mail: {_fault(exc).reason}. Is ALERT_SMTP_URL right?"]
         return []
@@ -97,13 +101,15 @@ class EmailAlertTask(Task):
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(self.text(alert, turn))
         try:
-            await asyncio.to_thread(self._send, mail)
+            url = urlsplit(self._url)
+            sock = await _reach(url)
+            await asyncio.to_thread(self._send, url, sock, mail)
         except Exception as exc:  # noqa: BLE001 - smtplib, ssl and sockets raise many kinds
             raise _fault(exc) from None
         return str(mail["Message-ID"])
 
-    def _send(self, mail: EmailMessage) -> None:
-        server = _connect(urlsplit(self._url))
+    def _send(self, url: SplitResult, sock: socket.socket, mail: EmailMessage) -> None:
+        server = _begin(url, sock)
         try:
             refused = server.send_message(mail)
         finally:
@@ -112,13 +118,52 @@ class EmailAlertTask(Task):
             raise smtplib.SMTPRecipientsRefused(refused)
 
 
-def _connect(url: SplitResult) -> smtplib.SMTP:
-    host = url.hostname or ""
-    server: smtplib.SMTP
-    if url.scheme == "smtps":
-        server = smtplib.SMTP_SSL(host, url.port or 465, timeout=CALL_S, context=ssl.create_default_context())
-    else:
-        server = smtplib.SMTP(host, url.port or 587, timeout=CALL_S)
+class _Plain(smtplib.SMTP):
+    """The library's client on a connection that is there: its own one gives each address of a host the whole limit."""
+
+    def __init__(self, sock: socket.socket, host: str, port: int) -> None:
+        self._given = sock
+        super().__init__(host, port, timeout=CALL_S)
+
+    def _get_socket(self, *_: object) -> socket.socket:
+        return self._given
+
+
+class _Tls(smtplib.SMTP_SSL, _Plain):
+    """The same with TLS from the start: the library asks its parent, which is `_Plain`, for the connection below."""
+
+    def __init__(self, sock: socket.socket, host: str, port: int, context: ssl.SSLContext) -> None:
+        self._given = sock
+        smtplib.SMTP_SSL.__init__(self, host, port, timeout=CALL_S, context=context)
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (465 if url.scheme == "smtps" else 587)
+
+
+async def _reach(url: SplitResult) -> socket.socket:
+    """A connection to the server, for a thread. Raises NotSent, and OSError."""
+    host, port = url.hostname or "", _port(url)
+    try:
+        async with asyncio.timeout(CALL_S):
+            sock = await dial(host, port)
+    except TimeoutError:
+        raise NotSent(f"no connection to {host}:{port} within {CALL_S:g} s") from None
+    sock.settimeout(CALL_S)
+    return sock
+
+
+def _begin(url: SplitResult, sock: socket.socket) -> smtplib.SMTP:
+    host, port = url.hostname or "", _port(url)
+    try:
+        server: smtplib.SMTP
+        if url.scheme == "smtps":
+            server = _Tls(sock, host, port, ssl.create_default_context())
+        else:
+            server = _Plain(sock, host, port)
+    except BaseException:
+        sock.close()
+        raise
     try:
         server.ehlo_or_helo_if_needed()
         if url.scheme == "smtp" and host not in _LOOPBACK:
@@ -134,6 +179,8 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
 def _fault(exc: Exception) -> Fault:
     told = f"{type(exc).__name__}: {exc}"
     match exc:
+        case Fault():
+            return exc
         case smtplib.SMTPAuthenticationError():
             return Refused("the server does not take the user and password of ALERT_SMTP_URL")
         case smtplib.SMTPNotSupportedError():

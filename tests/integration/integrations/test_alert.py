@@ -5,12 +5,17 @@ import base64
 import hashlib
 import hmac
 import os
+from pathlib import Path
 
 import pytest
 
 from mulligan import integrations
+from mulligan.integrations import email_alert
 from mulligan.integrations.fold import SPEAK_S
+from tests.black_hole import black_hole, resolve
+from tests.servers.smtp import Smtp
 
+CERTIFICATES = Path(__file__).parents[2] / "unit/brokers/sqs/certificates"
 MESSAGES = [f"018bcfe56800-{number:020x}" for number in range(1, 300)]
 
 
@@ -224,6 +229,43 @@ async def test_mail_of_a_storm_is_the_first_at_once_and_one_more_with_the_rest(s
 def told_by(mail) -> int:
     count = mail["Subject"].removeprefix("Trello could not be done for ").split()[0]
     return 1 if count == "a" else int(count)
+
+
+async def test_mail_takes_the_second_address_when_the_first_swallows_connections(
+    smtp_server, make_life, failure, monkeypatch
+):
+    resolve(monkeypatch, "localhost", "127.0.0.2", "127.0.0.1")
+    monkeypatch.setenv("ALERT_SMTP_URL", f"smtp://localhost:{smtp_server.port}")
+    life = make_life(integrations.EmailAlertTask, failures=(failure(),))
+
+    with black_hole("127.0.0.2", smtp_server.port):
+        async with asyncio.timeout(5):
+            await life.start()
+
+    assert life.ended == "done"
+    assert len(smtp_server.mails) == 1
+
+
+async def test_mail_goes_over_tls_from_the_start(smtp_server, make_life, failure, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATES / "authority.pem"))
+    with Smtp(CERTIFICATES / "server.pem") as server:
+        monkeypatch.setenv("ALERT_SMTP_URL", server.url.replace("127.0.0.1", "localhost"))
+        life = make_life(integrations.EmailAlertTask, failures=(failure(),))
+
+        await life.start()
+
+    assert life.ended == "done"
+    assert len(server.mails) == 1
+
+
+async def test_mail_is_told_as_not_sent_when_no_address_takes_the_connection(smtp_server, monkeypatch):
+    monkeypatch.setattr(email_alert, "CALL_S", 0.1)
+
+    with black_hole("127.0.0.1") as port:
+        monkeypatch.setenv("ALERT_SMTP_URL", f"smtp://127.0.0.1:{port}")
+        told = await integrations.EmailAlertTask().probe()
+
+    assert told == [f"e-mail: no connection to 127.0.0.1:{port} within 0.1 s. Is ALERT_SMTP_URL right?"]
 
 
 async def test_mail_is_tried_again_when_the_server_is_busy_and_given_up_when_it_refuses(

@@ -6,8 +6,8 @@ A broker fills these in; what they mean (identity, progress, trust) is decided i
 from collections.abc import Mapping
 from enum import Enum
 
+from mulligan.core.locator import Locator
 from mulligan.core.message import AttributeValue, QueueName
-from mulligan.core.place import Place
 from mulligan.core.value import value
 
 __all__ = ["Delivery", "Depth", "EntryFault", "Fault", "Outgoing", "Queues"]
@@ -99,14 +99,14 @@ class Depth:
 class Queues:
     """The names of the three queues, and the prefix that they share.
 
-    places: of those that the settings name by a URL or an ARN.
+    locators: of those that the settings name by a URL or an ARN.
     """
 
     prefix: str
     requests: QueueName
     rejects: QueueName
     dead: QueueName
-    places: tuple[Place, ...] = ()
+    locators: tuple[Locator, ...] = ()
 
     @property
     def all(self) -> tuple[QueueName, QueueName, QueueName]:

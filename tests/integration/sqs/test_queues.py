@@ -10,8 +10,8 @@ from mulligan.brokers.sqs.policy import iam_policy, roles
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError
+from mulligan.core.locator import locator_of
 from mulligan.core.message import QueueName
-from mulligan.core.place import place_of
 from mulligan.servers.sqs.fault import Fail
 from mulligan.servers.sqs.right import Policy, Statement
 from mulligan.servers.sqs.server import DEFAULT_KEY
@@ -294,10 +294,10 @@ ACCOUNT = "000000000000"
 async def test_queue_that_is_named_by_arn_or_url_is_used_under_its_short_name(server, broker_of, form):
     name = QueueName("orders")
     await broker_of(server).declare(Queues("app", name, REJECTS, DEAD), create=True)
-    place = place_of(form.format(server=server.url, account=ACCOUNT, name=name))
+    locator = locator_of(form.format(server=server.url, account=ACCOUNT, name=name))
     broker = broker_of(server)
 
-    declared = await broker.declare(Queues("app", place.name, REJECTS, DEAD, (place,)), create=True)
+    declared = await broker.declare(Queues("app", locator.name, REJECTS, DEAD, (locator,)), create=True)
     sent = await broker.send(name, [Outgoing(b"1", {})])
     (delivery,) = await broker.receive(name, 1, wait_s=0.0, lease_s=30.0)
 
@@ -308,10 +308,10 @@ async def test_queue_that_is_named_by_arn_or_url_is_used_under_its_short_name(se
 
 
 async def test_queue_of_another_account_is_asked_for_there_and_never_made(server, broker_of):
-    place = place_of("arn:aws:sqs:eu-west-1:123456789012:orders")
+    locator = locator_of("arn:aws:sqs:eu-west-1:123456789012:orders")
     broker = broker_of(server)
 
-    declared = await broker.declare(Queues("app", place.name, REJECTS, DEAD, (place,)), create=True)
+    declared = await broker.declare(Queues("app", locator.name, REJECTS, DEAD, (locator,)), create=True)
 
     assert declared.created == (REJECTS, DEAD)
     assert declared.missing == ("orders",)
@@ -333,11 +333,11 @@ async def test_queues_of_the_account_of_the_broker_url_are_found_and_never_made(
 
 
 async def test_own_queue_gets_no_redrive_to_a_dead_queue_of_another_account(server, broker_of):
-    place = place_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:letters")
-    await broker_of(server).declare(Queues("other", QueueName("a"), QueueName("b"), place.name), create=True)
+    locator = locator_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:letters")
+    await broker_of(server).declare(Queues("other", QueueName("a"), QueueName("b"), locator.name), create=True)
     broker = broker_of(server)
 
-    declared = await broker.declare(Queues("app", REQUESTS, REJECTS, place.name, (place,)), create=True)
+    declared = await broker.declare(Queues("app", REQUESTS, REJECTS, locator.name, (locator,)), create=True)
 
     assert declared.created == (REQUESTS, REJECTS)
     assert declared.problems == declared.notes == ()
@@ -345,11 +345,11 @@ async def test_own_queue_gets_no_redrive_to_a_dead_queue_of_another_account(serv
 
 
 async def test_queue_of_another_region_is_refused_before_anything_is_made(server, broker_of):
-    place = place_of("https://sqs.us-east-1.amazonaws.com/123456789012/orders")
+    locator = locator_of("https://sqs.us-east-1.amazonaws.com/123456789012/orders")
     broker = broker_of(server)
 
     with pytest.raises(ConfigurationError, match="is of region 'us-east-1', and BROKER_URL asks 'eu-west-1'"):
-        await broker.declare(Queues("app", place.name, REJECTS, DEAD, (place,)), create=True)
+        await broker.declare(Queues("app", locator.name, REJECTS, DEAD, (locator,)), create=True)
 
     assert "CreateQueue" not in broker.requests
 
@@ -359,10 +359,10 @@ async def test_queue_that_its_owner_does_not_allow_is_told_with_what_to_allow(st
     server = await start(keys=[Key("mulligan", "mulligan"), Key("guest", "guest", policy=policy)])
     name = QueueName("orders")
     await broker_of(server).declare(Queues("app", name, REJECTS, DEAD), create=True)
-    place = place_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders")
+    locator = locator_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders")
 
     declared = await broker_of(server, Keys("guest", "guest")).declare(
-        Queues("app", name, REJECTS, DEAD, (place,)), create=False, only=name
+        Queues("app", name, REJECTS, DEAD, (locator,)), create=False, only=name
     )
 
     assert "AccessDenied" in declared.problems[0]
@@ -383,8 +383,8 @@ async def test_rejects_of_another_account_are_judged_by_their_messages_when_thei
     name = QueueName("letters")
     await owner.declare(Queues("other", REQUESTS, name, DEAD), create=True)
     await owner.send(name, [Outgoing(b"somebody else's", {})])
-    place = place_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:letters")
-    queues = Queues("app", REQUESTS, name, DEAD, (place,))
+    locator = locator_of(f"arn:aws:sqs:eu-west-1:{ACCOUNT}:letters")
+    queues = Queues("app", REQUESTS, name, DEAD, (locator,))
     broker = broker_of(server, Keys("guest", "guest"))
     await broker.declare(queues, create=False)
 

@@ -298,7 +298,7 @@ def test_load_takes_a_queue_by_url_or_arn_and_calls_it_by_its_name(tmp_path, tex
     queues = load(tmp_path, environ).settings.queues
 
     assert queues.all == ("orders", "msgparser-rejects-q", "msgparser-dead-q")
-    assert [(place.name, place.region, place.account) for place in queues.places] == [
+    assert [(locator.name, locator.region, locator.account) for locator in queues.locators] == [
         ("orders", "eu-west-1", "123456789012")
     ]
 

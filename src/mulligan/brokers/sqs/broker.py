@@ -126,9 +126,9 @@ class SqsBroker:
         if told := setup.name_problems(queues):
             raise ConfigurationError(told)
         self._accounts = foreign.accounts_of(queues, self._address.account)
-        if queues.places:
+        if queues.locators:
             site = (await self._open()).site
-            if told := foreign.place_problems(queues, region=site.region, authority=site.endpoint.authority):
+            if told := foreign.locator_problems(queues, region=site.region, authority=site.endpoint.authority):
                 raise ConfigurationError(told)
         if only is not None:
             declared = await self._declare(queues, [only], create=False)

@@ -10,7 +10,7 @@ from mulligan.brokers.sqs.policy import ACTIONS
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 
-__all__ = ["Accounts", "accounts_of", "denied", "not_there", "notes", "place_problems", "question"]
+__all__ = ["Accounts", "accounts_of", "denied", "locator_problems", "not_there", "notes", "question"]
 
 Accounts = Mapping[QueueName, str]
 """Whose the queues are, by name; without those that nobody named an account for, which are our own."""
@@ -21,22 +21,22 @@ _ALLOWED = f"{', '.join(ACTIONS[:-1])} and {ACTIONS[-1]}"
 def accounts_of(queues: Queues, account: str | None) -> dict[QueueName, str]:
     """By their URLs and ARNs, and else by `account`, the one of BROKER_URL."""
     found = {} if account is None else dict.fromkeys(queues.all, account)
-    return found | {place.name: place.account for place in queues.places if place.account is not None}
+    return found | {locator.name: locator.account for locator in queues.locators if locator.account is not None}
 
 
-def place_problems(queues: Queues, *, region: str, authority: str) -> list[str]:
+def locator_problems(queues: Queues, *, region: str, authority: str) -> list[str]:
     """Sentences about queues that are not where requests go. authority: host and port of the endpoint."""
     told = []
-    for place in queues.places:
-        if place.region not in (None, region):
+    for one in queues.locators:
+        if one.region not in (None, region):
             told.append(
-                f"Queue {place.name}: its URL or ARN is of region {place.region!r}, and BROKER_URL asks {region!r}: "
+                f"Queue {one.name}: its URL or ARN is of region {one.region!r}, and BROKER_URL asks {region!r}: "
                 f"all three queues are in one region. Name a queue of {region}, or set BROKER_URL to "
-                f"sqs://{place.region}."
+                f"sqs://{one.region}."
             )
-        elif place.authority not in (None, authority):
+        elif one.authority not in (None, authority):
             told.append(
-                f"Queue {place.name}: its URL is of the server {place.authority!r}, and BROKER_URL asks {authority!r}. "
+                f"Queue {one.name}: its URL is of the server {one.authority!r}, and BROKER_URL asks {authority!r}. "
                 f"Write the queue's name alone, or correct the endpoint in BROKER_URL."
             )
     return told

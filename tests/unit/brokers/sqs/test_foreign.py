@@ -1,13 +1,13 @@
 """Queues that are named with their account: where they have to be, and what is said of them."""
 
-from mulligan.brokers.sqs.foreign import accounts_of, notes, place_problems
+from mulligan.brokers.sqs.foreign import accounts_of, locator_problems, notes
 from mulligan.core.delivery import Queues
+from mulligan.core.locator import locator_of
 from mulligan.core.message import QueueName
-from mulligan.core.place import place_of
 
 REQUESTS, REJECTS, DEAD = QueueName("orders"), QueueName("app-rejects-q"), QueueName("app-dead-q")
 OTHER, OURS = "123456789012", "999999999999"
-BY_ARN = Queues("app", REQUESTS, REJECTS, DEAD, (place_of(f"arn:aws:sqs:eu-west-1:{OTHER}:orders"),))
+BY_ARN = Queues("app", REQUESTS, REJECTS, DEAD, (locator_of(f"arn:aws:sqs:eu-west-1:{OTHER}:orders"),))
 PLAIN = Queues("app", REQUESTS, REJECTS, DEAD)
 
 
@@ -22,7 +22,7 @@ def test_account_of_an_arn_counts_for_its_queue_and_that_of_the_url_for_the_othe
 
 
 def test_queue_of_another_region_is_refused_with_a_sentence():
-    (told,) = place_problems(BY_ARN, region="us-east-1", authority="sqs.us-east-1.amazonaws.com")
+    (told,) = locator_problems(BY_ARN, region="us-east-1", authority="sqs.us-east-1.amazonaws.com")
 
     assert told == (
         "Queue orders: its URL or ARN is of region 'eu-west-1', and BROKER_URL asks 'us-east-1': all three queues are "
@@ -31,12 +31,12 @@ def test_queue_of_another_region_is_refused_with_a_sentence():
 
 
 def test_queue_of_another_server_is_refused_with_a_sentence():
-    queues = Queues("app", REQUESTS, REJECTS, DEAD, (place_of(f"http://localhost:4566/{OTHER}/orders"),))
+    queues = Queues("app", REQUESTS, REJECTS, DEAD, (locator_of(f"http://localhost:4566/{OTHER}/orders"),))
 
-    (told,) = place_problems(queues, region="eu-west-1", authority="sqs.eu-west-1.amazonaws.com")
+    (told,) = locator_problems(queues, region="eu-west-1", authority="sqs.eu-west-1.amazonaws.com")
 
     assert "its URL is of the server 'localhost:4566', and BROKER_URL asks 'sqs.eu-west-1.amazonaws.com'" in told
-    assert place_problems(queues, region="eu-west-1", authority="localhost:4566") == []
+    assert locator_problems(queues, region="eu-west-1", authority="localhost:4566") == []
 
 
 def test_note_says_what_the_owner_of_a_foreign_queue_has_to_allow():

@@ -9,7 +9,7 @@ import re
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
 
-__all__ = ["FORM", "Place", "place_of"]
+__all__ = ["FORM", "Locator", "locator_of"]
 
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}"
 _ARN = rf"arn:aws[a-z-]*:sqs:[a-z]{{2}}[a-z0-9-]{{1,30}}:[0-9]{{12}}:{_NAME}"
@@ -26,8 +26,8 @@ _HOSTS = (
 
 
 @value
-class Place:
-    """Where a queue is. region, account, authority: None where its text leaves that to BROKER_URL and the keys.
+class Locator:
+    """What says where a queue is. region, account, authority: None where that is left to BROKER_URL and the keys.
 
     authority: host and port of a server that is not of AWS, from the URL of a queue there.
     """
@@ -38,17 +38,17 @@ class Place:
     authority: str | None = None
 
 
-def place_of(text: str) -> Place:
-    """The place of a queue by its name, URL or ARN. What has another form is taken for a name."""
+def locator_of(text: str) -> Locator:
+    """The locator of a queue by its name, URL or ARN. What has another form is taken for a name."""
     if text.startswith("arn:"):
         _, _, _, region, account, name = text.split(":", 5)
-        return Place(QueueName(name), region, account)
+        return Locator(QueueName(name), region, account)
     _, is_url, rest = text.partition("://")
     if not is_url:
-        return Place(QueueName(text))
+        return Locator(QueueName(text))
     authority, account, name = rest.split("/", 2)
     host_region = _region_of(authority)
-    return Place(QueueName(name), host_region, account, authority if host_region is None else None)
+    return Locator(QueueName(name), host_region, account, authority if host_region is None else None)
 
 
 def _region_of(authority: str) -> str | None:

@@ -2,21 +2,21 @@ import re
 
 import pytest
 
+from mulligan.core.locator import FORM, Locator, locator_of
 from mulligan.core.message import QueueName
-from mulligan.core.place import FORM, Place, place_of
 
 NAME = QueueName("orders-q.fifo")
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "locator"),
     [
-        ("orders-q.fifo", Place(NAME)),
-        ("arn:aws:sqs:eu-west-1:123456789012:orders-q.fifo", Place(NAME, "eu-west-1", "123456789012")),
-        ("arn:aws-cn:sqs:cn-north-1:123456789012:orders-q.fifo", Place(NAME, "cn-north-1", "123456789012")),
-        ("arn:aws-us-gov:sqs:us-gov-west-1:123456789012:orders-q.fifo", Place(NAME, "us-gov-west-1", "123456789012")),
+        ("orders-q.fifo", Locator(NAME)),
+        ("arn:aws:sqs:eu-west-1:123456789012:orders-q.fifo", Locator(NAME, "eu-west-1", "123456789012")),
+        ("arn:aws-cn:sqs:cn-north-1:123456789012:orders-q.fifo", Locator(NAME, "cn-north-1", "123456789012")),
+        ("arn:aws-us-gov:sqs:us-gov-west-1:123456789012:orders-q.fifo", Locator(NAME, "us-gov-west-1", "123456789012")),
         *(
-            (f"https://{host}/123456789012/orders-q.fifo", Place(NAME, region, "123456789012"))
+            (f"https://{host}/123456789012/orders-q.fifo", Locator(NAME, region, "123456789012"))
             for host, region in [
                 ("sqs.eu-west-1.amazonaws.com", "eu-west-1"),
                 ("sqs.cn-north-1.amazonaws.com.cn", "cn-north-1"),
@@ -29,14 +29,14 @@ NAME = QueueName("orders-q.fifo")
         ),
         (
             "http://localhost:4566/000000000000/orders-q.fifo",
-            Place(NAME, None, "000000000000", "localhost:4566"),
+            Locator(NAME, None, "000000000000", "localhost:4566"),
         ),
-        ("http://[::1]:9324/000000000000/orders-q.fifo", Place(NAME, None, "000000000000", "[::1]:9324")),
+        ("http://[::1]:9324/000000000000/orders-q.fifo", Locator(NAME, None, "000000000000", "[::1]:9324")),
     ],
 )
-def test_place_of_a_queue_is_found_in_its_name_url_or_arn(text, place):
+def test_place_of_a_queue_is_found_in_its_name_url_or_arn(text, locator):
     assert re.fullmatch(FORM, text)
-    assert place_of(text) == place
+    assert locator_of(text) == locator
 
 
 @pytest.mark.parametrize(

@@ -177,8 +177,8 @@ class Settings(BaseModel):
     )
     unknown_on_rejects: Literal["dead", "run"] = Field(
         "dead",
-        description="What happens to a message on the rejects queue that mulligan did not put there: it becomes a dead "
-        "letter, or all its tasks run.",
+        description="A message on the rejects queue that mulligan did not put there becomes a dead letter, or all its "
+        "tasks run.",
     )
     fifo_on_failure: Literal["hold", "sidestep"] = Field(
         "hold",

@@ -9,6 +9,7 @@ from mulligan.clock import SystemClock
 from mulligan.core import story
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import MessageDone, MessageRejected, MessageReleased, StateTooNew
+from mulligan.settings.model import Settings
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
@@ -79,7 +80,7 @@ async def test_group_of_a_standard_queue_goes_on_beside_a_copy_that_is_left_alon
     await sqs.send(QUEUES.rejects, of_one_tenant("newer", mulligan=NEWER))
     await sqs.send(QUEUES.rejects, of_one_tenant("mine"))
 
-    service.worker(task("One", one), broker=sqs, stages=(1,))
+    service.worker(task("One", one), broker=sqs, stages=(1,), settings=Settings(unknown_on_rejects="run"))
     await service.until(lambda: service.told(MessageDone) and service.told(StateTooNew), within_s=10.0)
 
     assert [body for body, _ in one.runs] == ["mine"]

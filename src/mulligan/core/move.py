@@ -10,7 +10,7 @@ from mulligan.core.message import Message
 from mulligan.core.progress import Progress, State, is_refused
 from mulligan.core.story import Story
 
-__all__ = ["NO_STORY", "is_over", "may_be_of", "proves", "was_dead"]
+__all__ = ["NO_STORY", "is_finished", "is_over", "may_be_of", "proves", "was_dead"]
 
 NO_STORY = "it came to the rejects queue without a story, so mulligan did not put it there: not run"
 """Why the tasks of a message are exhausted that somebody else put on rejects."""
@@ -36,6 +36,13 @@ def was_dead(told: Story) -> bool:
 def is_over(progress: Progress) -> bool:
     """Whether no task is pending: the message is done, or it is buried, or about to be."""
     return not any(mark.state is State.PENDING for mark in progress.marks.values())
+
+
+def is_finished(progress: Progress) -> bool:
+    """Whether nothing is left to do for a message: its tasks are done, or it is buried and its alerts have ended."""
+    if progress.is_buried:
+        return not any(mark.state is State.PENDING for mark in progress.alerts.values())
+    return bool(progress.marks) and all(mark.state is State.DONE for mark in progress.marks.values())
 
 
 def proves(told: Story, message: Message, prefix: str) -> bool:

@@ -30,7 +30,7 @@ from mulligan.core.outcome import SUCCEEDED, Interrupted, Outcome
 from mulligan.core.policy import again_in_s
 from mulligan.core.progress import Progress, State, merge
 from mulligan.core.route import Route
-from mulligan.core.step import ACK, Ack, Bury, Reject, Release, Run, Step
+from mulligan.core.step import ACK, BURY, Ack, Bury, Reject, Release, Run, Step
 from mulligan.core.story import Story, Unread
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
@@ -396,6 +396,7 @@ class Consumer:
                     self._leave(flight, known, flight.problem)
                     return False
                 self._briefing.brief(flight, known)
+                flight.owes_letter = flight.may_be_letter and flight.progress.is_buried
                 if flight.told is not None and (flight.is_replay or not self._stage.is_trusted) and self._can_run:
                     self._tell_moved(flight, is_first=known is None or not known.marks)
                 return True
@@ -445,8 +446,8 @@ class Consumer:
             case _:
                 reason = "not due yet" if self._can_run and not flight.must_leave else "shutting down"
         if isinstance(step, Release) and self._stage.hands_on(flight.delivery.receive_count, step.delay_s):
-            flight.is_handed_on = True
-            step = Reject(step.delay_s)
+            flight.is_handed_on = not flight.owes_letter
+            step = BURY if flight.owes_letter else Reject(step.delay_s)
         match step:
             case Run(tasks):
                 self._run((flight,), tasks)
@@ -456,18 +457,13 @@ class Consumer:
                 flight.is_settling = True
                 self._table.set_standing(flight.slot, Standing.HELD)
                 self._settler.bury(flight)
-            case Ack() if flight.may_be_letter and flight.progress.is_buried and not flight.has_moved:
-                # removed as a twin of the burial it would be lost; a letter more is folded by whoever looks
-                flight.is_settling = True
-                self._table.set_standing(flight.slot, Standing.HELD)
-                self._settler.bury(flight)
             case Ack() | Release() | Reject():
                 self._finish(flight, step, reason)
             case _:
                 assert_never(step)
 
     def _next_step(self, flight: Flight, now: float) -> Step:
-        return next_step(
+        step = next_step(
             flight.route,
             flight.carried,
             flight.progress,
@@ -475,6 +471,9 @@ class Consumer:
             can_run=self._can_run and not flight.must_leave,
             missing=flight.missing,
         )
+        if flight.owes_letter and isinstance(step, Ack | Reject):
+            return BURY  # removed as a twin of its burial it would be lost; a letter more is folded by whoever looks
+        return step
 
     def _run(self, flights: Sequence[Flight], names: tuple[TaskName, ...]) -> None:
         now = self._clock.monotonic()
@@ -578,6 +577,7 @@ class Consumer:
         if flight.is_lost:
             return
         self._teller.buried(flight)
+        flight.owes_letter = False
         if not flight.progress.is_buried:
             flight.progress = mark_buried(flight.progress, flight.route)
         flight.ends_claim = self._is_finished(flight, self._clock.now())

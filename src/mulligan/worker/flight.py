@@ -27,6 +27,7 @@ class Flight:
     redrive, and no end of it: its deaths go along.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
     flight any more.
+    owes_letter: it was buried before it came, and may be its own letter: it is put on dead again before it is removed.
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
     least, unless the supervisor extends it.
     problem: why its body can't be had; then it must not be run, copied or buried.
@@ -54,6 +55,7 @@ class Flight:
     is_stray = False
     missing: Missing = NONE_MISSING
     must_leave = False
+    owes_letter = False
     problem: str | None = None
     route = _NO_ROUTE
     running = 0

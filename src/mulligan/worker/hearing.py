@@ -14,7 +14,7 @@ from mulligan.core import story
 from mulligan.core.error import LedgerError, ParcelError
 from mulligan.core.event import Becomes, StoryMissing, StoryNotBelieved
 from mulligan.core.message import Message
-from mulligan.core.move import may_be_of, proves
+from mulligan.core.move import is_finished, may_be_of, proves
 from mulligan.core.progress import Progress
 from mulligan.core.story import Story, Unread
 from mulligan.core.value import value
@@ -47,7 +47,9 @@ class Believed:
 
 @value
 class Newest:
-    """Of a stray, the newest that the ledger knows of its message: a copy older than that would be removed unrun."""
+    """Of a stray, the first generation that has not ended, else the newest. hop: of its newest copy; one with a lower
+    hop would be removed unrun.
+    """
 
     generation: int
     hop: int
@@ -108,6 +110,8 @@ class Hearing:
             if (known := found[0]) is None:
                 break
             newest = Newest(generation, known.hop)
+            if not is_finished(known.progress):
+                break  # it may be the one that this generation goes on with, were it only to raise its alerts
         becomes: Becomes = "known" if newest else "dead" if self._stage.buries_strays else "run"
         self._emit(StoryMissing(flight.message.uid, flight.delivery.queue, becomes))
         return newest or NEW

@@ -538,6 +538,36 @@ async def test_dead_letter_that_was_replayed_is_one_again_when_a_tool_moves_it_t
     assert await service.totals() == (0, 0, 0)
 
 
+async def test_dead_letter_without_its_attributes_is_not_lost_on_rejects_while_the_alerts_of_its_burial_wait(service):
+    bad, alert = Recording(NO), Recording(ValueError("slack is down"), ValueError("slack is down"))
+    service.worker(task("Bad", bad), task("Alert", alert, is_default=True, attempts=3, backoff_s=100.0))
+    given = {"mulligan-uid": fingerprint.new_id(service.clock.now(), "0123456789abcdef")}
+    await service.send("hello", **given)
+    await service.until(lambda: service.told(MessageRejected))
+
+    await move(service, QUEUES.dead, QUEUES.rejects, changes=lambda one: replace(one, attributes=given))
+    await service.until_empty()
+
+    assert (await service.totals(), len(bad.runs), len(alert.runs)) == ((0, 0, 1), 1, 3)
+
+
+async def test_alert_of_a_stray_is_raised_when_its_letter_was_replayed_before_its_worker_could_raise_it(service):
+    """The stray was taken for a copy of the replay, which had ended. Found by the simulation."""
+    bad, alert = Recording(), Recording(100.0)
+    first = service.worker(task("Bad", bad), task("Alert", alert, is_default=True, timeout_s=300.0))
+    await service.send("hello", queue=QUEUES.rejects, **{"mulligan-uid": "order-4711"})
+    await service.until(lambda: alert.now)
+    first.has_drained = first.network.is_gone = first.ledger.is_gone = True  # it is killed: nothing is settled
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    second = service.worker(task("Bad", bad), task("Alert", alert, is_default=True))
+    await service.until(lambda: service.told(MessageDone))
+    await first.sweep()
+    await service.until_empty()
+
+    assert (len(bad.runs), len(alert.runs)) == (1, 2)
+    assert not second.failed
+
+
 async def test_stray_is_left_alone_while_its_row_in_the_ledger_can_not_be_read(service):
     one = Recording()
     worker = service.worker(task("One", one))

@@ -4,7 +4,7 @@ import pytest
 
 from mulligan.core import fingerprint
 from mulligan.core.message import Message, TaskName, Uid
-from mulligan.core.move import is_over, may_be_of, proves, was_dead
+from mulligan.core.move import is_finished, is_over, may_be_of, proves, was_dead
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, REFUSED, Mark, Progress, State
 from mulligan.core.route import renew
 from mulligan.core.story import Story
@@ -76,3 +76,19 @@ def test_ledger_vouches_for_a_letter_that_it_knows_as_buried_and_for_a_copy_that
 def test_message_is_over_when_none_of_its_tasks_is_pending():
     assert is_over(BURIED)
     assert not is_over(Progress({JIRA: FRESH}))
+
+
+@pytest.mark.parametrize(
+    ("progress", "has_ended"),
+    [
+        (Progress({JIRA: DONE_AT_FIRST_TRY}), True),
+        (Progress(BURIED.marks, {MAIL: DONE_AT_FIRST_TRY}, is_buried=True), True),
+        (Progress(BURIED.marks, {MAIL: FRESH}, is_buried=True), False),
+        (BURIED, False),
+        (Progress({}), False),
+        (Progress({JIRA: FRESH}), False),
+    ],
+    ids=["done", "buried, alerts ended", "buried, an alert waits", "to be buried", "not begun", "pending"],
+)
+def test_message_is_finished_when_it_is_done_or_its_alerts_have_ended(progress, has_ended):
+    assert is_finished(progress) is has_ended

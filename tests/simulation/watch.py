@@ -394,7 +394,8 @@ class Watch:
                 has_refused = raises or not plan.takes(number, spec)
                 if mark.state is State.DONE and not runs and not has_refused:
                     self.wrong(f"{task} is recorded as done on {uid}, and never ran to its end")
-                if in_alerts and not self.begun[(*key, task)] and not has_refused:
+                is_missing = (*key, task) in self.unknown  # of a process that lacks it
+                if in_alerts and not self.begun[(*key, task)] and not (has_refused or is_missing):
                     self.wrong(f"default task {task} never ran on {uid}")
                 was_done = not in_alerts and any((uid, one, task) in self.recorded for one in range(generation))
                 if self.world.is_calm and not plan.is_wild and not has_refused and not was_done:

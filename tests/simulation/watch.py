@@ -150,7 +150,8 @@ class Watch:
 
     def redriven(self, queue: str, stored: Any) -> None:
         """A queue moves a message away after so many receives, and a person puts it back."""
-        if self.world.is_calm and not self.world.plan.is_wild:
+        # a twin that somebody has made waits for the other, and each look is a receive
+        if self.world.is_calm and not self.world.plan.is_wild and not self.world.mover.is_there:
             self.wrong(f"{stored.uid} is moved away by {queue}, after {stored.count} receives")
 
     # -- ledger

@@ -58,8 +58,11 @@ def test_page_of_sqs_takes_over_a_queue_with_a_redrive_when_it_is_followed_liter
 
     shop.follow(section("sqs.md").replace("123456789012", "000000000000"))
 
+    checked = shop.run("mulligan check")
     counts = json.loads(shop.run("mulligan status --json"))["queues"]
     assert [counts[kind]["ready"] for kind in ("requests", "rejects", "dead")] == [0, 0, 0]
+    assert "maxReceiveCount" not in checked
+    assert "redrive" not in checked
     assert "theirs" in shop.run("aws sqs receive-message --queue-url orders-dlq")
     assert shop.seen.count("console") == 4
 

@@ -146,6 +146,24 @@ def test_start_and_check_say_that_a_ledger_is_of_one_host_when_the_queues_are_no
     assert "note     settings  COMMON_PREFIX is 'msgparser', everybody's default" in checked.stdout
 
 
+def test_message_whose_attempts_are_cut_short_again_and_again_is_not_moved_away_by_the_redrive_of_its_queue(
+    job, client, until
+):
+    """After two receives SQS would have moved it, without its story."""
+    redriven(client, "msgparser-requests-q", 2)
+    job.publish("slow")
+    for starts in (1, 2, 3):
+        system = job.start()
+        until(lambda starts=starts: job.count("Only", "start") == starts, f"start {starts}")
+        system.terminate()
+        assert system.wait() == 0
+
+    assert job.dead() == []
+    job.drain(SHUTDOWN_S=25)
+    assert job.count("Only", "end") == 1
+    assert job.dead() == []
+
+
 def test_start_names_each_queue_that_is_missing_and_makes_none_when_it_may_not(job, client):
     client.create_queue(QueueName="msgparser-requests-q")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mulligan.core.delivery import Queues
-from mulligan.core.place import FORM, place_of
+from mulligan.core.locator import FORM, locator_of
 from mulligan.core.policy import Backoff, Policy
 from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
@@ -177,7 +177,8 @@ class Settings(BaseModel):
     )
     unknown_on_rejects: Literal["dead", "run"] = Field(
         "dead",
-        description="A message on rejects that mulligan did not put there becomes a dead letter, or all its tasks run.",
+        description="A message on the rejects queue that mulligan did not put there becomes a dead letter, or all its "
+        "tasks run.",
     )
     fifo_on_failure: Literal["hold", "sidestep"] = Field(
         "hold",
@@ -252,7 +253,7 @@ class Settings(BaseModel):
                 f"REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE are {', '.join(map(repr, names))}: "
                 "the three queues need three names. Give each its own, or remove them to follow COMMON_PREFIX."
             )
-        if self.queues.places and not self.broker_url.lower().startswith("sqs:"):
+        if self.queues.locators and not self.broker_url.lower().startswith("sqs:"):
             raise ValueError(
                 f"Of REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE some are a URL or an ARN ({', '.join(names)}), and "
                 f"BROKER_URL is {redacted_url(self.broker_url)!r}: only queues on SQS have those. Write their names "
@@ -276,15 +277,15 @@ class Settings(BaseModel):
         """The names of the three queues."""
         prefix = self.common_prefix
         requests, rejects, dead = (
-            place_of(given or f"{prefix}-{kind}-q")
+            locator_of(given or f"{prefix}-{kind}-q")
             for given, kind in (
                 (self.requests_queue, "requests"),
                 (self.rejects_queue, "rejects"),
                 (self.dead_queue, "dead"),
             )
         )
-        places = tuple(one for one in (requests, rejects, dead) if one.account is not None)
-        return Queues(prefix, requests.name, rejects.name, dead.name, places)
+        locators = tuple(one for one in (requests, rejects, dead) if one.account is not None)
+        return Queues(prefix, requests.name, rejects.name, dead.name, locators)
 
     @property
     def holds_groups(self) -> bool:

@@ -180,7 +180,7 @@ class Settler:
     async def _uncrowded(self, entries: list[tuple[Flight, float]]) -> list[tuple[Flight, float]]:
         """What is to be released; long waits go to rejects as copies where too much of the queue is in flight."""
         is_long = [self._max_delay_s > 0 and delay_s > self._max_delay_s and _is_known(one) for one, delay_s in entries]
-        if not any(is_long) or not await self._crowd.is_over(sum(is_long)):
+        if self._is_giving_up or not any(is_long) or not await self._crowd.is_over(sum(is_long)):
             return entries
         for (flight, delay_s), is_copied in zip(entries, is_long, strict=True):
             if is_copied:

@@ -413,3 +413,20 @@ async def test_declare_works_and_tells_each_time_when_plain_http_to_another_host
     )
     assert notes == [(text,), (text,)]
     assert sent == [None]
+
+
+async def test_declare_tells_how_often_a_queue_gives_a_message(broker, broker_of, server, queues):
+    first = await broker.declare(queues, create=False)
+    policy = '{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:000000000000:app-dead-q","maxReceiveCount":5}'
+    client = await broker._open()
+    url = (await broker._queue(queues.rejects)).url
+    await client.call_object(
+        "SetQueueAttributes", {"QueueUrl": url, "Attributes": {"RedrivePolicy": policy}}, where="test"
+    )
+
+    second = await broker_of(server).declare(queues, create=False)
+
+    assert first.receives == {queues.requests: 1000, queues.rejects: 1000}
+    assert second.receives == {queues.requests: 1000, queues.rejects: 5}
+    assert [note.partition(",")[0] for note in second.notes] == ["Queue app-rejects-q: its maxReceiveCount is 5"]
+    assert second.problems == ()

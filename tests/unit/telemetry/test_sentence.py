@@ -101,6 +101,11 @@ def test_sentence_is_one_line_for_every_event(kind):
             "r: 2 copies with a state that can't be read (it is no JSON): left alone and looked at again in 60 s, the"
             " last is 018c; groups a, b wait. Look at them with `mulligan peek` and mend or remove them at the broker",
         ),
+        (
+            e.TaskMissing(TaskName("Jira"), QueueName("r"), UID, 1, ("a",), 86_400.0),
+            "r: 1 message waits for task Jira, which is not in tasks.xml here: the last is 018c; group a waits. Let a"
+            " process run that has the task; 24 h after it was due it has failed for good (TASK_MISSING_GRACE_S)",
+        ),
     ],
 )
 def test_sentence_tells_what_happened(event, expected):

@@ -72,6 +72,7 @@ def test_system_starts_on_a_queue_with_the_usual_redrive_and_says_what_mends_it(
     redriven(client, "msgparser-requests-q", 5)
 
     checked = job.cli("check")
+    job.publish("never")
     system = job.start()
     job.until_effect("Only", "failed")
 

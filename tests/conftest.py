@@ -1,6 +1,7 @@
 """Servers that tests of several folders share, started by the first that asks; who runs when; what CI may skip."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -78,3 +79,11 @@ def rabbitmq() -> Iterator[RabbitServer]:
     """A RabbitMQ server for the whole run. A test takes a virtual host of its own, and leaves the server alone."""
     with rabbit.running() as server:
         yield server
+
+
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """Has what a test starts be ended by SIGHUP, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

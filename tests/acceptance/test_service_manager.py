@@ -13,6 +13,8 @@ import pytest
 
 from tests.acceptance.app import LONG_S, App, until
 
+pytestmark = pytest.mark.usefixtures("hang_up")
+
 TASK = """
 class Work(Task):
     max_attempts = 1

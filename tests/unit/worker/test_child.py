@@ -16,6 +16,8 @@ from mulligan.worker.leftover import WORKER_VARIABLE
 
 REAL_TIME = True
 
+pytestmark = pytest.mark.usefixtures("hang_up")
+
 HEAD = """
 import os, signal, socket, subprocess, sys, time
 end = None

@@ -82,8 +82,12 @@ def rabbitmq() -> Iterator[RabbitServer]:
 
 
 @pytest.fixture
-def hang_up() -> Iterator[None]:
-    """Has what a test starts be ended by SIGHUP, also where the tests run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def at_terminal() -> Iterator[None]:
+    """Has what a test starts take SIGINT and SIGHUP as at a terminal, also where the tests run in the background."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

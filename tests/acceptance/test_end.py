@@ -184,6 +184,7 @@ def test_stop_of_an_idle_system_on_sqs_says_that_it_waits_for_a_receive_and_ends
     assert system.log().rstrip().endswith("stopped: 0 done, 0 rejected, 0 buried")
 
 
+@pytest.mark.usefixtures("at_terminal")
 @pytest.mark.parametrize("command", [["main.py"], ["publisher.py", "s1"], ["-m", "mulligan", "status"]])
 def test_ctrl_c_while_the_program_is_imported_is_one_word_and_no_traceback(work, tmp_path, command):
     early = tmp_path / "early"

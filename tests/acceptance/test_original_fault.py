@@ -198,12 +198,13 @@ async def test_sender_cannot_choose_which_tasks_run(three, send_raw):
 
 
 async def test_reject_without_our_attribute_runs_all_tasks_and_is_told_of(three, send_raw):
+    three.settings["UNKNOWN_ON_REJECTS"] = "run"
     await send_raw("rejects", "good-1", {"past_results": "[{'Good': True}, {'Bad': False}]"})
 
     log = three.drain().log()
 
     assert {one.task for one in three.effects(what="end")} == {"Good", "Bad"}
-    assert "with no story to read, all its tasks run" in log
+    assert "without a story, so not from us: all its tasks run" in log
 
 
 # 6: four API requests a good message, received one at a time

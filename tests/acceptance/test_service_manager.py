@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.app import LONG_S, App, until
 
-pytestmark = pytest.mark.usefixtures("hang_up")
+pytestmark = pytest.mark.usefixtures("at_terminal")
 
 TASK = """
 class Work(Task):

@@ -43,6 +43,7 @@ def hang(keys_from, tmp_path):
     return began
 
 
+@pytest.mark.usefixtures("at_terminal")
 def test_status_ends_on_ctrl_c_when_the_look_for_keys_hangs(app, hang, until):
     with subprocess.Popen(
         [MULLIGAN, "status"], cwd=app.folder, env=app._environment({}), stderr=subprocess.PIPE, text=True,

@@ -16,7 +16,7 @@ from mulligan.worker.leftover import WORKER_VARIABLE
 
 REAL_TIME = True
 
-pytestmark = pytest.mark.usefixtures("hang_up")
+pytestmark = pytest.mark.usefixtures("at_terminal")
 
 HEAD = """
 import os, signal, socket, subprocess, sys, time

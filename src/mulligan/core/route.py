@@ -95,13 +95,23 @@ def fit(
     return fitted, Missing(lacking | also_lacking, grace_s)
 
 
-def renew(progress: Progress, tasks: tuple[TaskName, ...]) -> Progress:
+def renew(
+    progress: Progress, tasks: tuple[TaskName, ...], manifest: Container[TaskName] | None = None
+) -> Progress:
     """The progress of a replayed dead letter: done stays done, every other task of today's manifest starts afresh.
 
     A task that did not take the message is not done: `accepts` may have been mended.
+    tasks: today's route, or the one that the replay began with. manifest: names of all tasks of the manifest, where the
+    replay begins. A task that failed and is not among them starts afresh, too, and is missing: else the message would
+    be taken for done without it. Unless there is a task that is new to the message: it may have another name today.
     """
-    done = {task: mark for task, mark in progress.marks.items() if mark.state is State.DONE and mark.reason != REFUSED}
-    return Progress({**dict.fromkeys(tasks, FRESH), **done})
+    marks = progress.marks
+    done = {task: mark for task, mark in marks.items() if mark.state is State.DONE and mark.reason != REFUSED}
+    renewed = {**dict.fromkeys(tasks, FRESH), **done}
+    if manifest is not None and all(task in marks for task in tasks):
+        lacking = [task for task, mark in marks.items() if mark.state is not State.DONE and task not in manifest]
+        renewed |= dict.fromkeys(lacking, FRESH)
+    return Progress(renewed)
 
 
 def exhaust(tasks: tuple[TaskName, ...], reason: str, now: float) -> Progress:

@@ -123,8 +123,10 @@ class Briefing:
         flight.route = self._route(flight, is_suspect=deaths > 0)
         if flight.is_replay:
             has_begun = known is not None and (bool(known.marks) or known.is_buried)
-            tasks = tuple(known.marks) if known is not None and has_begun else flight.route.tasks
-            flight.carried = renew(flight.carried, tasks)
+            if known is not None and has_begun:
+                flight.carried = renew(flight.carried, tuple(known.marks))
+            else:
+                flight.carried = renew(flight.carried, flight.route.tasks, self._catalogue.names)
         has_story = bool(flight.carried.marks) or flight.carried.is_buried
         if known is not None and (known.marks or known.is_buried):
             # the route was fixed at the first claim; what this copy carries beyond it is merged in

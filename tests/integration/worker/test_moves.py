@@ -18,6 +18,7 @@ from mulligan.core.event import (
     StateDamaged,
     StoryMissing,
     StoryNotBelieved,
+    TaskMissing,
 )
 from mulligan.core.message import QueueName, TaskName
 from mulligan.core.progress import Mark, Progress, State
@@ -198,6 +199,58 @@ async def test_dead_letter_is_replayed_beside_its_alerts_when_it_is_moved_while_
     await service.until_empty()
 
     assert (len(bad.runs), len(alert.runs)) == (2, 1)
+    assert await service.totals() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("target", [QUEUES.rejects, QUEUES.requests])
+async def test_dead_letter_is_not_taken_for_done_when_it_is_moved_to_a_process_without_the_task_that_failed(
+    service, target
+):
+    """All its other tasks were done, so it was removed, and a line at DEBUG said that it had been done before."""
+    good, bad = Recording(), Recording(NO)
+    worker = await a_dead_letter(service, good, bad)
+    await worker.drain()
+    older = service.worker(task("Good", good))
+
+    await move(service, QUEUES.dead, target)
+    await service.until(lambda: service.told(TaskMissing))
+    await asyncio.sleep(100)
+    assert sum(await service.totals()) == 1
+    await older.drain()
+    service.worker(task("Good", good), task("Bad", bad))
+    await service.until_empty()
+
+    assert (len(good.runs), len(bad.runs)) == (1, 2)
+    assert bad.contexts[1].generation == 1
+    assert await service.totals() == (0, 0, 0)
+
+
+async def test_dead_letter_is_one_again_when_the_task_that_failed_stays_missing_after_somebody_moved_it(service):
+    good, bad = Recording(), Recording(NO)
+    worker = await a_dead_letter(service, good, bad)
+    await worker.drain()
+    service.worker(task("Good", good), missing_grace_s=600.0)
+
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until_empty(within_s=1000)
+
+    assert await service.totals() == (0, 0, 1)
+    (letter,) = await service.dead()
+    assert letter.generation == 1
+    assert letter.progress.marks["Good"].state is State.DONE
+    assert letter.progress.marks["Bad"].reason.startswith("unknown here since")
+
+
+async def test_dead_letter_is_done_under_the_new_name_of_its_task_when_somebody_moves_it_to_rejects(service):
+    good, bad, renamed = Recording(), Recording(NO), Recording()
+    worker = await a_dead_letter(service, good, bad)
+    await worker.drain()
+    service.worker(task("Good", good), task("Better", renamed))
+
+    await move(service, QUEUES.dead, QUEUES.rejects)
+    await service.until_empty()
+
+    assert (len(good.runs), len(renamed.runs)) == (1, 1)
     assert await service.totals() == (0, 0, 0)
 
 

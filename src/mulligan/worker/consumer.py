@@ -184,7 +184,7 @@ class Consumer:
         """Messages that nothing is known of go the same way: it is asked for once."""
         new: list[Flight] = []
         for flight in flights:
-            if self._briefing.is_new(flight):
+            if self._briefing.is_new(flight) and not flight.must_leave:
                 new.append(flight)
             else:
                 self._begin(flight)
@@ -374,8 +374,12 @@ class Consumer:
                 if group is not None:
                     stopped.add(group)
             elif group is not None and group in stopped:
-                flight.token = ""
-                self._finish(flight, Release(0.0), _HEAD_FIRST)
+                if self._stage.hands_on(flight.delivery.receive_count, 0.0):
+                    flight.must_leave = True  # it comes back as often as its head, and its queue would move it away
+                    rest.append(flight)
+                else:
+                    flight.token = ""
+                    self._finish(flight, Release(0.0), _HEAD_FIRST)
             else:
                 rest.append(flight)
         return rest

@@ -6,6 +6,7 @@ import pytest
 
 from mulligan.core import story
 from mulligan.core.delivery import Depth, Outgoing
+from mulligan.core.error import LedgerError
 from mulligan.core.event import MessageBuried, MessageDone, MessageRejected, MessageReleased, TwinFolded
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
@@ -136,6 +137,57 @@ async def test_head_of_a_group_is_handed_on_and_its_group_goes_on(service):
     assert one.runs == [("1", 1), ("2", 1)]
     assert [event.hop for event in service.told(MessageRejected)] == [1]
     assert await service.totals() == (0, 1, 0)
+
+
+def as_fifo(worker):
+    """Receives as of a FIFO queue with one group: in order, and nothing while one of it is hidden."""
+    worker.network.group = "g"
+    real = worker.network._real.receive
+
+    async def receive(queue, max_count, **more):
+        depth = await worker.network._real.depth(queue)
+        found = []
+        if not depth.in_flight and not depth.delayed:
+            found = await real(queue, max_count, **{**more, "wait_s": 0.0})
+        if not found:
+            await asyncio.sleep(1)
+        return sorted(found, key=lambda one: one.sent_at)
+
+    worker.network._real.receive = receive
+    return worker
+
+
+async def test_message_behind_one_that_can_not_be_read_is_handed_on_before_its_queue_moves_it_away(service, clock):
+    """It came back as often as its head, was never claimed, and became a dead letter though nothing was wrong."""
+    redrive = Redrive(3)
+    worker = service.worker(task("One", Recording()), stages=(1,), holds_groups=True, receives=3, starts=False)
+    as_fifo(redrive(worker))
+    await service.send("hello", queue=QUEUES.rejects, mulligan='{"v":2,"uid":"018bcfe56800-2"}')
+    await asyncio.sleep(1)
+    await service.broker.send(QUEUES.rejects, [waiting(clock, 0.0)])
+
+    worker.start()
+    await service.until(lambda: service.told(MessageRejected), within_s=2 * HOUR_S)
+
+    assert [(event.uid, event.hop) for event in service.told(MessageRejected)] == [(UID, 2)]
+    assert redrive.most == 2
+    assert await service.totals() == (0, 2, 0)
+
+
+async def test_new_message_behind_one_whose_row_can_not_be_read_is_handed_on_and_not_begun(service):
+    one = Recording()
+    worker = service.worker(task("One", one), stages=(0,), holds_groups=True, receives=2, starts=False)
+    as_fifo(worker).ledger.cut["look"] = LedgerError("the row can't be read")
+    told = Story(UID, 0, 1, 0.0, Progress({}), id="4711")
+    await service.send("first", **{story.ATTRIBUTE: story.encode(told)})
+    await asyncio.sleep(1)
+    await service.send("second")
+
+    worker.start()
+    await service.until(lambda: service.told(MessageRejected))
+
+    assert one.runs == []
+    assert await service.totals() == (1, 1, 0)
 
 
 async def test_message_that_another_one_works_on_is_left_alone_for_longer_when_few_receives_are_left(service, clock):

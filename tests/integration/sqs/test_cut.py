@@ -1,6 +1,7 @@
 """A relay between broker and server that gives a silent connection no more than some time, as many proxies do."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import pytest
 from mulligan.brokers.sqs.environment import Site
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.core.delivery import Outgoing
+from mulligan.core.error import BrokerUnavailable
 from mulligan.core.event import BrokerNotice
 
 SILENCE_S = 1.5
@@ -106,3 +108,26 @@ async def test_polls_that_are_always_cut_at_one_age_are_no_outage_and_become_sho
     assert isinstance(told, BrokerNotice)
     assert "long polls are cut after 1.5 s, each time" in told.text
     assert "From now on they wait 1 s: an idle queue costs 3600 requests an hour instead of 180" in told.text
+
+
+async def test_outage_is_told_though_what_is_on_the_way_ends_every_poll_at_one_age(relay, broker_of, server, queues):
+    """It was taken for cuts of long polls, and the queue for an empty one, for as long as it lasted."""
+    site = Site("eu-west-1", f"http://127.0.0.1:{relay.port}", Endpoint("127.0.0.1", relay.port, False))
+    broker = broker_of(server, site=site)
+    await broker.declare(queues, create=True)
+    silent = await asyncio.start_server(_say_nothing, "127.0.0.1", 0)
+    relay._port = silent.sockets[0].getsockname()[1]
+    await asyncio.sleep(SILENCE_S + 0.5)  # connections to the server are gone
+
+    first = await broker.receive(queues.requests, 10, wait_s=20.0, lease_s=30.0)
+    with pytest.raises(BrokerUnavailable, match="ReceiveMessage failed"):
+        await broker.receive(queues.requests, 10, wait_s=20.0, lease_s=30.0)
+
+    silent.close()
+    assert first == []
+
+
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    writer.close()

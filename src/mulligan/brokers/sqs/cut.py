@@ -36,14 +36,18 @@ class Cuts:
         return min(asked_s, self._limit_s) if self.age_s is not None and now < self._until else asked_s
 
     def was_cut(self, after_s: float, wait_s: float, now: float) -> bool:
-        """A poll that was to wait for wait_s was cut after after_s of silence. True: as all are, so it is no fault."""
+        """A poll that was to wait for wait_s was cut after after_s of silence. True: as all are, so it is no fault.
+
+        One that was to be over by then is none of these: the service has not answered it. So an outage whose polls all
+        end at one age, as behind a load balancer that gives its target so long, is a fault once polls are shorter.
+        """
         self.count += 1
-        if self.age_s is not None and _is_near(after_s, self.age_s):
-            self._until = now + HOLDS_S
-            return True
         if not SHORTEST_S <= after_s < wait_s:
             self._ages.clear()
             return False
+        if self.age_s is not None and _is_near(after_s, self.age_s):
+            self._until = now + HOLDS_S
+            return True
         if now - after_s < self._last_at:  # it was under way when the last one was cut: one event may have cut both
             return False
         self._last_at = now

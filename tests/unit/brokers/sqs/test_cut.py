@@ -56,6 +56,17 @@ def test_cuts_of_other_kinds_are_faults(ages):
     assert cuts.wait_s(ASKED_S, at) == ASKED_S
 
 
+def test_outage_that_ends_every_poll_at_one_age_is_a_fault_once_polls_are_shorter_than_that():
+    """A load balancer whose target is gone answers 504 after 10 s, each time: the system looked idle for hours."""
+    cuts = Cuts()
+    _, at = cut_in_a_row(cuts, 10.0, 10.0, 10.0)
+
+    wait_s = cuts.wait_s(ASKED_S, at)
+
+    assert wait_s == 8.0
+    assert not any(cuts.was_cut(10.0, wait_s, at + 10.1 * n) for n in range(1, 5))
+
+
 def test_polls_that_one_event_cuts_at_once_are_faults_although_they_have_one_age():
     cuts = Cuts()
 

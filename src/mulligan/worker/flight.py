@@ -99,7 +99,8 @@ class Flight:
         """
         if self.told is None:
             return self.is_stray
-        return not self.is_replay and not self.told.progress.marks
+        # a letter tells nothing of its burial: one that does is a copy whose alerts are to be tried again
+        return not self.is_replay and not self.told.progress.marks and not self.told.progress.is_buried
 
     def story(self, progress: Progress, hop: int) -> Story:
         """The story that a copy of the message carries."""

@@ -147,6 +147,22 @@ async def test_dead_letter_that_no_task_takes_is_one_again_however_often_somebod
         await asyncio.sleep(2)
 
 
+async def test_message_that_no_task_takes_is_one_dead_letter_when_its_alert_is_tried_again(service):
+    """There was another one after each attempt of the alert."""
+    alert = Recording(ValueError("slack is down"), ValueError("slack is down"))
+    service.worker(
+        task("One", Recording(), accepts=lambda message: False),
+        task("Alert", alert, is_default=True, attempts=3),
+    )
+
+    await service.send("hello")
+    await service.until_empty()
+
+    assert len(alert.runs) == 3
+    assert await service.totals() == (0, 0, 1)
+    assert len(service.told(MessageBuried)) == 1
+
+
 async def test_replay_that_no_task_took_gets_no_task_after_its_burial_when_its_worker_is_gone_meanwhile(service):
     """A task that takes it by then was pending on record for ever. Found by the simulation."""
     one, alert = Recording(), Recording(None, 100.0)

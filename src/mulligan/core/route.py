@@ -95,9 +95,7 @@ def fit(
     return fitted, Missing(lacking | also_lacking, grace_s)
 
 
-def renew(
-    progress: Progress, tasks: tuple[TaskName, ...], manifest: Container[TaskName] | None = None
-) -> Progress:
+def renew(progress: Progress, tasks: tuple[TaskName, ...], manifest: Container[TaskName] | None = None) -> Progress:
     """The progress of a replayed dead letter: done stays done, every other task of today's manifest starts afresh.
 
     A task that did not take the message is not done: `accepts` may have been mended.

@@ -103,11 +103,11 @@ class Requests(msgspec.Struct, tag=True, frozen=True):
 class LeftAlone(msgspec.Struct, tag=True, frozen=True):
     """Worker to supervisor: a message that this process can do nothing for was released, or went to rejects as a copy.
 
-    It is a copy on rejects whose state can't be read, or a message all of whose pending tasks are missing.
+    It is a copy whose state or body can't be read, or a message all of whose pending tasks are missing.
     id: the broker's, or another one of its own. until: monotonic seconds at which it may be received again, and so
     nobody can remove it before. version: of its state; None for a damaged one.
     in_group: others of its message group wait behind it. on_requests: it is on requests, not on rejects.
-    tasks: those that are missing; [] where it can't be read.
+    tasks: those that are missing; [] where it can't be read. lacks_body: its state can be read, its body can't be had.
     """
 
     id: str
@@ -116,6 +116,7 @@ class LeftAlone(msgspec.Struct, tag=True, frozen=True):
     in_group: bool
     on_requests: bool = False
     tasks: list[str] = []
+    lacks_body: bool = False
 
 
 class Drained(msgspec.Struct, tag=True, frozen=True):

@@ -602,7 +602,7 @@ class Consumer:
                 flight.spends_stored = True  # nothing of it is left to do; whoever comes late is folded
                 self._teller.finished(flight)
             case Release(delay_s):
-                flight.is_held = flight.missing.is_all_of(flight.progress)
+                flight.is_held = flight.problem is not None or flight.missing.is_all_of(flight.progress)
                 self._emit(MessageReleased(flight.message.uid, reason, delay_s))
             case Reject():
                 flight.is_held = flight.missing.is_all_of(flight.progress)  # told when the copy is confirmed

@@ -22,7 +22,7 @@ class Flight:
     replay. is_stray: it came to rejects without a story.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
-    missing: tasks of it that this process doesn't know. is_held: it waits for nothing else.
+    missing: tasks of it that this process doesn't know. is_held: it waits for nothing else, or for its body.
     must_leave: nothing of it is started here any more. is_handed_on: its copy on rejects is for the sake of the queue's
     redrive, and no end of it: its deaths go along.
     is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in

@@ -369,7 +369,8 @@ class Worker:
         name = f"{flight.message.uid} {flight.generation} {flight.hop + 1}" if is_copy else delivery.id
         on_requests = not is_copy and delivery.queue == self._settings.queues.requests
         tasks: list[str] = sorted(flight.missing.tasks)
-        self._channel.send(LeftAlone(name, until, version, delivery.group is not None, on_requests, tasks))
+        in_group, lacks_body = delivery.group is not None, flight.problem is not None
+        self._channel.send(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body))
 
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():

@@ -1,5 +1,5 @@
-"""What a run with `--drain` has to leave: copies whose state this program can't read (see `hold`), and messages that
-wait for a task which is not in its tasks.xml.
+"""What a run with `--drain` has to leave: copies whose state this program can't read (see `hold`), those whose body
+can't be had, and messages that wait for a task which is not in its tasks.xml.
 
 Until such a message may be received again nobody can take it from its queue, so it is there for certain: what the
 broker counts beyond them is for us to do.
@@ -70,7 +70,7 @@ def _is_all(depth: Depth, left: Sequence[LeftAlone], *, has_moved: bool) -> bool
 
 def _told(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
     count = max(depth, len(left))
-    unread = [one for one in left if not one.tasks]
+    unread = [one for one in left if not one.tasks and not one.lacks_body]
     versions = sorted({one.version for one in unread if one.version is not None})
     damaged = sum(one.version is None for one in unread)
     parts: list[str] = []
@@ -81,13 +81,18 @@ def _told(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
         )
     if damaged:
         parts.append(
-            f"{damaged} with a state that can't be read: look at them with `mulligan peek rejects` and mend or"
-            " remove them at the broker"
+            f"{damaged} with a state that can't be read: look at them with `mulligan peek"
+            f" {'requests' if unread[0].on_requests else 'rejects'}` and mend or remove them at the broker"
         )
-    if len(unread) < len(left):
+    if lacking := sum(one.lacks_body for one in left):
+        parts.append(
+            f"{lacking} whose body can't be had, as the log says of each: put its file back into BODIES_URL, or remove"
+            " them at the broker"
+        )
+    if waiting := sum(bool(one.tasks) and not one.lacks_body for one in left):
         tasks = sorted({task for one in left for task in one.tasks})
         parts.append(
-            f"{len(left) - len(unread)} with a task that is not in tasks.xml here ({', '.join(tasks)}): let a process"
+            f"{waiting} with a task that is not in tasks.xml here ({', '.join(tasks)}): let a process"
             " run that has it, or have them fail for good with TASK_MISSING_GRACE_S=0"
         )
     if count > len(left):

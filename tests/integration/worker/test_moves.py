@@ -350,7 +350,7 @@ async def test_dead_letter_is_left_alone_when_it_is_moved_to_requests_and_its_st
     bad = Recording(NO)
     body = random.Random(1).randbytes(4000).hex()
     features = {"max_message_bytes": 1000}
-    service.worker(task("Bad", bad), features=features, packer=Packer(BodyFolder(tmp_path)))
+    worker = service.worker(task("Bad", bad), features=features, packer=Packer(BodyFolder(tmp_path)))
     await service.send(body)
     await service.until_empty()
     (stored,) = tmp_path.iterdir()
@@ -360,6 +360,8 @@ async def test_dead_letter_is_left_alone_when_it_is_moved_to_requests_and_its_st
     await move(service, QUEUES.dead, QUEUES.requests)
     await asyncio.sleep(200)
     assert (len(bad.runs), await service.totals()) == (1, (1, 0, 0))
+    assert worker.left  # `--drain` has to know
+    assert all(flight.problem is not None for flight, _, _ in worker.left)
     stored.write_bytes(content)
     await service.until_empty(7200)
 

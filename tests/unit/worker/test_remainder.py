@@ -78,6 +78,23 @@ def test_remainder_says_what_is_left_and_what_to_do():
     assert str(left(copy("a")).error(QUEUES, (0, 1))).startswith("shop-rejects-q: 1 message is left, neither run nor")
 
 
+def test_remainder_names_the_queue_on_which_messages_can_not_be_read():
+    remainder = left(LeftAlone("a", 100.0, None, False, on_requests=True))
+
+    assert "`mulligan peek requests`" in str(remainder.error(QUEUES, (1, 0)))
+
+
+def test_remainder_knows_a_copy_whose_body_can_not_be_had():
+    """`--drain` waited for it for ever."""
+    remainder = left(LeftAlone("a", 100.0, None, False, lacks_body=True))
+
+    assert remainder.is_all(NONE, Depth(0, 0, 1), 0, 1.0)
+    assert str(remainder.error(QUEUES, (0, 1))) == (
+        "shop-rejects-q: 1 message is left, neither run nor removed: 1 whose body can't be had, as the log says of"
+        " each: put its file back into BODIES_URL, or remove them at the broker."
+    )
+
+
 def lacking(name: str, *tasks: str, until: float = 100.0, on_requests: bool = False) -> LeftAlone:
     return LeftAlone(name, until, None, False, on_requests, list(tasks))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mulligan.brokers.base import Broker, Owners
@@ -10,7 +10,7 @@ from mulligan.cli import ground
 from mulligan.cli.ending import Code, code_of
 from mulligan.cli.output import harmless, hidden, may_color, write
 from mulligan.cli.session import app_dir, settings
-from mulligan.cli.walk import walk
+from mulligan.cli.walk import RECEIVES_ENOUGH, walk
 from mulligan.core.delivery import Delivery, Depth
 from mulligan.core.error import BrokerError, BrokerRefused, ConfigurationError, MulliganError
 from mulligan.core.event import BrokerNotice, Event, LedgerLocal
@@ -211,7 +211,7 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: li
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
             raise BrokerRefused(" ".join(declared.problems))
         if not missing:
-            told += await _of_tasks_of_others(chosen, broker, catalogues)
+            told += await _of_tasks_of_others(chosen, broker, catalogues, declared.receives)
             longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)
             told += await _of_server(chosen, broker, longest_s)
         there = [f"{name} {depth.total:,}" for name, depth in depths.items() if depth is not None]
@@ -231,9 +231,14 @@ def _of_owners(chosen: Settings, owned: Owners) -> list[_Finding]:
     return [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
 
 
-async def _of_tasks_of_others(chosen: Settings, broker: Broker, catalogues: Sequence[Catalogue]) -> list[_Finding]:
+async def _of_tasks_of_others(
+    chosen: Settings, broker: Broker, catalogues: Sequence[Catalogue], receives: Mapping[QueueName, int]
+) -> list[_Finding]:
     """Copies of tasks that this application doesn't have. Where there is no other way, a few are received for it, and
     given back; whoever may not is told nothing.
+
+    receives: as in `Declared`. Of a queue that gives a message a few times only none is received: each look would bring
+    it nearer to the dead queue.
     """
     from mulligan.worker.stranger import LOOKED_AT_MAX, unknown_tasks
 
@@ -241,6 +246,8 @@ async def _of_tasks_of_others(chosen: Settings, broker: Broker, catalogues: Sequ
     for queue in (chosen.queues.rejects, chosen.queues.dead) if catalogues else ():
         try:
             copies = await broker.attributes(queue, LOOKED_AT_MAX)
+            if copies is None and receives.get(queue, RECEIVES_ENOUGH) < RECEIVES_ENOUGH:
+                continue
             if copies is None:
                 copies = [one.attributes for one in await _first_of(broker, queue)]
         except BrokerError:

@@ -3,7 +3,7 @@
 from mulligan.cli.output import age, harmless, say, write
 from mulligan.cli.picture import TOO_NEW, attributes_text, body_text
 from mulligan.cli.session import Session, run
-from mulligan.cli.walk import walk
+from mulligan.cli.walk import RECEIVES_ENOUGH, walk
 from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import MulliganError, ParcelError
@@ -29,6 +29,12 @@ def peek(kind: str, *, uid: str | None, count: int) -> None:
 
 async def _pictures(session: Session, kind: str, uid: str | None, count: int) -> list[str]:
     pictures: list[str] = []
+    receives = session.receives.get(session.queue(kind), RECEIVES_ENOUGH)
+    if receives < RECEIVES_ENOUGH:
+        say(
+            f"note: each look counts as a receive, and {session.queue(kind)} moves a message away after {receives} of"
+            " them, without its story"
+        )
     async with walk(session.broker, session.queue(kind)) as walked:
         async for batch in walked.batches(count if uid is None else None):
             for delivery in batch:

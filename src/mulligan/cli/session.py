@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,12 +38,13 @@ T = TypeVar("T")
 
 @value
 class Session:
-    """An open broker whose queues are there. now: epoch seconds."""
+    """An open broker whose queues are there. now: epoch seconds. receives: as in `Declared`."""
 
     settings: Settings
     broker: Broker
     queues: Queues
     now: Callable[[], float]
+    receives: Mapping[QueueName, int] = field(default_factory=dict)
 
     @property
     def bodies(self) -> BodyFolder:
@@ -116,7 +118,7 @@ async def session(chosen: Settings, *, create: bool, only: str | None = None) ->
         )
         if declared.problems and only is None:
             raise BrokerRefused(" ".join(declared.problems))
-        yield opened
+        yield replace(opened, receives=declared.receives)
     finally:
         await broker.close()
 

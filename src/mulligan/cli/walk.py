@@ -14,7 +14,10 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerError
 from mulligan.core.message import QueueName
 
-__all__ = ["LEASE_S", "Walk", "walk"]
+__all__ = ["LEASE_S", "RECEIVES_ENOUGH", "Walk", "walk"]
+
+RECEIVES_ENOUGH = 50
+"""A queue that gives a message less often moves it away after a few looks."""
 
 LEASE_S = 60.0
 """How long messages stay invisible when the walk can't give them back (kill -9)."""

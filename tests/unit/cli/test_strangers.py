@@ -1,6 +1,9 @@
 """What `mulligan check` says of messages whose tasks the application doesn't have."""
 
 import asyncio
+from dataclasses import replace
+
+import pytest
 
 from mulligan.brokers.sqlite.broker import SqliteBroker
 from mulligan.core import story
@@ -49,3 +52,33 @@ def test_check_says_nothing_of_messages_whose_tasks_the_application_has(mulligan
     put(application, clock, QUEUES.rejects, copy({TaskName("One"): FRESH}))
 
     assert "doesn't have" not in mulligan("check")[1]
+
+
+class LikeSqs(SqliteBroker):
+    """Shows messages to their receivers only, and moves one of rejects away after so many receives."""
+
+    receives = 1000
+
+    async def declare(self, queues, *, create, only=None):
+        declared = await super().declare(queues, create=create, only=only)
+        return replace(declared, receives={QUEUES.rejects: self.receives})
+
+    async def attributes(self, queue, max_count):
+        return None
+
+
+@pytest.mark.parametrize(("receives", "count"), [(1000, 3), (2, 1)])
+def test_check_does_not_bring_retries_nearer_to_dead_where_their_queue_gives_them_a_few_times(
+    mulligan, application, clock, monkeypatch, receives, count
+):
+    """Two checks, and SQS had moved the retries away."""
+    monkeypatch.setattr("mulligan.brokers.sqlite.SqliteBroker", LikeSqs)
+    monkeypatch.setattr(LikeSqs, "receives", receives)
+    put(application, clock, QUEUES.rejects, replace(copy({TaskName("One"): FRESH}), delay_s=0.0))
+
+    for _ in range(2):
+        assert mulligan("check")[0] == 0
+
+    _, out, err = mulligan("peek", "rejects")
+    assert f"received {count}x" in out
+    assert ("moves a message away after 2 of them" in err) is (receives == 2)

@@ -145,8 +145,7 @@ def notes(
         attributes = found[name]
         if name != queues.requests:
             told += _retention_notes(name, attributes)
-        if name != queues.dead:
-            told += _few_receives_notes(name, attributes)
+        told += _few_receives_notes(name, attributes) if name != queues.dead else _dead_redrive_notes(name, attributes)
         if name != queues.dead and queues.dead not in foreign:  # a redrive can't cross accounts
             told += _redrive_notes(name, attributes, found.get(queues.dead, {}).get("QueueArn"))
         if attributes.get("SqsManagedSseEnabled") != "true" and not attributes.get("KmsMasterKeyId"):
@@ -191,6 +190,16 @@ def _redrive_notes(name: QueueName, attributes: Mapping[str, str], dead_arn: str
     return [
         f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody would look "
         f"for its messages. Correct its RedrivePolicy."
+    ]
+
+
+def _dead_redrive_notes(name: QueueName, attributes: Mapping[str, str]) -> list[str]:
+    target, count = redrive(attributes)
+    if target is None:
+        return []
+    return [
+        f"Queue {name}: it has a redrive of its own, to {target} after {count} receives, and each look at its letters "
+        f"(`mulligan dead`) counts as one: SQS moves them away then. Remove its RedrivePolicy."
     ]
 
 

@@ -130,6 +130,14 @@ def test_notes_say_that_a_group_does_not_wait_where_a_fifo_queue_has_a_redrive_a
     assert "On a FIFO queue it no longer keeps its group waiting then." in note
 
 
+def test_notes_tell_of_a_dead_queue_whose_letters_go_away_when_they_are_looked_at():
+    policy = json.dumps({"deadLetterTargetArn": "arn:of:another", "maxReceiveCount": 3})
+
+    (note,) = told(QUEUES.dead, RedrivePolicy=policy)
+
+    assert note.startswith("Queue app-dead-q: it has a redrive of its own, to arn:of:another after 3 receives")
+
+
 def test_receives_are_told_of_queues_that_have_a_redrive():
     found = redriven(QUEUES, 5)
     del found[QUEUES.rejects]["RedrivePolicy"]

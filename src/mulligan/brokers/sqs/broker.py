@@ -182,22 +182,28 @@ class SqsBroker:
     async def owners(self, queues: Queues) -> Owners:
         """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back."""
         names = [name for name in queues.all if name in self._declared]
-        tagged = dict(zip(names, await asyncio.gather(*(self._tags(name) for name in names)), strict=True))
+        shut: set[QueueName] = set()
+        tagged = dict(zip(names, await asyncio.gather(*(self._tags(name, shut) for name in names)), strict=True))
         sample = None
         if owner.has_unknown_messages(queues, self._declared, tagged):
             sample = await self._sample(queues.rejects)
-        return owner.owners(queues, self._declared, tagged, sample, {name: self._queues[name].url for name in names})
+        urls = {name: self._queues[name].url for name in names if name not in shut}
+        return owner.owners(queues, self._declared, tagged, sample, urls)
 
-    async def _tags(self, name: QueueName) -> Mapping[str, str] | None:
+    async def _tags(self, name: QueueName, shut: set[QueueName]) -> Mapping[str, str] | None:
         """None where they can't be read: for want of a right, or because a server knows no tags.
 
-        {} for a queue of another account: SQS lets nobody allow that, so its messages have to tell.
+        {} for a queue of another account: SQS lets nobody allow that, so its messages have to tell. It is added to
+        `shut`, for there a tag would tell us nothing.
         """
         client = await self._open()
         try:
             found = await client.call_object("ListQueueTags", {"QueueUrl": self._queues[name].url}, where=name)
         except ServiceRefused:
-            return {} if name in self._accounts else None
+            if name not in self._accounts:
+                return None
+            shut.add(name)
+            return {}
         return {str(key): str(text) for key, text in (found.get("Tags") or {}).items()}
 
     async def _sample(self, name: QueueName) -> Sample:

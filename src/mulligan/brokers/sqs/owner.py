@@ -47,7 +47,10 @@ def has_unknown_messages(queues: Queues, found: Attributes, tagged: Tags) -> boo
 def owners(
     queues: Queues, found: Attributes, tagged: Tags, sample: Sample | None, urls: Mapping[QueueName, str]
 ) -> Owners:
-    """What is to be said. found: attributes of the queues that are there. sample: None where none was needed."""
+    """What is to be said. found: attributes of the queues that are there. sample: None where none was needed.
+
+    urls: of queues whose tags could tell whose they are.
+    """
     notes = [
         f"Queue {name}: its tag {PREFIX_TAG} says {told[PREFIX_TAG]!r}, and COMMON_PREFIX is {queues.prefix!r}: is it "
         f"another application's? Two on one queue take each other's messages."
@@ -56,7 +59,7 @@ def owners(
     ]
     if (problem := _redrive_problem(queues, found)) is not None:
         return Owners((problem,), tuple(notes))
-    problems, more = _of_rejects(queues, found, tagged.get(queues.rejects), sample, urls.get(queues.rejects, "URL"))
+    problems, more = _of_rejects(queues, found, tagged.get(queues.rejects), sample, urls.get(queues.rejects))
     return Owners(tuple(problems), (*notes, *more))
 
 
@@ -72,7 +75,7 @@ def _redrive_problem(queues: Queues, found: Attributes) -> str | None:
 
 
 def _of_rejects(
-    queues: Queues, found: Attributes, told: Mapping[str, str] | None, sample: Sample | None, url: str
+    queues: Queues, found: Attributes, told: Mapping[str, str] | None, sample: Sample | None, url: str | None
 ) -> tuple[list[str], list[str]]:
     """Problems and notes."""
     name, count = queues.rejects, _depth(found.get(queues.rejects, {}))
@@ -96,14 +99,14 @@ def _of_rejects(
         why = "can't be seen now" if sample is None or sample.why is None else f"can't be looked at ({sample.why})"
         return [], [
             f"Queue {name}: it has no tag {PREFIX_TAG}, and what is on it (about {count:,}) {why}: nothing says whose "
-            f"it is. If it is yours: {tag}"
+            f"it is.{f' If it is yours: {tag}' if url is not None else ''}"
         ]
     if sample.ours:
         return [], []
     return [
         f"Queue {name}: REJECTS_QUEUE names it, it has no tag {PREFIX_TAG}; {sample.seen} of about {count:,} messages "
         f"on it were looked at, and none carries a state of mulligan's: it seems to be somebody else's, perhaps a "
-        f"dead-letter queue. {_CHOICES} Or tag it: {tag}"
+        f"dead-letter queue. {_CHOICES}{f' Or tag it: {tag}' if url is not None else ''}"
     ], []
 
 

@@ -52,6 +52,17 @@ def test_rejects_queue_is_refused_when_nothing_on_it_is_ours_and_no_tag_says_it_
     assert problem.endswith(f"Or tag it: aws sqs tag-queue --queue-url {URL} --tags mulligan-prefix=shop")
 
 
+def test_nobody_is_told_to_tag_the_queue_of_an_account_whose_tags_can_not_be_read():
+    """Who did so was refused at the next start, with the same advice."""
+    tags = {REQUESTS: OURS, REJECTS: {}, DEAD: OURS}
+
+    (problem,) = owners(QUEUES, attributes(rejects=3), tags, Sample(3, 0), {REQUESTS: "URL", DEAD: "URL"}).problems
+    (note,) = owners(QUEUES, attributes(hidden=3), tags, Sample(0, 0), {REQUESTS: "URL", DEAD: "URL"}).notes
+
+    assert problem.endswith("set ADOPT_REJECTS=true.")
+    assert note.endswith("nothing says whose it is.")
+
+
 def test_rejects_queue_without_a_tag_is_taken_when_a_message_on_it_carries_our_state():
     assert told(attributes(rejects=3), {}, Sample(3, 1)) == Owners()
 

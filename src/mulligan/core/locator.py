@@ -43,10 +43,11 @@ def locator_of(text: str) -> Locator:
     if text.startswith("arn:"):
         _, _, _, region, account, name = text.split(":", 5)
         return Locator(QueueName(name), region, account)
-    _, is_url, rest = text.partition("://")
+    scheme, is_url, rest = text.partition("://")
     if not is_url:
         return Locator(QueueName(text))
     authority, account, name = rest.split("/", 2)
+    authority = authority.lower().removesuffix(":443" if scheme == "https" else ":80")  # as the endpoint is written
     host_region = _region_of(authority)
     return Locator(QueueName(name), host_region, account, authority if host_region is None else None)
 

@@ -31,6 +31,8 @@ NAME = QueueName("orders-q.fifo")
             "http://localhost:4566/000000000000/orders-q.fifo",
             Locator(NAME, None, "000000000000", "localhost:4566"),
         ),
+        ("http://LocalHost:80/000000000000/orders-q.fifo", Locator(NAME, None, "000000000000", "localhost")),
+        ("https://sqs.shop.test:443/000000000000/orders-q.fifo", Locator(NAME, None, "000000000000", "sqs.shop.test")),
         ("http://[::1]:9324/000000000000/orders-q.fifo", Locator(NAME, None, "000000000000", "[::1]:9324")),
     ],
 )

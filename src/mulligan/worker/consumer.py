@@ -583,7 +583,10 @@ class Consumer:
         self._teller.buried(flight)
         flight.owes_letter = False
         if not flight.progress.is_buried:
-            flight.progress = mark_buried(flight.progress, flight.route)
+            buried = mark_buried(flight.progress, flight.route)
+            if self._stage.suspects_repeats and flight.delivery.receive_count > 1:  # its alerts may be what kills
+                buried = Progress(buried.marks, buried.alerts, is_buried=True, deaths=1)
+            flight.progress = buried
         flight.ends_claim = self._is_finished(flight, self._clock.now())
         flight.is_settling = False
         flight.has_moved = True

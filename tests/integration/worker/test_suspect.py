@@ -145,6 +145,33 @@ async def test_suspect_without_a_ledger_is_what_comes_again(service, app, tmp_pa
     assert len(service.told(SuspectIsolated)) == 1
 
 
+async def test_alert_that_kills_its_worker_runs_alone_when_its_message_comes_again_without_a_ledger(
+    service, app, tmp_path
+):
+    """It killed one worker after the other, and there was a dead letter more each time."""
+    app("""
+        class One(Task):
+            def run(self, message):
+                return False
+
+        class Alert(Task):
+            def run(self, message):
+                with open("starts", "a") as file:
+                    file.write(".")
+                os._exit(7)
+    """)
+    service.ledger = NoLedger()
+    await service.send("hello")
+    (found,) = await service.broker.receive(QUEUES.requests, 1, wait_s=0, lease_s=60)
+    await service.broker.release(QUEUES.requests, [(found.receipt, 0.0)])  # its worker died
+
+    worker(service, task("One", unseen, attempts=1), task("Alert", unseen, is_default=True, attempts=1))
+    await service.until_empty(within_s=60)
+
+    assert starts(tmp_path, "starts") == 2  # one death more was before
+    assert await service.totals() == (0, 0, 1)
+
+
 async def test_suspect_is_not_shown_to_accepts_in_the_worker(service, app, tmp_path):
     """An `accepts` that ends its process ended one worker after the other."""
     app("""

@@ -114,6 +114,7 @@ class Line:
         self.settler = Settler(
             shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
             buried=self.consumer.buried, over=self.consumer.over, left_alone=shop.left_alone, failed=shop.failed,
+            receives=receives,
         )  # fmt: skip
         self.solo = Solo(
             shop.setup,

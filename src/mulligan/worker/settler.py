@@ -49,7 +49,7 @@ _REFUSED_DELAY_S = 60.0
 """A message whose copy the broker refuses is released for so long: it can't be finished, and must not spin."""
 
 _HANDED_ON_AGAIN_S = 900.0
-"""The same for one that was to be handed on to rejects for its queue's sake: it may have one receive left."""
+"""The same for one that may have one receive left: its queue would move it away without its story."""
 
 
 class Settler:
@@ -57,7 +57,7 @@ class Settler:
 
     buried: called with flights whose dead letter is confirmed. over: with each flight that is settled or dropped.
     left_alone: with messages that are held, the monotonic second until which they stay so, and whether that is a copy
-    which was sent, or the message itself, released.
+    which was sent, or the message itself, released. receives: as in `Stage`.
     """
 
     def __init__(
@@ -75,8 +75,10 @@ class Settler:
         over: Callable[[Flight], None],
         left_alone: Callable[[Flight, float, bool], None] = lambda _flight, _until, _is_copy: None,
         failed: Callable[[BaseException], None],
+        receives: int | None = None,
     ) -> None:
         self._broker = broker
+        self._receives = receives
         self._queues = queues
         self._queue = queue
         self._recorder = recorder
@@ -242,10 +244,13 @@ class Settler:
 
     def _not_copied(self, target: QueueName, flight: Flight, fault: EntryFault) -> None:
         rest_s = _REFUSED_DELAY_S if fault.fault is Fault.REFUSED else 0.0
-        if flight.is_handed_on:  # few receives are left for it
+        if flight.is_handed_on or self._has_few_left(flight):
             rest_s = _HANDED_ON_AGAIN_S
         self._tell(flight, f"copy to {target}", fault, "it is released, and tried again when it comes back")
         self._releases.put((flight, rest_s))
+
+    def _has_few_left(self, flight: Flight) -> bool:
+        return self._receives is not None and flight.delivery.receive_count >= self._receives - 1
 
     async def _outgoing(self, target: QueueName, flight: Flight, delay_s: float, hops: int) -> Outgoing:
         told = flight.story(settled(flight.progress), flight.hop + hops)

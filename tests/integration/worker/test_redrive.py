@@ -232,6 +232,22 @@ async def test_message_that_can_not_be_handed_on_is_released_for_a_while_and_goe
     assert one.runs == [("hello", 2)]
 
 
+async def test_message_that_can_not_be_buried_is_left_alone_for_longer_when_few_receives_are_left(service):
+    """It came back each minute, until its queue moved it away, and nobody was alerted."""
+    alert = Recording()
+    worker = service.worker(
+        task("One", Recording(ValueError("no")), attempts=1), task("Alert", alert, is_default=True), receives=3
+    )
+    worker.network.faults["send"] = [[REFUSED], [REFUSED]]
+
+    await service.send("hello")
+    await service.until_empty(within_s=2000)
+
+    assert released(worker) == [60.0, 900.0]
+    assert len(alert.runs) == 1
+    assert await service.totals() == (0, 0, 1)
+
+
 async def test_message_is_released_when_the_ledger_can_not_be_asked_at_the_end(service):
     """It can't be handed on: nobody knows how far it is. Its queue may move it then, and lose nothing of it."""
     worker = service.worker(task("One", Recording()), receives=2)

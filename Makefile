@@ -18,8 +18,9 @@ TEST := $(if $(filter unit,$(BUT)),,$(UNIT)) $(patsubst %,tests/%,$(filter-out $
 PROVE := tests/simulation tests/proof tests/mutation
 # releases of Debian that unit and test have to pass on: CPython 3.11 and 3.13
 RELEASES := bookworm trixie
-# what is left out there: what depends on the system least, unless there are hours for it
-ELSEWHERE_BUT := $(if $(filter full,$(SIZE)),unit,unit conformance integration)
+# what of make test is run there: processes, signals and the samples, or all of it where there are hours for it
+PROCESSES := $(patsubst %,tests/acceptance/test_%.py,children end harm pool sample service_manager)
+ELSEWHERE := $(if $(filter full,$(SIZE)),BUT=unit,TEST="$(PROCESSES)")
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -41,7 +42,7 @@ test: services ## run the unit tests, every broker and ledger, and every promise
 
 prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations, the other Debian (SIZE=full: for hours)
 	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(SIDE_BY_SIDE) $(PROVE) $(ARGS)
-	@for release in $(RELEASES); do tools/chroot.sh $$release make unit test BUT="$(ELSEWHERE_BUT)" || exit; done
+	@for release in $(RELEASES); do tools/chroot.sh $$release make unit test $(ELSEWHERE) || exit; done
 
 .PHONY: services
 services:

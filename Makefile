@@ -42,7 +42,7 @@ test: services ## run the unit tests, every broker and ledger, and every promise
 
 prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations, the other Debian (SIZE=full: for hours)
 	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(SIDE_BY_SIDE) $(PROVE) $(ARGS)
-	@for release in $(RELEASES); do tools/chroot.sh $$release make unit test $(ELSEWHERE) || exit; done
+	@for release in $(RELEASES); do tools/chroot.sh $$release sh -c 'make unit && make test $(ELSEWHERE)' || exit; done
 
 .PHONY: services
 services:

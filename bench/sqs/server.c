@@ -729,7 +729,8 @@ static void act(Connection *one, const char *action, const char *request) {
                 add_url(&reply, queues[index].name);
             }
             ADD(&reply, "]");
-        } else if (strcmp(action, "SetQueueAttributes") && strcmp(action, "TagQueue") && strcmp(action, "PurgeQueue"))
+        } else if (!strcmp(action, "ListQueueTags")) ADD(&reply, "\"Tags\":{}");
+        else if (strcmp(action, "SetQueueAttributes") && strcmp(action, "TagQueue") && strcmp(action, "PurgeQueue"))
             error = "InvalidAction";
         ADD(&reply, "}");
     }

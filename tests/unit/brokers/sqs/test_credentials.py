@@ -82,12 +82,11 @@ async def test_look_after_renews_behind_the_old_keys_once_a_minute():
     await ring.ready()
 
     ring.look_after(1000.0)
-    during = ring.keys
-    await until(lambda: ring.keys == NEW)
+    during, own = ring.keys, {asyncio.current_task()}
+    await until(lambda: ring.keys == NEW and asyncio.all_tasks() == own)
     ring.look_after(1000.0 + CHECK_S - 1)
-    others = asyncio.all_tasks() - {asyncio.current_task()}
 
-    assert others == set()
+    assert asyncio.all_tasks() == own
     assert during == OLD
     assert ring.keys == NEW
     assert source.loads == 2

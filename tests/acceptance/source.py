@@ -1,6 +1,6 @@
 """Source of tasks for an application under test."""
 
-__all__ = ["HOLDER", "IS_FIRST", "tasks"]
+__all__ = ["GIVES_UP_UNTIL_REPLAYED", "HOLDER", "IS_FIRST", "tasks"]
 
 IS_FIRST = """
 def is_first(data):
@@ -36,3 +36,7 @@ class {name}(Task):
         with effect(data, context):
             {deed}
 """
+
+
+GIVES_UP_UNTIL_REPLAYED = tasks(Good="pass", Bad='if not context.generation: raise GiveUp("no such customer")')
+"""`Good` is done at once; `Bad` makes a dead letter of each message, and is done when that is replayed."""

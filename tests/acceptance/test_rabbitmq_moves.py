@@ -5,20 +5,7 @@ import json
 import pytest
 
 from tests import rabbitmq as rabbit
-
-CODE = """
-    class Good(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-
-    class Bad(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                if not context.generation:
-                    raise GiveUp("no such customer")
-"""
+from tests.acceptance.source import GIVES_UP_UNTIL_REPLAYED
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +18,7 @@ def server():
 @pytest.mark.parametrize("target", ["rejects", "requests"])
 def test_dead_letter_that_a_shovel_moves_runs_its_failed_task_again_and_no_other(app, until, server, target):
     vhost = server.new_vhost()
-    app.task("work", CODE)
+    app.task("work", GIVES_UP_UNTIL_REPLAYED)
     app.manifest("work Good", "work Bad")
     app.settings |= {"BROKER_URL": server.url(vhost), "POOL_SIZE": 1, "LOG_LEVEL": "INFO", "SHUTDOWN_S": 2}
     system = app.start().until_up()

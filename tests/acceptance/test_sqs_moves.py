@@ -2,27 +2,14 @@
 
 import pytest
 
+from tests.acceptance.source import GIVES_UP_UNTIL_REPLAYED
 from tests.acceptance.sqs import MULLIGAN
-
-CODE = """
-    class Good(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                pass
-
-
-    class Bad(Task):
-        async def run(self, data, context: TaskContext):
-            with effect(data, context):
-                if not context.generation:
-                    raise GiveUp("no such customer")
-"""
 
 
 @pytest.fixture(params=["embedded", "memory"])
 def job(request, app, start_sqs):
     """The main job, and `mulligan sqs-server` before the embedded queue, or with queues that the job is pointed at."""
-    app.task("work", CODE)
+    app.task("work", GIVES_UP_UNTIL_REPLAYED)
     app.manifest("work Good", "work Bad")
     app.settings |= {"POOL_SIZE": 1, "LOG_LEVEL": "INFO", "SHUTDOWN_S": 2}
     options = ["--memory"] if request.param == "memory" else []

@@ -16,7 +16,7 @@ FOLDER = str(Path(mulligan.worker.__file__).parent) + "/"
 NOT_SIMULATED = {
     "__init__", "supervisor", "process", "channel", "solo_process", "loop", "orphan",  # processes of the real machine
     "thread", "clock", "failpoint", "extension", "tally", "exits",  # what is stood in for, and what reads the machine
-    "build", "child", "impairment", "leftover", "reaper", "stack", "trial",
+    "build", "child", "impairment", "leftover", "opening", "reaper", "stack", "stranger", "trial",
 }  # fmt: skip
 
 

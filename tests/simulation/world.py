@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 from mulligan.cli.letter import copy_of, letter_of
@@ -62,6 +63,9 @@ class World:
         self.bodies_hidden_until = 0.0
         self.damaged: dict[str, float] = {}
         self.features = FEATURES[self.kind]
+        if self.kind == "short" and seed % 2:  # what waits there for long is in flight
+            most = random.Random(f"crowd/{seed}").choice((2, 6, 20))
+            self.features = replace(self.features, max_in_flight=most)
         self.is_calm = dice.random() < 0.2
         # dice of its own, as for all that came later: the other histories are as they would be
         own = random.Random(f"redrive/{seed}")

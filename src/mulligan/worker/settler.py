@@ -23,6 +23,7 @@ from mulligan.core.error import BrokerRefused, BrokerUnavailable, ParcelError
 from mulligan.core.event import MessageRejected, SettlementFailed
 from mulligan.core.flow import settled
 from mulligan.core.message import QueueName
+from mulligan.core.move import is_over
 from mulligan.core.parcel import DEAD, REJECTS, Shelf
 from mulligan.core.progress import Progress
 from mulligan.core.step import Ack, Reject, Release, Settlement
@@ -181,7 +182,9 @@ class Settler:
 
     async def _uncrowded(self, entries: list[tuple[Flight, float]]) -> list[tuple[Flight, float]]:
         """What is to be released; long waits go to rejects as copies where too much of the queue is in flight."""
-        is_long = [self._max_delay_s > 0 and delay_s > self._max_delay_s and _is_known(one) for one, delay_s in entries]
+        is_long = [
+            self._max_delay_s > 0 and delay_s > self._max_delay_s and _may_wait_as_copy(one) for one, delay_s in entries
+        ]
         if self._is_giving_up or not any(is_long) or not await self._crowd.is_over(sum(is_long)):
             return entries
         for (flight, delay_s), is_copied in zip(entries, is_long, strict=True):
@@ -336,6 +339,10 @@ def _kept(flight: Flight) -> Progress:
     return flight.progress if flight.is_handed_on else settled(flight.progress)
 
 
-def _is_known(flight: Flight) -> bool:
-    """Whether a copy may be made of a message: it is claimed, and its state and body can be had."""
-    return bool(flight.token) and flight.unread is None and flight.problem is None
+def _may_wait_as_copy(flight: Flight) -> bool:
+    """Whether a copy on rejects may wait in a message's place: it is claimed, its state and body can be had, and
+    something is pending. Without that the copy would be taken for a dead letter that somebody moved (`core.move`), and
+    replayed.
+    """
+    is_read = flight.unread is None and flight.problem is None
+    return bool(flight.token) and is_read and (flight.progress.is_buried or not is_over(flight.progress))

@@ -199,6 +199,7 @@ async def test_message_that_another_one_works_on_is_left_alone_for_longer_when_f
     await asyncio.sleep(100)
 
     assert released(worker) == [900.0]
+    await service.ledger.give_back([(UID, 0, "other")])  # left to run out, it would look like a dead worker's
     await service.until_empty(within_s=2000)
 
 
@@ -308,3 +309,23 @@ async def test_short_wait_is_a_release_however_much_is_in_flight_and_asks_for_no
 
     assert service.told(MessageRejected) == []
     assert worker.network.count("depth") == 0
+
+
+async def test_message_that_can_not_be_buried_is_not_replayed_for_what_else_is_in_flight(service):
+    """Its copy on rejects had nothing pending, so it was taken for a dead letter that somebody had moved there."""
+    one, alert = Recording(ValueError("no")), Recording()
+    worker = crowded(
+        service.worker(
+            task("One", one, attempts=1), task("Alert", alert, is_default=True),
+            features={"max_delay_s": 4.0, "max_in_flight": 100},
+        ),
+        60,
+    )  # fmt: skip
+    worker.network.faults["send"] = [[REFUSED]]
+
+    await service.send("hello")
+    await service.until_empty(within_s=2000)
+
+    assert len(one.runs) == 1
+    assert len(alert.runs) == 1
+    assert await service.totals() == (0, 0, 1)

@@ -49,6 +49,7 @@ services:
 	@tools/setup.sh test
 	@tools/install-strace.sh
 	@tools/install-fuse.sh
+	@tools/install-nftables.sh
 	@tools/install-postgres.sh
 	@tools/install-localemu.sh
 	@tools/install-rabbitmq.sh

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ _ERLANG = (
     # how often it looks for messages beyond consumer_timeout; rabbitmq.conf has no name for it
     "-rabbit channel_tick_interval 1000",
 )
+_PROBE = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
 _names = count(1)
 
 
@@ -38,11 +40,16 @@ def need_rabbitmq() -> None:
 
 
 class RabbitServer:
-    """One server that listens on the loopback address only."""
+    """One server that listens on one address.
 
-    def __init__(self, folder: Path) -> None:
+    before: what its programs are started by, such as `ip netns exec NAME`.
+    """
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1", before: Sequence[str] = ()) -> None:
         need_rabbitmq()
         self.folder = folder
+        self.address = address
+        self._before = before
         self.port, self.tls_port, self.management_port, self._dist_port, self._epmd_port = _free_ports(5)
         self._processes: list[subprocess.Popen[bytes]] = []
         self._vhosts: list[str] = []
@@ -66,7 +73,7 @@ class RabbitServer:
         """Start, and wait until it takes connections."""
         lines = ["loopback_users = none", "log.console = false", "disk_free_limit.absolute = 50MB", *self._extra]
         if self._has_management:
-            lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.management_port}"]
+            lines += [f"management.tcp.ip = {self.address}", f"management.tcp.port = {self.management_port}"]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         with (self.folder / "out.log").open("ab") as out:
             if not self._processes:
@@ -102,14 +109,14 @@ class RabbitServer:
     def ctl(self, *arguments: str) -> str:
         """`rabbitmqctl ARGUMENTS`."""
         done = subprocess.run(
-            [PROGRAMS / "rabbitmqctl", "--quiet", *arguments],
+            [*self._before, PROGRAMS / "rabbitmqctl", "--quiet", *arguments],
             check=False, capture_output=True, text=True, env=self._environment(), timeout=START_S,
         )  # fmt: skip
         assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def url(self, vhost: str, user: str = "guest", password: str = "guest") -> str:
-        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/{vhost}"
+        return f"amqp://{user}:{password}@{self.address}:{self.port}/{vhost}"
 
     def new_vhost(self) -> str:
         """A virtual host that nobody has used. They are made in dozens: the command is slow, its work is not."""
@@ -132,14 +139,13 @@ class RabbitServer:
         return "\n".join(texts)
 
     def _is_listening(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        probe = [*self._before, sys.executable, "-S", "-c", _PROBE, self.address, str(self.port)]
+        return subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
     def _popen(self, arguments: Sequence[str], out: object) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [*_DIES_WITH_US, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder,  # type: ignore[call-overload]
-            env=self._environment(),
+            [*self._before, *_DIES_WITH_US, *arguments],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder, env=self._environment(),  # type: ignore[call-overload]
         )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
@@ -152,7 +158,7 @@ class RabbitServer:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"mulligan{self.port}@localhost",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),

@@ -25,6 +25,8 @@ TOGETHER = frozenset(
         "integration/postgres/test_tls.py",
         "integration/rabbitmq/test_faults.py",
         "integration/rabbitmq/test_tls.py",
+        "proof/hosts/test_rabbitmq_hosts.py",
+        "proof/hosts/test_sqs_hosts.py",
         "proof/outage/test_outage.py",
     )
 )

@@ -197,10 +197,14 @@ class System:
 
 
 class App:
-    """An application's folder. settings: become MULLIGAN_<NAME> of everything that is started in it."""
+    """An application's folder. settings: become MULLIGAN_<NAME> of everything that is started in it.
+
+    before: what everything is started by, such as `ip netns exec NAME`.
+    """
 
     def __init__(self, folder: Path, systems: list[System]) -> None:
         self.folder = folder
+        self.before: Sequence[str] = ()
         self.settings: dict[str, Any] = {
             "POOL_SIZE": 2,
             "TASK_BACKOFF_S": 0.2,
@@ -268,7 +272,7 @@ class App:
         path = self.folder / f"stderr-{self._starts}.log"
         with path.open("wb") as stderr:
             popen = subprocess.Popen(
-                [*before, sys.executable, "main.py", *arguments],
+                [*self.before, *before, sys.executable, "main.py", *arguments],
                 cwd=self.folder,
                 env=self._environment(settings) | {STARTED_AS: str(path)},
                 stdin=subprocess.DEVNULL,
@@ -288,8 +292,8 @@ class App:
 
     def run(self, *command: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            command, check=False, cwd=self.folder, env=self._environment(settings), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=LONG_S,
+            [*self.before, *command], check=False, cwd=self.folder, env=self._environment(settings),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONG_S,
         )  # fmt: skip
 
     def cli(self, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":

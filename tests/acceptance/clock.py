@@ -8,7 +8,7 @@ from typing import Any
 from tests.acceptance.app import App
 from tests.acceptance.source import tasks
 
-__all__ = ["HOUR_S", "Run", "carry_out", "check"]
+__all__ = ["HOUR_S", "Run", "WallClock", "carry_out", "check"]
 
 HOUR_S = 3600.0
 
@@ -33,7 +33,7 @@ time.time = _set
 _CODE = tasks(Quick="pass", Slow="await asyncio.sleep(1)")
 
 
-class _WallClock:
+class WallClock:
     """What the application's processes take for the time."""
 
     def __init__(self, app: App) -> None:
@@ -64,7 +64,7 @@ class Run:
 def carry_out(app: App, until: Callable[..., Any], *, messages: int, by_s: float) -> Run:
     """Set the clock for one and a half leases, and right again, while an application that is laid out does them all."""
     bodies = [f"m{number}" for number in range(messages)]
-    clock = _WallClock(app)
+    clock = WallClock(app)
     app.task("work", _CODE)
     app.manifest("work Quick", "work Slow")
     app.settings |= {"LEASE_S": _LEASE_S, "POOL_SIZE": 2, "CONCURRENCY": 5}

@@ -15,7 +15,7 @@ FILE = "FIGURES_FILE"
 
 
 def figure(row: str, broker: str, text: str) -> None:
-    """Tell a figure. row: G1 to G13, as the table has them; broker: sqlite, sqs, rabbitmq."""
+    """Tell a figure. row: G1 to G14, as the table has them; broker: sqlite, sqs, rabbitmq."""
     print(f"FIGURE {row} {broker}: {text}")
     if path := os.environ.get(FILE):
         test = os.environ["PYTEST_CURRENT_TEST"].split(" ")[0]

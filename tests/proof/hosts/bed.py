@@ -291,7 +291,7 @@ def _rabbitmq(node: Node, folder: Path, hosts: Sequence[Host]) -> Iterator[None]
     server = rabbitmq.RabbitServer(folder, node.address, node.before)
     try:
         server.start()
-        url = f"{server.url(server.new_vhost())}?heartbeat={HEARTBEAT_S}&insecure=true"
+        url = f"{server.url(server.new_vhost())}?heartbeat={HEARTBEAT_S}"
         for host in hosts:
             host.settings["BROKER_URL"] = url
         yield

@@ -1,4 +1,4 @@
-"""The end of one attempt of one task. User code can raise anything; here it has one of seven names."""
+"""The end of one attempt of one task. User code can raise anything; here it has one of six names."""
 
 from mulligan.core.value import value
 

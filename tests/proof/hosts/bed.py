@@ -97,7 +97,7 @@ class Outcome:
     """What a round came to.
 
     lost: ends that are missing. again: starts after the record of their end. repeated: starts beyond the first that no
-    failure of the task asked for. in_flight: attempts of the victims that were at work while the fault lasted.
+    failure of the task asked for. in_flight: attempts of messages that the victims had at work while the fault lasted.
     back_s: from the end of the fault until the last of the hosts that had lived through it had begun something.
     """
 
@@ -246,16 +246,17 @@ def _repeated(effects: Sequence[Effect]) -> int:
 
 
 def _at_work(effects: Sequence[Effect], since: float, before: float) -> int:
-    """Attempts that were at work at some moment between the two."""
-    began: dict[tuple[str, str, int], float] = {}
-    found = 0
+    """Attempts of the messages that were at work at some moment between the two: their ends may not be on record."""
+    opened: dict[tuple[str, str, int], float] = {}
+    found: set[str] = set()
     for one in effects:
         key = (one.body, one.task, one.pid)
         if one.what == "start":
-            began[key] = one.at
-        elif began.pop(key, before) < before and one.at >= since:
-            found += 1
-    return found + sum(1 for at in began.values() if at < before)
+            opened[key] = one.at
+        elif opened.pop(key, before) < before and one.at >= since:
+            found.add(one.body)
+    found |= {body for (body, _, _), at in opened.items() if at < before}
+    return sum(1 for one in effects if one.what == "start" and one.body in found)
 
 
 def _first_start(effects: Sequence[Effect], since: float) -> float:

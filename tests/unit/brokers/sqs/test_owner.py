@@ -16,14 +16,14 @@ URL = "https://sqs.eu-west-1.amazonaws.com/1/orders-dlq"
 OURS = {"mulligan-prefix": "shop"}
 
 
-def attributes(*, rejects: int = 0, hidden: int = 0, target: str = "shop-dead-q"):
+def attributes(*, rejects: int = 0, hidden: int = 0, kind: str = "Delayed", target: str = "shop-dead-q"):
     redrive = json.dumps({"deadLetterTargetArn": ARN + target, "maxReceiveCount": 1000})
     return {
         REQUESTS: {"QueueArn": ARN + REQUESTS, "RedrivePolicy": redrive},
         REJECTS: {
             "QueueArn": ARN + REJECTS,
             "ApproximateNumberOfMessages": str(rejects),
-            "ApproximateNumberOfMessagesDelayed": str(hidden),
+            f"ApproximateNumberOfMessages{kind}": str(hidden),
         },
         DEAD: {"QueueArn": ARN + DEAD},
     }
@@ -80,6 +80,13 @@ def test_rejects_queue_of_another_prefix_is_refused_when_messages_are_on_it():
 
     assert "its tag mulligan-prefix says that it belongs to 'till', not to 'shop' (COMMON_PREFIX)" in problem
     assert f"own prefix before: aws sqs tag-queue --queue-url {URL} --tags mulligan-prefix=shop" in problem
+
+
+@pytest.mark.parametrize("kind", ["Delayed", "NotVisible"])
+def test_rejects_queue_of_another_prefix_is_refused_when_all_that_is_on_it_is_hidden(kind):
+    (problem,) = told(attributes(hidden=3, kind=kind), {"mulligan-prefix": "till"}).problems
+
+    assert "what is on it (about 3) would be taken for retries" in problem
 
 
 def test_rejects_queue_of_another_prefix_is_told_when_it_is_empty():

@@ -1,0 +1,87 @@
+"""What a start, `mulligan check` and `mulligan setup` do about a rejects queue that seems to be somebody else's."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mulligan.brokers.base import Broker
+from mulligan.cli.app import main
+from mulligan.core.delivery import Outgoing, Queues
+from mulligan.core.error import ConfigurationError
+from mulligan.core.message import QueueName
+from mulligan.ledger.memory import MemoryLedger
+from mulligan.settings.model import Settings
+from mulligan.telemetry.hub import Hub
+from mulligan.worker.supervisor import Supervisor
+
+THEIRS = QueueName("orders-dlq")
+REFUSAL = "Queue orders-dlq: REJECTS_QUEUE names it, and its tag mulligan-prefix says that it belongs to 'till'"
+
+
+@pytest.fixture
+async def names(server, broker_of) -> dict[str, str]:
+    """Settings that name another application's rejects queue, with a message on it, for the retries."""
+    till = broker_of(server)
+    await till.declare(Queues("till", QueueName("till-q"), THEIRS, QueueName("till-dead-q")), create=True)
+    await till.send(THEIRS, [Outgoing(b"theirs", {})])
+    return {"BROKER_URL": f"sqs://eu-west-1?endpoint={server.url}", "REJECTS_QUEUE": THEIRS, "COMMON_PREFIX": "shop"}
+
+
+async def begun(names: dict[str, str], broker: Broker, clock, **more: bool) -> Supervisor:
+    """A supervisor that has looked at its queues."""
+    settings = Settings(**{name.lower(): given for name, given in (names | more).items()})
+    supervisor = Supervisor(settings, broker, MemoryLedger(clock), Hub([]), clock, Path.cwd())
+    await supervisor._declare()
+    return supervisor
+
+
+async def test_start_is_refused_when_the_rejects_queue_is_another_applications(names, server, broker_of, clock):
+    supervisor = await begun(names, broker_of(server), clock)
+
+    assert isinstance(supervisor._error, ConfigurationError)
+    assert REFUSAL in str(supervisor._error)
+
+
+async def test_start_takes_the_rejects_queue_of_another_application_when_that_is_meant(names, server, broker_of, clock):
+    supervisor = await begun(names, broker_of(server), clock, ADOPT_REJECTS=True)
+
+    assert supervisor._error is None
+    assert not supervisor._stopping.is_set()
+
+
+@pytest.fixture
+def mulligan(names, tmp_path, monkeypatch, capsys):
+    """Runs a command in an application of those settings: exit code, and what it printed."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "one.py").write_text(
+        "from mulligan import Task\n\n\nclass One(Task):\n    async def run(self, data: str) -> None: ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, given in names.items():
+        monkeypatch.setenv(f"MULLIGAN_{name}", given)
+
+    async def ran(*arguments: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(main, arguments)  # the server lives in this loop
+        return code, "".join(capsys.readouterr())
+
+    return ran
+
+
+@pytest.mark.parametrize("command", ["check", "setup"])
+async def test_command_refuses_the_rejects_queue_of_another_application(mulligan, command):
+    code, told = await mulligan(command)
+
+    assert code == 2
+    assert REFUSAL in told
+
+
+@pytest.mark.parametrize("command", ["check", "setup"])
+async def test_command_takes_the_rejects_queue_of_another_application_when_that_is_meant(
+    mulligan, monkeypatch, command
+):
+    monkeypatch.setenv("MULLIGAN_ADOPT_REJECTS", "true")
+
+    code, _ = await mulligan(command)
+
+    assert code == 0

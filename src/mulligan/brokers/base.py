@@ -83,7 +83,10 @@ class Declared:
 
 @value
 class Owners:
-    """Whose queues they are. problems: why the rejects queue seems to be somebody else's. notes: other doubts."""
+    """Whose queues they are. problems: why the rejects queue seems to be somebody else's.
+
+    notes: other doubts, and what others do with the queues just now.
+    """
 
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,7 +1,9 @@
 """The broker on the project's own strict SQS server, in the same loop, with a clock that a test can push forward."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from mulligan.brokers.sqs.credentials import Source
 from mulligan.brokers.sqs.environment import Address, Site
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.brokers.sqs.sign import Keys
+from mulligan.cli.app import main
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 from mulligan.servers.sqs.fault import Rule, Script
@@ -132,3 +135,22 @@ def play(server) -> Any:
         server.faults.play(Script(rules=(Rule(fault=fault, action=action, **when),), seed=7))
 
     return start
+
+
+@pytest.fixture
+def mulligan(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Awaitable[tuple[int, str]]]:
+    """Runs a command in an application with one task on that server: exit code, and what it printed."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "one.py").write_text(
+        "from mulligan import Task\n\n\nclass One(Task):\n    async def run(self, data: str) -> None: ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MULLIGAN_BROKER_URL", f"sqs://{REGION}?endpoint={server.url}")
+
+    async def ran(*arguments: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(main, arguments)  # the server lives in this loop
+        return code, "".join(capsys.readouterr())
+
+    return ran

@@ -1,12 +1,10 @@
 """What a start, `mulligan check` and `mulligan setup` do about a rejects queue that seems to be somebody else's."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from mulligan.brokers.base import Broker
-from mulligan.cli.app import main
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import ConfigurationError
 from mulligan.core.message import QueueName
@@ -51,26 +49,16 @@ async def test_start_takes_the_rejects_queue_of_another_application_when_that_is
 
 
 @pytest.fixture
-def mulligan(names, tmp_path, monkeypatch, capsys):
-    """Runs a command in an application of those settings: exit code, and what it printed."""
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "one.py").write_text(
-        "from mulligan import Task\n\n\nclass One(Task):\n    async def run(self, data: str) -> None: ...\n"
-    )
-    monkeypatch.chdir(tmp_path)
+def application(names, mulligan, monkeypatch):
+    """Runs a command in an application of those settings."""
     for name, given in names.items():
         monkeypatch.setenv(f"MULLIGAN_{name}", given)
-
-    async def ran(*arguments: str) -> tuple[int, str]:
-        code = await asyncio.to_thread(main, arguments)  # the server lives in this loop
-        return code, "".join(capsys.readouterr())
-
-    return ran
+    return mulligan
 
 
 @pytest.mark.parametrize("command", ["check", "setup"])
-async def test_command_refuses_the_rejects_queue_of_another_application(mulligan, command):
-    code, told = await mulligan(command)
+async def test_command_refuses_the_rejects_queue_of_another_application(application, command):
+    code, told = await application(command)
 
     assert code == 2
     assert REFUSAL in told
@@ -78,10 +66,10 @@ async def test_command_refuses_the_rejects_queue_of_another_application(mulligan
 
 @pytest.mark.parametrize("command", ["check", "setup"])
 async def test_command_takes_the_rejects_queue_of_another_application_when_that_is_meant(
-    mulligan, monkeypatch, command
+    application, monkeypatch, command
 ):
     monkeypatch.setenv("MULLIGAN_ADOPT_REJECTS", "true")
 
-    code, _ = await mulligan(command)
+    code, _ = await application(command)
 
     assert code == 0

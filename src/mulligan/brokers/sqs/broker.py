@@ -10,12 +10,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from mulligan.blocking import in_thread
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, lease_fault
-from mulligan.brokers.sqs import batch, codec, foreign, owner, setup
+from mulligan.brokers.sqs import batch, codec, foreign, move, owner, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts, PollCut
 from mulligan.brokers.sqs.codec import Received, SendEntry
@@ -180,7 +181,10 @@ class SqsBroker:
         return Declared(tuple(reversed(created)), tuple(problems), tuple(notes), gone, receives)
 
     async def owners(self, queues: Queues) -> Owners:
-        """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back."""
+        """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back.
+
+        Message move tasks that run now are noted, too.
+        """
         names = [name for name in queues.all if name in self._declared]
         shut: set[QueueName] = set()
         tagged = dict(zip(names, await asyncio.gather(*(self._tags(name, shut) for name in names)), strict=True))
@@ -188,7 +192,22 @@ class SqsBroker:
         if owner.has_unknown_messages(queues, self._declared, tagged):
             sample = await self._sample(queues.rejects)
         urls = {name: self._queues[name].url for name in names if name not in shut}
-        return owner.owners(queues, self._declared, tagged, sample, urls)
+        told = owner.owners(queues, self._declared, tagged, sample, urls)
+        return replace(told, notes=(*told.notes, *await self._moves(queues)))
+
+    async def _moves(self, queues: Queues) -> list[str]:
+        """Sentences about message move tasks that run now. [] also where the service doesn't say."""
+        arns = move.sources(queues, self._declared, self._accounts)
+        told = await asyncio.gather(*(self._newest_move(arn) for arn in arns))
+        notes = [move.note(arn, one, self._declared) for arn, one in zip(arns, told, strict=True)]
+        return [note for note in notes if note is not None]
+
+    async def _newest_move(self, arn: str) -> Mapping[str, Any]:
+        client = await self._open()
+        try:
+            return await client.call_object("ListMessageMoveTasks", {"SourceArn": arn, "MaxResults": 1}, where=arn)
+        except BrokerError:  # no right to ask, or a server that knows no such tasks: no reason not to start
+            return {}
 
     async def _tags(self, name: QueueName, shut: set[QueueName]) -> Mapping[str, str] | None:
         """None where they can't be read: for want of a right, or because a server knows no tags.

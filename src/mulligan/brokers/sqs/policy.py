@@ -12,10 +12,11 @@ __all__ = ["ACTIONS", "Role", "iam_policy", "roles"]
 Role = Literal["producer", "worker", "desk", "setup"]
 
 _FIND = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+_LOOK = (*_FIND, "sqs:ListQueueTags", "sqs:ListMessageMoveTasks")
 _CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 ACTIONS = (*_FIND, *_CONSUME, "sqs:SendMessage")
 """What is done with a queue by all roles together but setup: the owner of one of another account has to allow it."""
-_SETUP = (*_FIND, "sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:ListQueueTags")
+_SETUP = (*_LOOK, "sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue")
 
 
 def roles() -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def iam_policy(
             statements = [allow("Send", (*_FIND, "sqs:SendMessage"), [queues.requests])]
         case "worker":
             statements = [
-                allow("Find", (*_FIND, "sqs:ListQueueTags"), queues.all),
+                allow("Find", _LOOK, queues.all),
                 allow("Consume", _CONSUME, [queues.requests, queues.rejects]),
                 allow("Copy", ("sqs:SendMessage",), [queues.rejects, queues.dead]),
             ]

@@ -62,6 +62,7 @@ def test_worker_may_neither_send_requests_nor_read_dead_letters_nor_change_queue
         "sqs:GetQueueUrl",
         "sqs:GetQueueAttributes",
         "sqs:ListQueueTags",
+        "sqs:ListMessageMoveTasks",
         "sqs:ReceiveMessage",
         "sqs:DeleteMessage",
         "sqs:ChangeMessageVisibility",

@@ -18,10 +18,11 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _AUTHORITY = re.compile(r"[^/?#]*")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*\]|[^:@\[\]]*)(?::(?:[0-9]{0,5}|port|PORT))?")
 # what a URL in a text may begin with if it has no user: a host, and after it the end of the URL or of the authority; a
-# colon, too, where a sentence goes on after it and has no @ that could end a password
+# colon, too, where a sentence goes on after it and has no @ that could end a password; and a parameter of the URL in
+# whose query it stands
 _PLAIN = re.compile(
     r"(?:\[[0-9A-Fa-f:.]*\]|[\w.{}<>-]*)(?::(?:[0-9]{1,5}|port|PORT)\.?)?"
-    r"(?![\w.{}<>@%+!$~*=|^&-]|:(?!\s[^@]*$))",
+    r"(?![\w.{}<>@%+!$~*=|^-]|&(?!(?:account|endpoint|insecure|profile)=)|:(?!\s[^@]*$))",
     re.ASCII,
 )
 _DONE = re.compile(r"(?:[A-Za-z0-9_.+-]|%40)*:?\*{3}@")  # what `redacted_url` made of one

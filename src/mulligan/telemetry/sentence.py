@@ -58,6 +58,8 @@ AnyEvent = (
 )
 
 _ERROR_MAX = 300
+_SERVICE_MAX = 1000
+"""What is said of broker and ledger is ours for the most part, and ends with what to do."""
 _NAMES_MAX = 5
 
 
@@ -97,13 +99,17 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h" if seconds < 172_800 else f"{seconds / 86_400:.3g} days"
 
 
-def first_line(text: str) -> str:
-    """The first line of somebody's text, cut; ' ...' says that there is more."""
+def first_line(text: str, longest: int = _ERROR_MAX) -> str:
+    """The first line of somebody's text, cut; ' ...' says that there is more. longest: in characters."""
     line, _, rest = text.strip().partition("\n")
     line = line.rstrip()
-    if len(line) > _ERROR_MAX:
-        return line[: _ERROR_MAX - 4] + " ..."
+    if len(line) > longest:
+        return line[: longest - 4] + " ..."
     return f"{line} ..." if rest else line
+
+
+def _service(text: str) -> str:
+    return first_line(text, _SERVICE_MAX)
 
 
 def unlisted(file: str, task: str, manifest: str) -> str:
@@ -323,15 +329,15 @@ def _of_service(event: ServiceEvent) -> str:
             parts = [f"{what} {_names(names)}" for what, names in (("made", event.created), ("found", found)) if names]
             return f"queues: {'; '.join(parts)}"
         case e.BrokerDown():
-            return f"broker is not reachable ({event.where}), tried again: {first_line(event.error)}"
+            return f"broker is not reachable ({event.where}), tried again: {_service(event.error)}"
         case e.BrokerUp():
             return f"broker answers again ({event.where}) after {duration(event.after_s)}"
         case e.BrokerRefuses():
-            return f"broker refuses to give messages of {event.queue}, asked again later: {first_line(event.error)}"
+            return f"broker refuses to give messages of {event.queue}, asked again later: {_service(event.error)}"
         case e.BrokerNotice():
-            return f"{event.where}: {first_line(event.text)}"
+            return f"{event.where}: {_service(event.text)}"
         case e.LedgerDown():
-            return f"ledger can't be written, nothing is acknowledged until it can: {first_line(event.error)}"
+            return f"ledger can't be written, nothing is acknowledged until it can: {_service(event.error)}"
         case e.LedgerUp():
             return f"ledger takes records again after {duration(event.after_s)}"
         case _:

@@ -123,6 +123,20 @@ def test_duration_has_a_unit_that_fits(seconds, expected):
     assert duration(seconds) == expected
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        e.BrokerNotice("queues", "x" * 500 + ". This mends it: aws"),
+        e.BrokerRefuses("orders", "x" * 500 + ". This mends it: aws"),
+        e.BrokerDown("receiving", "x" * 500 + ". This mends it: aws"),
+        e.LedgerDown("x" * 500 + ". This mends it: aws"),
+    ],
+)
+def test_what_mends_a_service_is_not_cut_off(event):
+    """The log named the command for a short redrive as far as `aws sqs get-queu ...`."""
+    assert sentence(event).endswith("This mends it: aws")
+
+
 def test_first_line_is_cut():
     assert first_line("\n a \nb") == "a ..."
     assert len(first_line("x" * 5000)) == 300

@@ -209,7 +209,7 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: li
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
-            raise BrokerRefused(" ".join(declared.problems))
+            raise ConfigurationError(declared.problems)
         if not missing:
             told += await _of_tasks_of_others(chosen, broker, catalogues, declared.receives)
             longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)

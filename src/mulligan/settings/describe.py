@@ -102,9 +102,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def closest(name: str, known: Sequence[str]) -> str:
-    """' Did you mean X?' for the known name that is nearest to `name`, or ''."""
-    matches = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" Did you mean {matches[0]}?" if matches else ""
+    """' Did you mean X?' for the known name that is nearest to `name`, or ''. What all variables begin with makes none
+    nearer.
+    """
+    by_rest = {one.removeprefix(ENVIRONMENT_PREFIX): one for one in known}
+    matches = get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX), by_rest, n=1, cutoff=0.6)
+    return f" Did you mean {by_rest[matches[0]]}?" if matches else ""
 
 
 def _field(name: str) -> FieldInfo:

@@ -110,6 +110,16 @@ def test_load_hints_at_a_first_name_in_lower_case(tmp_path):
     )
 
 
+def test_load_does_not_take_what_all_variables_begin_with_for_a_likeness(tmp_path):
+    """For MULLIGAN_PROT it asked whether MULLIGAN_UNROUTED was meant."""
+    assert problems_of(tmp_path, {"MULLIGAN_PROT": "80", "MULLIGAN_LEASE": "9"}) == (
+        "environment variable MULLIGAN_LEASE: there is no such setting. Did you mean MULLIGAN_LEASE_S? Correct or "
+        "unset it; `mulligan settings` lists all.",
+        "environment variable MULLIGAN_PROT: there is no such setting. Correct or unset it; `mulligan settings` lists "
+        "all.",
+    )
+
+
 def test_load_tells_every_problem_at_once_with_place_value_and_expectation(tmp_path):
     configured(tmp_path, "POOL_SIZE = 0\nLEASE_S = 'long'\nPOOLSIZE = 3\n")
 

@@ -153,8 +153,6 @@ class SqsBroker:
                     created.append(name)
                 if url is None:
                     missing.append(name)
-                    if account is not None:
-                        told[name] = foreign.not_there(name, account)
                     continue
                 self._remember(name, url)
                 found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
@@ -168,6 +166,7 @@ class SqsBroker:
         gone = tuple(name for name in queues.all if name in missing)
         unmade = tuple(name for name in gone if name not in self._accounts)
         problems = [not_there(unmade)] if unmade else []
+        problems += foreign.not_there([name for name in gone if name in self._accounts], self._accounts)
         problems += [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
         if found:
             self._fit_features(found)

@@ -3,7 +3,7 @@
 They are neither made nor changed from here, for SQS lets only an account itself do that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mulligan.brokers.sqs.policy import ACTIONS
@@ -48,11 +48,23 @@ def question(name: QueueName, accounts: Accounts) -> dict[str, Any]:
     return {"QueueName": name} if owner is None else {"QueueName": name, "QueueOwnerAWSAccountId": owner}
 
 
-def not_there(name: QueueName, account: str) -> str:
-    """The sentence about such a queue that isn't there."""
+def not_there(missing: Sequence[QueueName], accounts: Accounts) -> list[str]:
+    """The sentences about such queues that aren't there: one for each account."""
+    found: dict[str, list[str]] = {}
+    for name in missing:
+        found.setdefault(accounts[name], []).append(name)
+    return [_not_there(names, account) for account, names in found.items()]
+
+
+def _not_there(names: Sequence[str], account: str) -> str:
+    *others, last = names
+    queues = f"Queues {', '.join(others)} and {last}" if others else f"Queue {last}"
+    none, them, are, its = (
+        ("these names", "them", "They are", "their") if others else ("this name", "it", "It is", "its")
+    )
     return (
-        f"Queue {name}: account {account} has none of this name, or doesn't show it to these credentials. It is not "
-        f"made from here, because its account is named: have its owner make it, or allow sqs:GetQueueUrl."
+        f"{queues}: account {account} has none of {none}, or doesn't show {them} to these credentials. {are} not made "
+        f"from here, because {its} account is named: have its owner make {them}, or allow sqs:GetQueueUrl."
     )
 
 

@@ -14,7 +14,7 @@ from mulligan.cli.walk import RECEIVES_ENOUGH, walk
 from mulligan.core.delivery import Delivery, Depth
 from mulligan.core.error import BrokerError, BrokerRefused, ConfigurationError, MulliganError
 from mulligan.core.event import BrokerNotice, Event, LedgerLocal
-from mulligan.core.message import QueueName
+from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
 from mulligan.settings.load import DEFAULT, Loaded
@@ -211,9 +211,10 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: li
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
             raise ConfigurationError(declared.problems)
         if not missing:
-            told += await _of_tasks_of_others(chosen, broker, catalogues, declared.receives)
+            copies = await _copies(chosen, broker, declared.receives) if catalogues else {}
+            told += _of_tasks_of_others(copies, catalogues)
             longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)
-            told += await _of_server(chosen, broker, longest_s)
+            told += await _of_server(chosen, broker, longest_s, copies.get(chosen.queues.dead, ()))
         there = [f"{name} {depth.total:,}" for name, depth in depths.items() if depth is not None]
         held = [", ".join(there)] if there else []
         held += [f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} made at the start"] if missing else []
@@ -231,19 +232,19 @@ def _of_owners(chosen: Settings, owned: Owners) -> list[_Finding]:
     return [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
 
 
-async def _of_tasks_of_others(
-    chosen: Settings, broker: Broker, catalogues: Sequence[Catalogue], receives: Mapping[QueueName, int]
-) -> list[_Finding]:
-    """Copies of tasks that this application doesn't have. Where there is no other way, a few are received for it, and
-    given back; whoever may not is told nothing.
+async def _copies(
+    chosen: Settings, broker: Broker, receives: Mapping[QueueName, int]
+) -> dict[QueueName, Sequence[Mapping[str, AttributeValue]]]:
+    """Attributes of what lies on rejects and dead. Where there is no other way, a few are received for it, and given
+    back; whoever may not gets none.
 
     receives: as in `Declared`. Of a queue that gives a message a few times only none is received: each look would bring
     it nearer to the dead queue.
     """
-    from mulligan.worker.stranger import LOOKED_AT_MAX, unknown_tasks
+    from mulligan.worker.stranger import LOOKED_AT_MAX
 
-    found: list[_Finding] = []
-    for queue in (chosen.queues.rejects, chosen.queues.dead) if catalogues else ():
+    found: dict[QueueName, Sequence[Mapping[str, AttributeValue]]] = {}
+    for queue in (chosen.queues.rejects, chosen.queues.dead):
         try:
             copies = await broker.attributes(queue, LOOKED_AT_MAX)
             if copies is None and receives.get(queue, RECEIVES_ENOUGH) < RECEIVES_ENOUGH:
@@ -252,10 +253,18 @@ async def _of_tasks_of_others(
                 copies = [one.attributes for one in await _first_of(broker, queue)]
         except BrokerError:
             continue
-        event = unknown_tasks(queue, copies, catalogues[0].tasks)
-        if event is not None:
-            found.append(_Finding("queues", Code.OK, (sentence(event),), is_note=True))
+        found[queue] = copies
     return found
+
+
+def _of_tasks_of_others(
+    copies: Mapping[QueueName, Sequence[Mapping[str, AttributeValue]]], catalogues: Sequence[Catalogue]
+) -> list[_Finding]:
+    """Copies of tasks that this application doesn't have."""
+    from mulligan.worker.stranger import unknown_tasks
+
+    told = [unknown_tasks(queue, found, catalogues[0].tasks) for queue, found in copies.items()]
+    return [_Finding("queues", Code.OK, (sentence(event),), is_note=True) for event in told if event is not None]
 
 
 async def _first_of(broker: Broker, queue: QueueName) -> list[Delivery]:
@@ -267,15 +276,17 @@ async def _first_of(broker: Broker, queue: QueueName) -> list[Delivery]:
     return []
 
 
-async def _of_server(chosen: Settings, broker: Broker, longest_task_s: float) -> list[_Finding]:
-    """What can be asked of RabbitMQ alone: version, alarms, rights."""
+async def _of_server(
+    chosen: Settings, broker: Broker, longest_task_s: float, letters: Sequence[Mapping[str, AttributeValue]]
+) -> list[_Finding]:
+    """What can be asked of RabbitMQ alone: version, alarms, rights. letters: attributes of some dead ones."""
     if not chosen.broker_url.startswith("amqp"):
         return []
     from mulligan.brokers.rabbitmq.broker import RabbitBroker
     from mulligan.brokers.rabbitmq.report import report
 
     assert isinstance(broker, RabbitBroker)
-    found = await report(broker, longest_task_s=longest_task_s, makes_queues=chosen.create_queues)
+    found = await report(broker, longest_task_s=longest_task_s, makes_queues=chosen.create_queues, letters=letters)
     return [_Finding("server", Code.USAGE, (text,)) for text in found.problems] + [
         _Finding("server", Code.OK, (text,), is_note=True) for text in found.facts
     ]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mulligan.core.delivery import Outgoing
+
 MULLIGAN = Path(sysconfig.get_path("scripts")) / "mulligan"
 
 
@@ -47,6 +49,32 @@ async def test_check_names_missing_rights_and_ends_with_an_error(mulligan, broke
     assert told.stdout.count("problem  server") >= 3
     assert "write" in told.stdout
     assert "secret" not in told.stdout
+
+
+async def test_check_tells_of_letters_that_a_policy_of_the_server_has_put_on_dead(
+    mulligan, broker, queues, rabbitmq, vhost
+):
+    rabbitmq.ctl("set_policy", "-p", vhost, "few", "requests-q$", '{"delivery-limit": 1}', "--apply-to", "queues")
+    await broker.send(queues.requests, [Outgoing(b"returned too often", {})])
+    for _ in range(2):
+        (one,) = await broker.receive(queues.requests, 1, wait_s=5.0, lease_s=30.0)
+        await broker.release(queues.requests, [(one.receipt, 0.0)])
+    while (await broker.depth(queues.dead)).ready == 0:  # within the test's time limit
+        await broker.receive(queues.requests, 1, wait_s=0.2, lease_s=30.0)
+
+    told = mulligan("check")
+
+    assert told.returncode == 0, told.stdout
+    assert f"of the first 1 on {queues.dead}, RabbitMQ itself moved 1 there" in told.stdout
+    assert f"rabbitmqctl -p {vhost} list_policies" in told.stdout
+
+
+async def test_check_says_that_policies_are_not_seen_and_how_to_look_at_them(mulligan, broker, vhost):
+    told = mulligan("check")
+
+    assert f"AMQP can't tell it: `rabbitmqctl -p {vhost} list_policies`" in told.stdout
+    assert "RabbitMQ itself moved" not in told.stdout
+    assert "unrouted" not in told.stdout
 
 
 async def test_main_job_leaves_the_sqs_server_out_where_there_is_no_embedded_queue(mulligan, broker):

@@ -5,6 +5,7 @@ import asyncio
 import pika
 import pytest
 
+from mulligan.brokers.rabbitmq import topology
 from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
@@ -69,15 +70,40 @@ async def test_declare_tells_a_user_that_may_not_configure_what_to_do(make, brok
         await make(user("maker", WORKER)).declare(queues, create=True)
 
 
-async def test_check_explains_another_delivery_limit(make, broker, queues, channel):
+@pytest.mark.parametrize("create", [True, False], ids=["start", "check"])
+@pytest.mark.parametrize(
+    "dead_letters", [{}, {"x-dead-letter-exchange": "msgparser-dead-xchange"}], ids=["", "to dead"]
+)
+@pytest.mark.parametrize("limit", [1, 3, 20])
+async def test_declare_refuses_another_delivery_limit_and_says_how_to_mend_it(
+    make, broker, queues, channel, vhost, limit, dead_letters, create
+):
     channel.queue_delete(queues.rejects)
-    channel.queue_declare(queues.rejects, durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 3})
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": limit, **dead_letters}
+    channel.queue_declare(queues.rejects, durable=True, arguments=arguments)
 
-    declared = await make().declare(queues, create=False)
+    declared = await make().declare(queues, create=create)
 
     (problem,) = declared.problems
     assert queues.rejects in problem
     assert "could lose messages" in problem
+    assert f"rabbitmqctl -p {vhost} delete_queue {queues.rejects}" in problem
+
+
+async def test_declared_receives_are_as_many_as_the_broker_gives_a_message(make, queues, monkeypatch):
+    monkeypatch.setattr(topology, "DELIVERY_LIMIT", 3)
+    broker = make()
+
+    declared = await broker.declare(queues, create=True)
+    await broker.send(queues.requests, [Outgoing(b"poison", {"mulligan-uid": "x"})])
+    counts = []
+    while found := await broker.receive(queues.requests, 1, wait_s=2.0, lease_s=30.0):
+        counts.append(found[0].receive_count)
+        await broker.release(queues.requests, [(found[0].receipt, 0.0)])
+
+    assert declared.receives == {queues.requests: 4, queues.rejects: 4}
+    assert counts == [1, 2, 3, 4]
+    assert await bodies(broker, queues.dead, 1) == [b"poison"]
 
 
 async def test_check_names_what_delays_need_when_a_level_is_gone(make, broker, queues, channel):
@@ -132,6 +158,16 @@ async def test_report_names_every_missing_right(make, broker, queues, user):
     made = await report(producer, makes_queues=True)
     assert sum("CREATE_QUEUES is true" in problem for problem in made.problems) == 1
     assert any("consumer_timeout" in fact for fact in told.facts)
+
+
+async def test_report_counts_what_was_given_up_where_nobody_reads_it(make, broker, channel):
+    channel.basic_publish("msgparser-unrouted", "", b"lost from sight")
+
+    told = await report(broker)
+
+    (fact,) = [one for one in told.facts if "msgparser-unrouted" in one]
+    assert fact.startswith("1 on msgparser-unrouted, which nothing reads")
+    assert "shovel" in fact
 
 
 async def test_wrong_password_and_unknown_virtual_host_are_told_without_the_password(make, rabbitmq, queues, vhost):

@@ -247,6 +247,10 @@ class RabbitBroker:
         """The connection that publishes. Raises ChannelClosed."""
         return await self._publishing.connection()
 
+    async def waiting(self, queue: str) -> int:
+        """Messages that a queue could give now. Raises BrokerUnavailable, BrokerRefused."""
+        return (await self._counts(QueueName(queue), [QueueName(queue)]))[0]
+
     @property
     def topology(self) -> Topology:
         """What belongs to the prefix. Raises BrokerRefused before `declare`."""

@@ -1,11 +1,12 @@
-"""What `mulligan check` says of a RabbitMQ server: version, alarms, limits, missing rights. Changes nothing there.
+"""What `mulligan check` says of a RabbitMQ server: version, alarms, limits, missing rights, traces of policies.
 
-Rights can only be found out by trying: a publish with a key that leads nowhere, a consumer that is closed at once.
+Changes nothing there. Rights can only be found out by trying: a publish with a key that leads nowhere, a consumer that
+is closed at once.
 """
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pamqp import commands
 
@@ -14,9 +15,10 @@ from mulligan.brokers.rabbitmq.channel import Channel
 from mulligan.brokers.rabbitmq.content import header
 from mulligan.brokers.rabbitmq.error import ChannelClosed, broker_error
 from mulligan.brokers.rabbitmq.publisher import Letter, Publisher
-from mulligan.brokers.rabbitmq.topology import Place
+from mulligan.brokers.rabbitmq.topology import DELIVERY_LIMIT, Place
 from mulligan.core.delivery import Fault
 from mulligan.core.error import BrokerError
+from mulligan.core.message import AttributeValue
 from mulligan.core.value import value
 
 __all__ = ["Report", "report"]
@@ -26,6 +28,8 @@ OLDEST = (3, 10)
 CONSUMER_TIMEOUT_S = 1800.0
 ALARM_S = 3.0
 _NOWHERE = "mulligan-check"
+_FIRST_REASON, _LIMIT = "x-first-death-reason", "delivery_limit"
+"""Of a message that the server moved: why it did so first."""
 
 
 @value
@@ -36,10 +40,17 @@ class Report:
     problems: tuple[str, ...]
 
 
-async def report(broker: RabbitBroker, *, longest_task_s: float = 0.0, makes_queues: bool = False) -> Report:
+async def report(
+    broker: RabbitBroker,
+    *,
+    longest_task_s: float = 0.0,
+    makes_queues: bool = False,
+    letters: Sequence[Mapping[str, AttributeValue]] = (),
+) -> Report:
     """Look at the server. The queues must be declared. Raises BrokerUnavailable, BrokerRefused.
 
     longest_task_s: the longest time that a task may take, to be compared with the server's patience.
+    letters: attributes of some messages of the dead queue, to see which of them the server put there.
     makes_queues: a start would make them, which takes a right of its own even where all are there.
     """
     try:
@@ -50,6 +61,7 @@ async def report(broker: RabbitBroker, *, longest_task_s: float = 0.0, makes_que
         problems += [alarm] if alarm else await _write_problems(broker)
         problems += await _read_problems(broker)
         may_configure = await _may_configure(broker)
+        unrouted = await broker.waiting(broker.topology.unrouted)
         if makes_queues and not may_configure:
             problems.append(
                 f"CREATE_QUEUES is true, and user {broker.address.user!r} may not configure, which a start needs then: "
@@ -64,12 +76,37 @@ async def report(broker: RabbitBroker, *, longest_task_s: float = 0.0, makes_que
         "a message without message_id can't be told from another of the same body: until its first reject its tasks "
         "run at least once, not exactly once",
     ]
+    facts += _policy_facts(broker, letters, unrouted)
     if longest_task_s > CONSUMER_TIMEOUT_S / 2:
         facts.append(
             f"a task may take {longest_task_s:g} s, and RabbitMQ takes a message away after its consumer_timeout "
             f"({CONSUMER_TIMEOUT_S:g} s by default; AMQP can't tell it): raise it in rabbitmq.conf to twice the task's"
         )
     return Report(tuple(facts), tuple(problems))
+
+
+def _policy_facts(broker: RabbitBroker, letters: Sequence[Mapping[str, AttributeValue]], unrouted: int) -> list[str]:
+    """What may come of a policy of the server's: it acts beside the queues' own arguments, and AMQP tells of none."""
+    listed = f"rabbitmqctl -p {broker.address.vhost} list_policies"
+    facts = [
+        f"a policy that matches these queues acts beside their own arguments, and AMQP can't tell it: `{listed}` must "
+        f"show none with a delivery-limit, a message-ttl or expires for them (docs/rabbitmq.md)"
+    ]
+    returned = sum(one.get(_FIRST_REASON) == _LIMIT for one in letters)
+    if returned:
+        facts.append(
+            f"of the first {len(letters)} on {broker.topology.queues.dead}, RabbitMQ itself moved {returned} there, "
+            f"after too many returns ({_LIMIT}): their default tasks have not run. No worker survives them, or a "
+            f"policy allows fewer returns than {DELIVERY_LIMIT} (`{listed}`): take its delivery-limit away, "
+            f"then `mulligan dead replay`"
+        )
+    if unrouted:
+        facts.append(
+            f"{unrouted} on {broker.topology.unrouted}, which nothing reads: a queue was deleted while they waited for "
+            f"it, or a policy made {broker.topology.queues.dead} give them up (`{listed}`). Move them with a shovel to "
+            f"where they belong"
+        )
+    return facts
 
 
 def _version_problems(version: str) -> list[str]:

@@ -8,7 +8,6 @@ from mulligan.brokers.base import Declared, not_there
 from mulligan.brokers.rabbitmq.channel import Channel
 from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost
 from mulligan.brokers.rabbitmq.topology import Exchange, Queue, Topology
-from mulligan.core.message import QueueName
 
 __all__ = ["Setup"]
 
@@ -39,11 +38,9 @@ class Setup:
         finally:
             if self._channel is not None:
                 self._channel.shut()
-        if not create:
-            gone = tuple(name for name in self._topology.queues.all if name in missing)
-            return Declared((), tuple(self._problems), missing=gone)
-        created = [name for name in self._topology.queues.all if name in missing]
-        return Declared(tuple(QueueName(name) for name in created), tuple(self._problems))
+        named = tuple(name for name in self._topology.queues.all if name in missing)
+        created, gone = (named, ()) if create else ((), named)
+        return Declared(created, tuple(self._problems), missing=gone, receives=self._topology.receives)
 
     async def _make(self) -> None:
         topology = self._topology

@@ -17,7 +17,7 @@ from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
 
-__all__ = ["DELAY_MAX_S", "LEVELS", "Binding", "Exchange", "Place", "Queue", "Topology", "rounded_up"]
+__all__ = ["DELAY_MAX_S", "DELIVERY_LIMIT", "LEVELS", "Binding", "Exchange", "Place", "Queue", "Topology", "rounded_up"]
 
 LEVELS = 17
 DELAY_MAX_S = (1 << LEVELS) - 1
@@ -26,7 +26,7 @@ _BITS = 5
 """Set bits of a delay, at most: each is a queue to pass, and 1/16 too late is little."""
 
 DELIVERY_LIMIT = 1_000
-"""Every release counts before RabbitMQ 4.3; beyond it a message goes to dead, without its story."""
+"""Every return counts before RabbitMQ 4.3; beyond it a message goes to dead, without its story."""
 _NO_LIMIT = 1_000_000_000
 """4.0 and later would drop after 20 receipts where nothing is said."""
 
@@ -136,6 +136,14 @@ class Topology:
             for name in (self.queues.rejects, self.queues.requests)
         ]
         return dead, *others
+
+    @property
+    def receives(self) -> dict[QueueName, int]:
+        """How often requests and rejects give one message: the first time, and after as many returns as they let pass.
+
+        So they were declared. A policy may allow fewer, and AMQP tells of none.
+        """
+        return dict.fromkeys((self.queues.requests, self.queues.rejects), DELIVERY_LIMIT + 1)
 
     @property
     def unrouted_queue(self) -> Queue:

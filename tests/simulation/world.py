@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from mulligan.cli.letter import copy_of, letter_of
+from mulligan.cli.letter import copy_of, letter_of, nothing_runs, renewed
 from mulligan.core import fingerprint
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import LeftUndoneError, MulliganError, ParcelError
@@ -250,8 +250,9 @@ class World:
             letter = letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
             if letter.is_too_new:  # as `mulligan dead replay` does
                 continue
+            catalogue = self.plan.catalogue()
             try:
-                route = self.plan.catalogue().route(letter.message)
+                progress = renewed(letter, catalogue.route(letter.message), catalogue.names)
             except SystemExit:  # of a task's `accepts`: it ends the command
                 continue
             if letter.body_problem is not None and self.bodies_hidden_until > self.loop.time():
@@ -259,7 +260,9 @@ class World:
             if letter.body_problem is not None:
                 self.watch.wrong(f"the body of dead letter {letter.uid} is gone: {letter.body_problem}")
                 continue
-            packed, _ = copy_of(letter, route, self.features.limits)
+            if nothing_runs(letter, progress, catalogue.names) is not None:
+                continue
+            packed, _ = copy_of(letter, progress, self.features.limits)
             if packed.stored is not None:
                 self.bodies[packed.stored.name] = packed.stored.content
             self.loop.told("PERSON", f"replays {letter.uid}")

@@ -3,7 +3,7 @@
 Pure, but for the bodies that a letter left in BODIES_URL: who asks brings along how to load them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,8 @@ __all__ = [
     "joined",
     "last_error",
     "letter_of",
+    "nothing_runs",
+    "renewed",
     "slim",
 ]
 
@@ -142,17 +144,51 @@ def slim(letter: Letter) -> Letter:
     return replace(letter, message=Message(message.uid, b"", message.attributes, message.sent_at))
 
 
-def copy_of(letter: Letter, route: Route, limits: Limits) -> tuple[Parcel, str]:
-    """The copy that replays the letter on the rejects queue, and its deduplication id: done stays done, every other
-    task of the route is pending, in the next generation. Its body must be there. Raises ParcelError when it is too big.
+def renewed(letter: Letter, route: Route, manifest: Container[TaskName]) -> Progress:
+    """Where its message begins again: done stays done, every other task of the route is pending.
+
+    manifest: names of all tasks of tasks.xml. A failed task that is not among them is pending, too, and waits for a
+    process that has it (`core.route.renew`).
+    """
+    if letter.progress is None:
+        return begin(route)
+    return renew(letter.progress, route.tasks, manifest)
+
+
+def nothing_runs(letter: Letter, progress: Progress, manifest: Container[TaskName]) -> str | None:
+    """Why a replay of the letter with this progress would run nothing, and what to do; None where something runs.
+
+    None as well where all its tasks are done: nothing is lost with such a letter.
+    """
+    pending = [task for task, mark in progress.marks.items() if mark.state is State.PENDING]
+    if any(task in manifest for task in pending):
+        return None
+    if pending:
+        names, verb = ", ".join(pending), "is" if len(pending) == 1 else "are"
+        return (
+            f"nothing of it would run: {names} {verb} not in tasks.xml here, and the rest is done. Replay it where an "
+            f"application has {names}, or put {names} back into tasks.xml; what was renamed needs its old name, too"
+        )
+    known = {} if letter.progress is None else letter.progress.marks
+    if progress.marks and all(mark.state is State.DONE for mark in known.values()):
+        return None
+    return (
+        "nothing of it would run: no task of tasks.xml takes it that is not done. Have one take it (its `accepts`), or "
+        "replay it where an application has one"
+    )
+
+
+def copy_of(letter: Letter, progress: Progress, limits: Limits) -> tuple[Parcel, str]:
+    """The copy that replays the letter on the rejects queue, in its next generation, and its deduplication id.
+
+    progress: of `renewed`. Its body must be there. Raises ParcelError when it is too big.
     """
     generation = letter.generation + 1
-    progress = begin(route) if letter.progress is None else renew(letter.progress, route.tasks)
     first_seen_at = letter.message.sent_at if letter.story is None else letter.story.first_seen_at
-    renewed = Story(letter.uid, generation, 0, first_seen_at, progress, id=letter.message_id)
+    told = Story(letter.uid, generation, 0, first_seen_at, progress, id=letter.message_id)
     # the same for a repeated replay, so that a FIFO queue takes it once
     dedup_id = f"{letter.uid}-{generation}-0"
-    return parcel.pack(letter.message, renewed, limits, parcel.REJECTS), dedup_id
+    return parcel.pack(letter.message, told, limits, parcel.REJECTS), dedup_id
 
 
 def failed(progress: Progress | None) -> tuple[TaskName, ...]:

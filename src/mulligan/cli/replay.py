@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from mulligan.cli.confirm import confirmed
 from mulligan.cli.dead import unknown
 from mulligan.cli.ending import PartialError
-from mulligan.cli.letter import Key, Letter, copy_of, joined, letter_of
+from mulligan.cli.letter import Key, Letter, copy_of, joined, letter_of, nothing_runs, renewed
 from mulligan.cli.output import say
 from mulligan.cli.session import Session, app_dir, run, settings
 from mulligan.cli.walk import Walk, walk
 from mulligan.core import parcel
 from mulligan.core.delivery import Delivery, Outgoing
 from mulligan.core.error import BrokerUnavailable, MulliganError, ParcelError
+from mulligan.core.message import Uid
 from mulligan.tasks.catalogue import Catalogue
 
 __all__ = ["Replay", "replay"]
@@ -67,6 +68,13 @@ def _refusals(found: Mapping[str, str], wanted: Collection[str], remedy: str) ->
     return [f"{len(found)} letters can't be replayed, such as {uid}: {problem}. {remedy}"]
 
 
+def _idle_text(problem: str, uids: Sequence[Uid]) -> str:
+    """A sentence about letters of which nothing would run, for one reason."""
+    if len(uids) == 1:
+        return f"{uids[0]} can't be replayed: {problem}."
+    return f"{len(uids)} letters can't be replayed, such as {uids[0]}: {problem}."
+
+
 class Replay:
     """One replay, and what became of it: keys of letters that were replayed, sentences about problems."""
 
@@ -79,6 +87,7 @@ class Replay:
         self._emptied: set[str] = set()
         self._too_new: dict[str, str] = {}  # what is wrong with each letter that a newer version wrote, by uid
         self._damaged: dict[str, str] = {}
+        self._idle: dict[str, list[Uid]] = {}  # letters of which nothing would run, by the reason
         self.replayed: set[Key] = set()
         self.problems: list[str] = []
 
@@ -96,6 +105,7 @@ class Replay:
             self._drop_bodies()
         self.problems += _refusals(self._too_new, set(uids), _UPGRADE)
         self.problems += _refusals(self._damaged, set(), _BY_UID)
+        self.problems += [_idle_text(problem, found) for problem, found in self._idle.items()]
         self.problems += [unknown(uid, sorted(seen), walked.hidden) for uid in dict.fromkeys(uids) if uid not in seen]
 
     def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
@@ -127,7 +137,11 @@ class Replay:
         packed: list[tuple[Letter, Outgoing]] = []
         for letter in fresh:
             try:
-                packed.append((letter, self._outgoing(letter)))
+                outgoing = self._outgoing(letter)
+                if outgoing is None:
+                    refused.add((letter.uid, letter.generation))
+                else:
+                    packed.append((letter, outgoing))
             except ParcelError as exc:
                 refused.add((letter.uid, letter.generation))
                 self.problems.append(f"{letter.uid} can't be replayed: {exc}")
@@ -143,11 +157,18 @@ class Replay:
         gone = [one for letter in letters if (letter.uid, letter.generation) not in refused for one in letter.ids]
         await self._remove(walked, gone)
 
-    def _outgoing(self, letter: Letter) -> Outgoing:
-        """The copy to send; what it leaves in a file is on disk. Raises ParcelError."""
+    def _outgoing(self, letter: Letter) -> Outgoing | None:
+        """The copy to send; what it leaves in a file is on disk. None where it would run nothing: it would be taken for
+        done, or come back, and the letter would be gone. Raises ParcelError.
+        """
         if letter.body_problem is not None:  # before any task is asked whether it takes what is no body
             raise ParcelError(letter.body_problem)
-        packed, dedup_id = copy_of(letter, self._catalogue.route(letter.message), self._session.broker.features.limits)
+        names = self._catalogue.names
+        progress = renewed(letter, self._catalogue.route(letter.message), names)
+        if (problem := nothing_runs(letter, progress, names)) is not None:
+            self._idle.setdefault(problem, []).append(letter.uid)
+            return None
+        packed, dedup_id = copy_of(letter, progress, self._session.broker.features.limits)
         if packed.stored is not None:
             self._session.bodies.keep(packed.stored.name, packed.stored.content)
         return Outgoing(

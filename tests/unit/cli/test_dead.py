@@ -176,6 +176,79 @@ async def test_replay_runs_all_tasks_of_a_letter_without_a_story(session, dead, 
     assert told.progress.marks == {"One": FRESH, "Two": FRESH, "New": FRESH}
 
 
+GONE = Mark(State.EXHAUSTED, 2, 0.0, "no", 1.0)
+
+
+async def test_replay_refuses_a_letter_whose_failed_task_was_removed_and_replays_the_others(session, dead, letter):
+    few = Catalogue({TaskName("One"): task("One")})
+    await dead(letter(UID, One=Mark(State.DONE, 1), Two=GONE), letter(OTHER, One=GONE))
+
+    job = Replay(session, few)
+    await job.these([])
+
+    assert job.replayed == {(OTHER, 0)}
+    (problem,) = job.problems
+    assert problem.startswith(f"{UID} can't be replayed: nothing of it would run: Two is not in tasks.xml here")
+    assert "put Two back into tasks.xml" in problem
+    assert await totals(session) == [0, 1, 1]
+
+
+async def test_replay_of_all_names_each_missing_task_once_when_nothing_of_many_letters_would_run(session, dead, letter):
+    few = Catalogue({TaskName("One"): task("One")})
+    done = Mark(State.DONE, 1)
+    await dead(*[letter(f"018bcfe56800-{number:020x}", One=done, Two=GONE) for number in range(3)])
+    await dead(letter(OTHER, One=done, Three=GONE))
+
+    job = Replay(session, few)
+    await job.these([])
+
+    assert len(job.problems) == 2
+    assert job.problems[0].startswith("3 letters can't be replayed, such as 018bcfe56800-")
+    assert "Two is not in tasks.xml" in job.problems[0]
+    assert "Three is not in tasks.xml" in job.problems[1]
+    assert await totals(session) == [0, 0, 4]
+
+
+async def test_replay_keeps_a_failed_task_that_is_missing_beside_one_that_runs(session, dead, letter, received):
+    few = Catalogue({TaskName("One"): task("One")})
+    await dead(letter(UID, One=GONE, Two=GONE))
+
+    await Replay(session, few).these([UID])
+
+    (copy,) = await received(session.queues.rejects)
+    told = story.read(copy, session.queues.prefix, is_trusted=True)[1]
+    assert told is not None
+    assert told.progress.marks == {"One": FRESH, "Two": FRESH}  # else One's success would be taken for the end
+
+
+@pytest.mark.parametrize("marks", [{}, {"One": Mark(State.DONE, 1), "Two": GONE}], ids=["none took it", "Two did"])
+async def test_replay_refuses_a_letter_that_no_task_takes(session, dead, letter, marks):
+    picky = Catalogue(
+        {one.name: replace(one, accepts=lambda _: False) for one in (task("One"), task("Two"))}, drops_unrouted=True
+    )
+    told = Progress({TaskName(name): mark for name, mark in marks.items()})
+    outgoing = Outgoing(b"fo1", {story.ATTRIBUTE: story.encode(story.Story(UID, 0, 1, 1.0, told))})
+    await dead(outgoing)
+
+    job = Replay(session, picky)
+    await job.these([UID])
+
+    (problem,) = job.problems
+    assert "no task of tasks.xml takes it" in problem
+    assert await totals(session) == [0, 0, 1]
+
+
+async def test_replay_takes_a_letter_away_whose_tasks_are_all_done(session, dead, letter):
+    few = Catalogue({TaskName("One"): task("One")})
+    await dead(letter(UID, One=Mark(State.DONE, 1)))
+
+    job = Replay(session, few)
+    await job.these([UID])
+
+    assert job.problems == []
+    assert await totals(session) == [0, 1, 0]
+
+
 async def test_replay_tells_an_unknown_uid_with_the_nearest(session, dead, letter, catalogue):
     await dead(letter(UID))
 
@@ -312,7 +385,9 @@ async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, d
     found = letter_of(replace(delivery, group=UID), "app", session.bodies.load)
 
     assert found.group == "customer 7"
-    assert Replay(session, catalogue)._outgoing(found).group == "customer 7"
+    outgoing = Replay(session, catalogue)._outgoing(found)
+    assert outgoing is not None
+    assert outgoing.group == "customer 7"
 
 
 # -- letters of a newer version

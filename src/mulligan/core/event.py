@@ -196,6 +196,23 @@ class StateTooNew(Event):
 
 
 @value
+class RowDamaged(Event):
+    """Messages whose row in the ledger can't be read: they are neither run nor removed, and looked at again in
+    again_in_s seconds. Told once a minute at most.
+
+    uid: of the last of them. problem: of that one, with the place of its row. copies, groups: as in `StateTooNew`.
+    """
+
+    level: ClassVar[Level] = "error"
+    queue: QueueName
+    uid: Uid
+    copies: int
+    problem: str
+    groups: tuple[str, ...]
+    again_in_s: float
+
+
+@value
 class StateDamaged(Event):
     """Copies whose state can't be read: they are neither run nor removed, and looked at again in again_in_s seconds.
     Told once a minute at most.

@@ -97,11 +97,13 @@ class Unread:
     is_held: there is a state, and it can't be read, so it may say of any task that it is done: the copy is to be left
     alone, neither run nor removed. Else there is none, and the message is new.
     version: of the state, where a newer version of this program wrote it.
+    is_in_ledger: what can't be read is not the copy's state but the message's row in the ledger.
     """
 
     problem: str
     is_held: bool
     version: int | None = None
+    is_in_ledger: bool = False
 
 
 def identify(delivery: Delivery, prefix: str) -> Uid:

@@ -51,7 +51,7 @@ ServiceEvent = (
 )
 SettingEvent = e.SettingRenamed | e.LedgerLocal | e.TasksUnknown
 ForeignEvent = e.StoryMissing | e.StoryNotBelieved | e.MessageMoved
-HeldEvent = e.StateTooNew | e.StateDamaged | e.TaskMissing
+HeldEvent = e.StateTooNew | e.StateDamaged | e.RowDamaged | e.TaskMissing
 ApplicationEvent = e.VariablesIgnored | e.TaskUnlisted
 AnyEvent = (
     MessageEvent | ForeignEvent | TaskEvent | ProcessEvent | ServiceEvent | SettingEvent | HeldEvent | ApplicationEvent
@@ -201,6 +201,11 @@ def _of_held(event: HeldEvent) -> str:
             return (
                 f"with a state of version {event.version}, this program knows {event.known}: {wait}. "
                 "Upgrade this program, or let the newer one run that wrote them"
+            )
+        case e.RowDamaged():
+            return (
+                f"whose row in the ledger can't be read ({first_line(event.problem)}): {wait}. "
+                "Mend the row's progress there; or remove the row, and all tasks of that message run again"
             )
         case e.StateDamaged():
             return (

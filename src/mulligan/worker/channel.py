@@ -108,6 +108,7 @@ class LeftAlone(msgspec.Struct, tag=True, frozen=True):
     nobody can remove it before. version: of its state; None for a damaged one.
     in_group: others of its message group wait behind it. on_requests: it is on requests, not on rejects.
     tasks: those that are missing; [] where it can't be read. lacks_body: its state can be read, its body can't be had.
+    lacks_row: its row in the ledger can't be read.
     """
 
     id: str
@@ -117,6 +118,7 @@ class LeftAlone(msgspec.Struct, tag=True, frozen=True):
     on_requests: bool = False
     tasks: list[str] = []
     lacks_body: bool = False
+    lacks_row: bool = False
 
 
 class Drained(msgspec.Struct, tag=True, frozen=True):

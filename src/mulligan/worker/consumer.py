@@ -36,7 +36,7 @@ from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import PATIENT_S, Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
-from mulligan.worker.flight import Flight
+from mulligan.worker.flight import Damaged, Flight
 from mulligan.worker.hearing import Believed, Hearing, New, Newest
 from mulligan.worker.hold import Holds, Misses
 from mulligan.worker.packer import Packer
@@ -54,6 +54,7 @@ __all__ = ["Consumer"]
 
 _NO_PLACE = "no place came free in time"
 _HEAD_FIRST = "the head of its group comes first"
+_UNREADABLE_ROW = "its row in the ledger can't be read"
 _UNREAD = "its state can't be read"
 
 _NO_BODY_S = 60.0
@@ -150,7 +151,7 @@ class Consumer:
             return
         self._answered(flights, answers)
 
-    def _answered(self, flights: Sequence[Flight], answers: Sequence[Answer]) -> None:
+    def _answered(self, flights: Sequence[Flight], answers: Sequence[Answer | Damaged]) -> None:
         """Let those in that are to be run, one of a group at a time."""
         claimed_until = self._clock.monotonic() + (1 - CLAIM_SPENT) * self._stage.lease_s
         dropped: list[Flight] = []
@@ -392,7 +393,7 @@ class Consumer:
         except ParcelError as exc:
             flight.problem = str(exc)
 
-    def _admit(self, flight: Flight, answer: Answer) -> bool:
+    def _admit(self, flight: Flight, answer: Answer | Damaged) -> bool:
         """Take the ledger's answer to the claim; False: this copy is not to be run."""
         match answer:
             case Granted(known):
@@ -415,6 +416,12 @@ class Consumer:
                 if flight.is_replay:
                     self._tell_moved(flight, is_first=False)
                 self._fold(flight, ACK, "a later copy exists")
+                return False
+            case Damaged(problem):
+                flight.unread = Unread(problem, is_held=True, is_in_ledger=True)
+                flight.token = ""  # nothing is claimed
+                wait_s = self._left_alone.add(flight, flight.unread)
+                self._finish(flight, Release(self._patient_s(flight, wait_s)), _UNREADABLE_ROW)
                 return False
             case _:
                 assert_never(answer)

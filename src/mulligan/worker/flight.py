@@ -5,9 +5,21 @@ from mulligan.core.message import Message, Uid
 from mulligan.core.progress import Progress
 from mulligan.core.route import NONE_MISSING, Missing, Route
 from mulligan.core.story import Story, Unread, id_of
+from mulligan.core.value import value
 from mulligan.ledger.base import Answer
 
-__all__ = ["Flight"]
+__all__ = ["Damaged", "Flight"]
+
+
+@value
+class Damaged:
+    """In the place of the ledger's answer to a claim: the message's row can't be read, and nothing is claimed.
+
+    problem: a sentence with the place of the row, and what to do.
+    """
+
+    problem: str
+
 
 _NOTHING = Progress({})
 _NO_ROUTE = Route(())
@@ -31,7 +43,7 @@ class Flight:
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
     least, unless the supervisor extends it.
     problem: why its body can't be had; then it must not be run, copied or buried.
-    unread: why its state can't be read; then it must not even be claimed, and is released, nothing else.
+    unread: why its state, or its row in the ledger, can't be read; then it is not claimed, and released, nothing else.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
     unrecorded: ends of attempts whose record is not under way yet.
@@ -40,7 +52,7 @@ class Flight:
     """
 
     # what most flights never change is the class's: a hundred thousand of them a second are made
-    answer: Answer | None = None
+    answer: Answer | Damaged | None = None
     claimed_until = 0.0
     ends_claim = False
     has_landed = False

@@ -90,7 +90,7 @@ class Hearing:
         try:
             found = await recorder.look((told.uid, told.generation))
         except LedgerError as exc:
-            return Unread(str(exc), is_held=True)
+            return Unread(str(exc), is_held=True, is_in_ledger=True)
         if found is None:
             return None
         known = found[0]
@@ -104,7 +104,7 @@ class Hearing:
             try:
                 found = await recorder.look((flight.message.uid, generation))
             except LedgerError as exc:
-                return Unread(str(exc), is_held=True)
+                return Unread(str(exc), is_held=True, is_in_ledger=True)
             if found is None:
                 return None
             if (known := found[0]) is None:

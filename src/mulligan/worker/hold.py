@@ -1,5 +1,6 @@
-"""Copies whose state this program can't read, because a newer version wrote it or because it is damaged: each is left
-alone for a while, and told of. Which those are is decided in `core.story`; the `consumer` brings them here unclaimed.
+"""Copies whose state this program can't read, because a newer version wrote it or because it is damaged, and messages
+whose row in the ledger is damaged: each is left alone for a while, and told of. Which copies those are is decided in
+`core.story`; the `consumer` brings them here unclaimed.
 
 They may say of any task that it is done, so whoever can't read them must neither run nor remove them. `Misses` tells of
 messages that wait for a task which this process doesn't know.
@@ -8,7 +9,7 @@ messages that wait for a task which this process doesn't know.
 from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core import story
-from mulligan.core.event import StateDamaged, StateTooNew, TaskMissing
+from mulligan.core.event import RowDamaged, StateDamaged, StateTooNew, TaskMissing
 from mulligan.core.message import TaskName
 from mulligan.core.policy import again_in_s
 from mulligan.core.story import Unread
@@ -55,13 +56,14 @@ class Holds:
         self._counts_releases = counts_releases
         self._too_new = _Count()
         self._damaged = _Count()
+        self._rows = _Count()
 
     def add(self, flight: Flight, unread: Unread) -> float:
         """Count a copy, and tell of all so far unless that was done within a minute; seconds to leave it alone."""
         delivery = flight.delivery
         age_s = None if self._counts_releases else self._clock.now() - delivery.sent_at
         wait_s = again_in_s(FIRST_S, LONGEST_S, delivery.receive_count, age_s)
-        count = self._damaged if unread.version is None else self._too_new
+        count = self._rows if unread.is_in_ledger else self._damaged if unread.version is None else self._too_new
         count.copies += 1
         count.version = max(count.version, unread.version or 0)
         count.add_group(delivery.group)
@@ -73,7 +75,9 @@ class Holds:
         if count.is_told(now, _TOLD_EVERY_S):
             return
         queue, uid, groups = flight.delivery.queue, flight.message.uid, tuple(count.groups)
-        if unread.version is None:
+        if unread.is_in_ledger:
+            self._emit(RowDamaged(queue, uid, count.copies, unread.problem, groups, wait_s))
+        elif unread.version is None:
             self._emit(StateDamaged(queue, uid, count.copies, unread.problem, groups, wait_s))
         else:
             self._emit(StateTooNew(queue, uid, count.copies, count.version, story.VERSION, groups, wait_s))

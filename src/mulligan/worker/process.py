@@ -370,7 +370,8 @@ class Worker:
         on_requests = not is_copy and delivery.queue == self._settings.queues.requests
         tasks: list[str] = sorted(flight.missing.tasks)
         in_group, lacks_body = delivery.group is not None, flight.problem is not None
-        self._channel.send(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body))
+        lacks_row = flight.unread is not None and flight.unread.is_in_ledger
+        self._channel.send(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body, lacks_row))
 
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():

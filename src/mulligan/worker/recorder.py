@@ -6,19 +6,17 @@ from collections.abc import Callable, Sequence
 from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core.error import LedgerError, LedgerUnavailable
-from mulligan.core.event import SettlementFailed
-from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Held, Key, Known, Ledger, Record
+from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Key, Known, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.brake import Brake
 from mulligan.worker.failpoint import ARMED, Point
-from mulligan.worker.flight import Flight
+from mulligan.worker.flight import Damaged, Flight
 from mulligan.worker.outage import of_ledger
 
 __all__ = ["CLAIM_SPENT", "Recorder"]
 
 _BATCH_MAX = 1000
 _ASKS_MAX = 40
-_DAMAGED_S = 60.0
 
 CLAIM_SPENT = 0.25
 """Share of a claim's time that may pass before the ledger's answer to it is known."""
@@ -102,13 +100,13 @@ class Recorder:
         """Everything that was put is saved, and every claim that was to be left is given back."""
         return self._saves.is_idle and self._returns.is_idle
 
-    async def claim(self, flights: Sequence[Flight]) -> list[Answer] | None:
+    async def claim(self, flights: Sequence[Flight]) -> list[Answer | Damaged] | None:
         """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`.
 
         An answer that comes late is asked for again: what it grants may have run out on its way.
         """
         if self._keeps_nothing:
-            return [GRANTED] * len(flights)
+            return [GRANTED for _ in flights]
         for attempt in range(1_000_000):
             ask = _Ask(flights)
             if attempt == 0:
@@ -128,7 +126,7 @@ class Recorder:
             self._outage.is_over()
             # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
             if not self._is_late(asked_at):
-                return answers
+                return [*answers]
         return None
 
     async def _claim(self, asks: list[_Ask]) -> None:
@@ -153,14 +151,12 @@ class Recorder:
             ask.answer((answers[place:end], asked_at))
             place = end
 
-    async def _claim_apart(self, flights: Sequence[Flight], exc: LedgerError) -> list[Answer] | None:
-        """Claim one by one, so that a damaged row keeps only its own message back; that one is held for a while."""
+    async def _claim_apart(self, flights: Sequence[Flight], exc: LedgerError) -> list[Answer | Damaged] | None:
+        """Claim one by one, so that a damaged row keeps only its own message back."""
         if len(flights) == 1:
-            uid = flights[0].message.uid
-            self._emit(SettlementFailed(uid, "claim", str(exc), f"it is tried again in {_DAMAGED_S:g} s"))
-            return [Held(self._clock.now() + _DAMAGED_S)]
+            return [Damaged(str(exc))]
         began_at = self._clock.monotonic()
-        found: list[Answer] = []
+        found: list[Answer | Damaged] = []
         for flight in flights:
             if (answers := await self.claim([flight])) is None:
                 return None

@@ -1,5 +1,6 @@
 """What a run with `--drain` has to leave: copies whose state this program can't read (see `hold`), those whose body
-can't be had, and messages that wait for a task which is not in its tasks.xml.
+can't be had, messages whose row in the ledger can't be read, and those that wait for a task which is not in its
+tasks.xml.
 
 Until such a message may be received again nobody can take it from its queue, so it is there for certain: what the
 broker counts beyond them is for us to do.
@@ -70,7 +71,7 @@ def _is_all(depth: Depth, left: Sequence[LeftAlone], *, has_moved: bool) -> bool
 
 def _told(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
     count = max(depth, len(left))
-    unread = [one for one in left if not one.tasks and not one.lacks_body]
+    unread = [one for one in left if not (one.tasks or one.lacks_body or one.lacks_row)]
     versions = sorted({one.version for one in unread if one.version is not None})
     damaged = sum(one.version is None for one in unread)
     parts: list[str] = []
@@ -83,6 +84,11 @@ def _told(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
         parts.append(
             f"{damaged} with a state that can't be read: look at them with `mulligan peek"
             f" {'requests' if unread[0].on_requests else 'rejects'}` and mend or remove them at the broker"
+        )
+    if rows := sum(one.lacks_row for one in left):
+        parts.append(
+            f"{rows} whose row in the ledger can't be read, as the log says: mend the row's progress there; or remove"
+            " the row, and all tasks of its message run again"
         )
     if lacking := sum(one.lacks_body for one in left):
         parts.append(

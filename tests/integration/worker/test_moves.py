@@ -15,7 +15,7 @@ from mulligan.core.event import (
     MessageDone,
     MessageMoved,
     MessageRejected,
-    StateDamaged,
+    RowDamaged,
     StoryMissing,
     StoryNotBelieved,
     TaskMissing,
@@ -500,7 +500,7 @@ async def test_dead_letter_on_requests_is_left_alone_while_its_row_in_the_ledger
     await move(service, QUEUES.dead, QUEUES.requests)
     await asyncio.sleep(300)
     assert (len(good.runs), len(bad.runs), await service.totals()) == (1, 1, (1, 0, 0))
-    assert "the row can't be read" in service.told(StateDamaged)[0].problem
+    assert "the row can't be read" in service.told(RowDamaged)[0].problem
     del worker.ledger.cut["look"]
     await service.until_empty(3600)
 

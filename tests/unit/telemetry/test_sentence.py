@@ -97,6 +97,12 @@ def test_sentence_is_one_line_for_every_event(kind):
             " last is 018c; group a waits. Upgrade this program, or let the newer one run that wrote them",
         ),
         (
+            e.RowDamaged(QueueName("r"), UID, 2, "ledger database x: no", (), 60.0),
+            "r: 2 copies whose row in the ledger can't be read (ledger database x: no): left alone and looked at again "
+            f"in 60 s, the last is {UID}. Mend the row's progress there; or remove the row, and all tasks of that "
+            "message run again",
+        ),
+        (
             e.StateDamaged(QueueName("r"), UID, 2, "it is no JSON", ("a", "b"), 60.0),
             "r: 2 copies with a state that can't be read (it is no JSON): left alone and looked at again in 60 s, the"
             " last is 018c; groups a, b wait. Look at them with `mulligan peek` and mend or remove them at the broker",

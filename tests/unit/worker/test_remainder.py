@@ -75,6 +75,11 @@ def test_remainder_says_what_is_left_and_what_to_do():
         " them with `mulligan peek rejects` and mend or remove them at the broker; 2 behind them in their message"
         " groups."
     )
+    row = LeftAlone("e", 100.0, None, False, on_requests=True, lacks_row=True)
+    assert str(left(row).error(QUEUES, (1, 0))) == (
+        "shop-requests-q: 1 message is left, neither run nor removed: 1 whose row in the ledger can't be read, as the"
+        " log says: mend the row's progress there; or remove the row, and all tasks of its message run again."
+    )
     assert str(left(copy("a")).error(QUEUES, (0, 1))).startswith("shop-rejects-q: 1 message is left, neither run nor")
 
 

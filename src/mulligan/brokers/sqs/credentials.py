@@ -144,8 +144,6 @@ class KeyRing:
         now = asyncio.get_running_loop().time()
         if self.keys == refused and not (self._same == refused and now < self._same_until):
             await self._wait_for(self._begin(afresh=True), RENEW_S)
-            if self.keys == refused:
-                self._same, self._same_until = refused, asyncio.get_running_loop().time() + SAME_S
         return self.keys != refused
 
     def _is_free(self) -> bool:
@@ -169,8 +167,11 @@ class KeyRing:
     async def _load(self, *, afresh: bool) -> None:
         telling = asyncio.get_running_loop().create_task(self._tell_of_waiting())
         try:
+            before = self.keys
             self.keys, self._expires = await in_thread(lambda: self._source.load(afresh=afresh))
             self._patience_s = PATIENCE_S
+            if afresh and self.keys == before:  # noted here: whoever began the look may not have waited for its end
+                self._same, self._same_until = before, asyncio.get_running_loop().time() + SAME_S
         except OSError as exc:
             raise BrokerUnavailable(f"AWS credentials can't be looked for: {exc}") from None
         finally:

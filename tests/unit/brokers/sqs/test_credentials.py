@@ -200,6 +200,25 @@ async def test_renew_may_be_tried_again_when_the_file_of_the_keys_is_being_writt
     assert await ring.renew(OLD)
 
 
+async def test_renew_looks_once_when_the_same_keys_are_found_later_than_a_call_waits_for_them(monkeypatch):
+    """A credential_process of six seconds ran without a pause for as long as its keys were refused."""
+    monkeypatch.setattr(credentials, "RENEW_S", 0.01)
+    source = Scripted(OLD)
+    ring, _ = ring_of(source)
+    await ring.ready()
+    source.gate.clear()
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable, match="looking for them takes"):
+            await ring.renew(OLD)
+    source.gate.set()
+    await until(lambda: ring._look is None)
+
+    found = [await ring.renew(OLD) for _ in range(3)]
+
+    assert found == [False] * 3
+    assert source.renewals == 1
+
+
 # -- looks that hang --------------------------------------------------------------------------------------------------
 
 

@@ -315,13 +315,18 @@ class TaskStuck(Event):
 
 @value
 class SettlementFailed(Event):
-    """The broker refused one entry of a settlement. What happens instead is in `action`."""
+    """The broker refused one entry of a settlement. What happens instead is in `action`.
+
+    others: entries since the last event, of calls that were refused as a whole for the same reason; those are told of
+    once a minute.
+    """
 
     level: ClassVar[Level] = "warning"
     uid: Uid
     settlement: str
     reason: str
     action: str
+    others: int = 0
 
 
 # -- a worker, the supervisor ---------------------------------------------------------------------------------------

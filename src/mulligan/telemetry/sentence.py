@@ -145,7 +145,8 @@ def _of_message(event: MessageEvent) -> str:
         case e.LeaseLost():
             return f"is no longer ours, left to its next receiver: {first_line(event.reason)}"
         case e.SettlementFailed():
-            return f"{event.settlement} failed: {first_line(event.reason)}; {first_line(event.action)}"
+            more = f" (and of {_count(event.others, 'other')} since this was last told)" if event.others else ""
+            return f"{event.settlement}{more} failed: {first_line(event.reason)}; {first_line(event.action)}"
         case _:
             assert_never(event)
 

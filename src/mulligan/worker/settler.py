@@ -11,6 +11,7 @@ A copy that doesn't fit leaves its body in a file, on disk before the send; the 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -44,13 +45,51 @@ T = TypeVar("T")
 _TRIES = 4
 """Calls for one entry before it is left to its next receipt."""
 
-_RETRY_S = (0.2, 1.0, 3.0)
+_RETRY_S = (1.0, 3.0, 3.0)
+
+_AGAIN_S = (0.2, 0.4, 0.8, 1.6, 3.0, 4.0)
+"""Between the calls of an outage: what throttles, or has no room, isn't asked by every batch five times a second; and
+once it answers, all is out within five seconds."""
 
 _REFUSED_DELAY_S = 60.0
 """A message whose copy the broker refuses is released for so long: it can't be finished, and must not spin."""
 
+_TOLD_EVERY_S = 60.0
+_REASONS_MAX = 100
+
 _HANDED_ON_AGAIN_S = 900.0
 """The same for one that may have one receive left: its queue would move it away without its story."""
+
+
+class _Refusals:
+    """Of calls that the broker refused as a whole, for want of a right, say: the first entry is told of, and once a
+    minute how many more there were. What is wrong with single entries is told of each.
+    """
+
+    def __init__(self) -> None:
+        self._told_at: dict[str, float | None] = {}
+        self._others: dict[str, int] = {}
+
+    def add(self, reason: str) -> str:
+        """A call was refused for this reason, which is given back."""
+        if len(self._told_at) > _REASONS_MAX:
+            self._told_at.clear()
+            self._others.clear()
+        self._told_at.setdefault(reason, None)
+        return reason
+
+    def told(self, reason: str, now: float) -> int | None:
+        """Entries that were not told of since the last that was, if this one is to be; None: it is not. now: monotonic
+        seconds.
+        """
+        if reason not in self._told_at:
+            return 0
+        told_at = self._told_at[reason]
+        if told_at is not None and now - told_at < _TOLD_EVERY_S:
+            self._others[reason] = self._others.get(reason, 0) + 1
+            return None
+        self._told_at[reason] = now
+        return self._others.pop(reason, 0)
 
 
 class Settler:
@@ -91,6 +130,8 @@ class Settler:
         self._over = over
         self._left_alone = left_alone
         self._is_giving_up = False
+        self._gave_up = asyncio.Event()
+        self._refusals = _Refusals()
         self._outage = of_broker(clock, emit, f"settling {queue}")
         features = broker.features
         self._unit_s = features.time_unit_s
@@ -129,6 +170,7 @@ class Settler:
     def give_up(self) -> None:
         """From now on a broker that is not available is not waited for: the process has to end."""
         self._is_giving_up = True
+        self._gave_up.set()
 
     async def drain(self) -> None:
         """Let everything out and wait for it."""
@@ -293,7 +335,7 @@ class Settler:
         """
         results: dict[int, EntryFault | None] = {}
         left: Sequence[int] = range(len(entries))
-        tries = 0
+        tries = outages = 0
         while left:
             try:
                 answers = await call(entries if len(left) == len(entries) else [entries[index] for index in left])
@@ -301,9 +343,11 @@ class Settler:
                 self._outage.goes_on(exc)
                 answers = [EntryFault(Fault.RETRY, str(exc))] * len(left)
                 tries = tries if self._is_giving_up else -1
+                outages += 1
             except BrokerRefused as exc:
-                answers = [EntryFault(Fault.REFUSED, str(exc))] * len(left)
+                answers = [EntryFault(Fault.REFUSED, self._refusals.add(str(exc)))] * len(left)
             else:
+                outages = 0
                 self._outage.is_over()
                 if len(answers) == len(entries) and not any(answers):
                     return [(entry, None) for entry in entries]
@@ -312,11 +356,19 @@ class Settler:
             is_last = tries >= _TRIES or self._is_giving_up
             left = [] if is_last else [at for at in left if _is_passing(results[at])]
             if left:
-                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                await self._pause(_AGAIN_S[min(outages, len(_AGAIN_S)) - 1] if outages else _RETRY_S[tries - 1])
         return [(entry, results[index]) for index, entry in enumerate(entries)]
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond `give_up`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._gave_up.wait()
+
     def _tell(self, flight: Flight, settlement: str, fault: EntryFault, action: str) -> None:
-        self._emit(SettlementFailed(flight.message.uid, settlement, fault.reason, action))
+        others = self._refusals.told(fault.reason, self._clock.monotonic())
+        if others is not None:
+            self._emit(SettlementFailed(flight.message.uid, settlement, fault.reason, action, others))
 
 
 def rounded_up(delay_s: float, unit_s: float, longest_s: float) -> float:

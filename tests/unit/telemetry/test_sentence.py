@@ -97,6 +97,10 @@ def test_sentence_is_one_line_for_every_event(kind):
             " last is 018c; group a waits. Upgrade this program, or let the newer one run that wrote them",
         ),
         (
+            e.SettlementFailed(UID, "ack", "no right", "it will come back", 47),
+            f"{UID} ack (and of 47 others since this was last told) failed: no right; it will come back",
+        ),
+        (
             e.RowDamaged(QueueName("r"), UID, 2, "ledger database x: no", (), 60.0),
             "r: 2 copies whose row in the ledger can't be read (ledger database x: no): left alone and looked at again "
             f"in 60 s, the last is {UID}. Mend the row's progress there; or remove the row, and all tasks of that "

@@ -170,6 +170,48 @@ async def test_settler_waits_for_a_broker_that_is_down_and_tells_it_once(settler
     assert [type(event) for event in events] == [BrokerDown, BrokerUp]
 
 
+async def test_settler_asks_a_broker_that_is_down_less_and_less_often(settler, receive, broker):
+    """Five times a second for each batch, for as long as it throttled: 34 requests a second of one idle process."""
+    broker.cut["ack"] = DOWN
+    flight = await receive()
+    settler.put(flight, ACK)
+
+    await asyncio.sleep(61)
+
+    assert broker.count("ack") == 19  # six within 6 s, then one in 4 s
+    settler.give_up()
+    await settler.drain()
+
+
+async def test_settler_ends_at_once_when_it_has_to_end_amid_a_pause(settler, receive, broker, over):
+    broker.cut["ack"] = DOWN
+    flight = await receive()
+    settler.put(flight, ACK)
+    await asyncio.sleep(60)
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+
+    settler.give_up()
+    await settler.drain()
+
+    assert over == [flight]
+    assert loop.time() - began_at < 0.01
+
+
+async def test_settler_tells_once_a_minute_that_calls_are_refused(settler, receive, broker, events):
+    """A right that is missing was told for each message: hundreds of lines a second."""
+    broker.cut["ack"] = BrokerRefused("no right to delete")
+    for number in range(4):
+        settler.put(await receive(number), ACK)
+        await settler.drain()
+    await asyncio.sleep(60)
+
+    settler.put(await receive(4), ACK)
+    await settler.drain()
+
+    assert [(event.uid, event.others) for event in events] == [(f"{UID}0", 0), (f"{UID}4", 3)]
+
+
 async def test_settler_does_not_wait_for_a_broker_that_is_down_when_it_has_to_end(settler, receive, broker, over):
     broker.cut["ack"] = DOWN
     flight = await receive()

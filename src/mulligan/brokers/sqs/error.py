@@ -106,6 +106,11 @@ _HINTS: Mapping[str, str] = {
         "The clock agrees with the service's, so the secret key is wrong, and no other was found: check "
         "AWS_SECRET_ACCESS_KEY or the profile.",
     ),
+    **dict.fromkeys(
+        _CHECK_CLOCK,
+        "By the service's answer this machine's clock is right by now: see whether it jumps (NTP), or something on the "
+        "way, such as a proxy, holds requests back for minutes.",
+    ),
     **dict.fromkeys(_RENEW_KEYS, "Renew them (for SSO: `aws sso login`)."),
     **dict.fromkeys(
         ("KmsAccessDenied", "KMS.AccessDeniedException"),

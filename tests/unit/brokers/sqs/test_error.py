@@ -89,6 +89,7 @@ def test_entry_fault_is_what_can_be_done_about_it(failure, fault):
         ("InvalidSecurity", "https"),
         ("InvalidClientTokenId", "AWS_ACCESS_KEY_ID"),
         ("SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+        ("RequestTimeTooSkewed", "NTP"),
         ("ExpiredToken", "aws sso login"),
         ("KmsAccessDenied", "kms:Decrypt"),
         ("KmsDisabled", "KMS key"),

@@ -6,6 +6,7 @@ They are neither made nor changed from here, for SQS lets only an account itself
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mulligan.brokers.sqs.environment import is_loopback
 from mulligan.brokers.sqs.policy import ACTIONS
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
@@ -34,12 +35,29 @@ def locator_problems(queues: Queues, *, region: str, authority: str) -> list[str
                 f"all three queues are in one region. Name a queue of {region}, or set BROKER_URL to "
                 f"sqs://{one.region}."
             )
-        elif one.authority not in (None, authority):
+        elif one.authority is not None and not _is_same(one.authority, authority):
             told.append(
                 f"Queue {one.name}: its URL is of the server {one.authority!r}, and BROKER_URL asks {authority!r}. "
                 f"Write the queue's name alone, or correct the endpoint in BROKER_URL."
             )
     return told
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two authorities are of one server: as they stand, or as names of this machine with one port."""
+    if one == other:
+        return True
+    (host, port), (other_host, other_port) = _parts(one), _parts(other)
+    return port == other_port and is_loopback(host) and is_loopback(other_host)
+
+
+def _parts(authority: str) -> tuple[str, str]:
+    """Host without brackets, and port; "" for the scheme's own."""
+    host, bracket, port = authority.rpartition("]")
+    if bracket:
+        return host.removeprefix("["), port.removeprefix(":")
+    host, _, port = authority.partition(":")
+    return host, port
 
 
 def question(name: QueueName, accounts: Accounts) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Queues that are named with their account: where they have to be, and what is said of them."""
 
+import pytest
+
 from mulligan.brokers.sqs.foreign import accounts_of, locator_problems, notes
 from mulligan.core.delivery import Queues
 from mulligan.core.locator import locator_of
@@ -37,6 +39,27 @@ def test_queue_of_another_server_is_refused_with_a_sentence():
 
     assert "its URL is of the server 'localhost:4566', and BROKER_URL asks 'sqs.eu-west-1.amazonaws.com'" in told
     assert locator_problems(queues, region="eu-west-1", authority="localhost:4566") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "is_taken"),
+    [
+        ("http://localhost:4566", "127.0.0.1:4566", True),
+        ("http://127.0.0.1:4566", "localhost:4566", True),
+        ("http://[::1]:4566", "localhost:4566", True),
+        ("http://localhost", "127.0.0.1", True),
+        ("http://localhost:4567", "127.0.0.1:4566", False),
+        ("http://localhost:4566", "127.0.0.1", False),
+        ("http://queues:4566", "127.0.0.1:4566", False),
+        ("http://localhost:4566", "localhost.shop.example:4566", False),
+    ],
+)
+def test_queue_is_taken_by_another_name_of_this_machine_when_the_port_is_the_endpoints(url, authority, is_taken):
+    queues = Queues("app", REQUESTS, REJECTS, DEAD, (locator_of(f"{url}/{OTHER}/orders"),))
+
+    told = locator_problems(queues, region="eu-west-1", authority=authority)
+
+    assert (told == []) is is_taken
 
 
 def test_note_says_what_the_owner_of_a_foreign_queue_has_to_allow():

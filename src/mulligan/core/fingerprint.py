@@ -5,7 +5,7 @@ import re
 
 from mulligan.core.message import TaskName, Uid
 
-__all__ = ["ID_ATTRIBUTE", "has_time", "idempotency_key", "is_of", "new_id", "uid"]
+__all__ = ["ID_ATTRIBUTE", "has_time", "idempotency_key", "is_of", "new_id", "short", "uid"]
 
 ID_ATTRIBUTE = "mulligan-uid"
 """Name of the attribute by which a producer gives its message an id of its own."""
@@ -48,6 +48,11 @@ def has_time(message_id: str) -> bool:
     """Whether the id is one of `new_id`'s, so that its uid is known before a broker has taken the message."""
     timed = _TIMED_ID.fullmatch(message_id)
     return timed is not None and _TIMED_FROM_MS <= int(timed.group(1), 16) < _TIMED_TO_MS
+
+
+def short(delivery_id: str) -> str:
+    """20 hex digits that tell a broker's id from others, for where the id itself may be too long."""
+    return hashlib.blake2b(delivery_id.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
 
 
 def idempotency_key(message_uid: Uid, task: TaskName) -> str:

@@ -310,13 +310,18 @@ class Settler:
             kept = {name: item for name, item in message.attributes.items() if name != fingerprint.ID_ATTRIBUTE}
             message = replace(message, attributes=kept)
         shelf: Shelf = DEAD if target == self._queues.dead else REJECTS
+        dedup_id = f"{told.uid}-{told.generation}-{told.hop}"
+        if shelf == DEAD:
+            # a letter that was moved away is put on dead again under the same story. A FIFO queue would take that for
+            # the one that it had minutes ago, and drop it; a repeat of this burial comes of the same delivery
+            dedup_id += f"-{fingerprint.short(flight.delivery.id)}"
         packed = await self._packer.pack(message, told, self._broker.features.limits, shelf)
         return Outgoing(
             packed.body,
             packed.attributes,
             rounded_up(delay_s, self._unit_s, self._max_delay_s),
             group,
-            f"{told.uid}-{told.generation}-{told.hop}",
+            dedup_id,
             flight.delivery.tenant,
             flight.delivery.trace,
         )

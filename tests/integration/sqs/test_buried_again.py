@@ -1,0 +1,61 @@
+"""A FIFO dead queue takes a letter of one message twice within minutes, where the first was moved away meanwhile."""
+
+import pytest
+
+from mulligan.clock import SystemClock
+from mulligan.core.delivery import Outgoing
+from mulligan.core.message import Message, TaskName, Uid
+from mulligan.core.progress import Mark, Progress, State
+from mulligan.core.story import Story
+from mulligan.ledger.memory import MemoryLedger
+from mulligan.storage.body import BodyFolder
+from mulligan.worker.flight import Flight
+from mulligan.worker.packer import Packer
+from mulligan.worker.recorder import Recorder
+from mulligan.worker.settler import Settler
+from mulligan.worker.table import LeaseTable
+
+FAILED = Progress({TaskName("One"): Mark(State.EXHAUSTED, 1, 0.0, "no", 1.0)})
+TOLD = Story(Uid("018bcfe56800-00112233445566778899"), 0, 1, 1.0, FAILED)
+
+
+@pytest.fixture
+async def bury(fifo, fifo_queues, tmp_path):
+    """Buries what is received next of rejects."""
+    clock, table, buried = SystemClock(), LeaseTable.create(16), []
+    recorder = Recorder(MemoryLedger(clock), clock, print, 60.0, kept=lambda _: None, lost=lambda _: None, failed=print)
+    settler = Settler(
+        fifo, fifo_queues, fifo_queues.rejects, recorder, Packer(BodyFolder(tmp_path)), table, clock, print,
+        buried=buried.append, over=print, failed=print,
+    )  # fmt: skip
+
+    async def bury_next():
+        (delivery,) = await fifo.receive(fifo_queues.rejects, 1, wait_s=1.0, lease_s=30.0)
+        flight = Flight(delivery, Message(TOLD.uid, b"hello", {}, 1.0), TOLD, "token", 1.0)
+        settler.bury(flight)
+        settler.bury(flight)  # as after an answer that was lost
+        await settler.drain()
+        await fifo.ack(fifo_queues.rejects, [delivery.receipt])
+
+    yield bury_next
+    table.close()
+
+
+async def letters(fifo, fifo_queues):
+    return await fifo.receive(fifo_queues.dead, 10, wait_s=1.0, lease_s=30.0)
+
+
+async def test_letter_is_on_dead_again_when_it_was_moved_away_and_is_put_back_within_five_minutes(
+    bury, fifo, fifo_queues
+):
+    """SQS took it for the letter that it had had, said yes, and dropped it; then its copy on rejects was removed."""
+    await fifo.send(fifo_queues.rejects, [Outgoing(b"hello", {}, group="g", dedup_id="1")])
+    await bury()
+    (first,) = await letters(fifo, fifo_queues)
+    await fifo.send(fifo_queues.rejects, [Outgoing(b"hello", {}, group="g", dedup_id="moved")])
+    await fifo.ack(fifo_queues.dead, [first.receipt])
+
+    await bury()
+
+    (again,) = await letters(fifo, fifo_queues)
+    assert again.body == b"hello"

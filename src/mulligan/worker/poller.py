@@ -9,7 +9,7 @@ from mulligan.brokers.base import Broker, Emit, Features
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, Meddled
-from mulligan.core.event import BrokerRefuses
+from mulligan.core.event import BrokerNotice, BrokerRefuses
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
 from mulligan.worker.demand import Width, adapt, wanted
@@ -24,6 +24,11 @@ _RETRY_SHARE = 0.2  # of what an outage has lasted: after twenty seconds of it w
 _RETRY_SHORT_S = 2.0  # and that share does not count below this
 _REFUSED_RETRY_S = 60.0
 _TOOK_MAX_S = 0.25
+_AT_ONCE_S = 0.5
+"""A receive that was to wait, and comes back with nothing before: some services do so now and then."""
+_AT_ONCE_FREE = 3
+_AT_ONCE_PAUSE_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""After so many in a row. Asked again at once, it was thousands of requests a second, each of them paid for."""
 _FREE_PAUSE_S = 0.002  # without a price, waiting for fuller receives is worth no more than this
 
 
@@ -100,6 +105,7 @@ class Pollers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._receives: set[asyncio.Task[list[Delivery]]] = set()
         self._stopping = asyncio.Event()
+        self._is_hurry_told = False
         self._outage = of_broker(clock, emit, f"receiving from {queue}")
 
     def start(self) -> None:
@@ -155,7 +161,7 @@ class Pollers:
     async def _poll(self) -> None:
         me = asyncio.current_task()
         assert me is not None
-        failures = 0
+        failures = empties = 0
         while not self._stopping.is_set():
             count = await self._demand()
             if count == 0:
@@ -179,6 +185,9 @@ class Pollers:
             self._outage.is_over()
             # from here on they count as in flight
             self._asked -= count
+            empties = 0 if deliveries or self._clock.monotonic() - asked_at > _AT_ONCE_S else empties + 1
+            if empties > _AT_ONCE_FREE:
+                await self._pause(self._pause_after_empties(empties - _AT_ONCE_FREE))
             if deliveries:
                 now = self._clock.monotonic()
                 if len(deliveries) == count:  # others have waited for messages
@@ -260,6 +269,18 @@ class Pollers:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+    def _pause_after_empties(self, count: int) -> float:
+        """How long to wait where nothing waits for messages; told once. count: of receives for which that is done."""
+        if count == len(_AT_ONCE_PAUSE_S) and not self._is_hurry_told:
+            self._is_hurry_told = True
+            text = (
+                f"receives come back with nothing, at once, though they are asked to wait for {self._wait_s:g} s: the "
+                f"server, or something on the way, keeps no long poll. It is asked once a second meanwhile, which is "
+                f"paid for; look at what is between."
+            )
+            self._emit(BrokerNotice(self._queue, text))
+        return _AT_ONCE_PAUSE_S[min(count, len(_AT_ONCE_PAUSE_S)) - 1]
 
     async def _pause(self, seconds: float) -> None:
         try:

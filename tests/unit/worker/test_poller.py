@@ -277,6 +277,30 @@ async def test_pollers_let_what_a_short_receive_started_begin_before_they_make_t
     assert len(queue.asked) == 2
 
 
+async def test_pollers_ask_once_a_second_where_nothing_waits_for_messages_and_tell_it_once(make, consumer, events):
+    """3,000 requests a second, each of them on the bill."""
+    queue = Queue()
+    queue.answers = [[]] * 200
+    make(queue)
+
+    await asyncio.sleep(60)
+
+    assert 60 < len(queue.asked) < 70
+    (told,) = events
+    assert "asked to wait for 20 s" in told.text
+
+
+async def test_pollers_ask_again_at_once_when_a_receive_finds_nothing_now_and_then(make, consumer, events):
+    queue = Queue()
+    queue.answers = [[], [], [], deliveries(1)] * 50
+    make(queue, capacity=100)
+
+    await asyncio.sleep(120)
+
+    assert len(consumer.taken) == 50
+    assert events == []
+
+
 async def test_pollers_tell_an_outage_once_and_back_off(make, events):
     queue = Queue()
     queue.answers = [BrokerUnavailable("down")] * 8

@@ -15,8 +15,8 @@ from mulligan.brokers.sqs import codec
 from mulligan.brokers.sqs.codec import Garbled, ServiceError
 from mulligan.brokers.sqs.credentials import KeyRing
 from mulligan.brokers.sqs.environment import Site
-from mulligan.brokers.sqs.error import Reaction, ServiceRefused, reaction_to, refusal_text
-from mulligan.brokers.sqs.http import Keep, Pool, Unreachable
+from mulligan.brokers.sqs.error import Reaction, ServiceRefused, reaction_to, refusal_text, stranger_hint
+from mulligan.brokers.sqs.http import Keep, Pool, Response, Unreachable
 from mulligan.brokers.sqs.sign import Keys, Signer
 from mulligan.core.error import BrokerUnavailable
 from mulligan.core.event import BrokerNotice
@@ -63,6 +63,14 @@ class PollCut(Exception):
 _CUT_STATUSES = (408, 502, 504)  # of a proxy that lost patience and says so, in words of its own
 
 _PASSING = (Reaction.RETRY, Reaction.BACK_OFF, Reaction.SLOW_DOWN)
+
+
+_SHOWN_BYTES = 80
+
+
+def _with_hint(text: str, response: Response) -> str:
+    hint = stranger_hint(response.status, response.headers, response.body)
+    return f"{text}. {hint}" if hint else text
 
 
 @value
@@ -163,10 +171,11 @@ class Client:
         except Unreachable as exc:
             return _Trouble(Reaction.RETRY, str(exc), signer.keys, cut_after_s=exc.cut_after_s)
         except Garbled as exc:
-            return _Trouble(Reaction.RETRY, str(exc), signer.keys)
+            return _Trouble(Reaction.RETRY, _with_hint(str(exc), response), signer.keys)
         error = codec.read_error(response.status, response.headers, response.body)
         if error is None:
-            text = f"HTTP {response.status}, and {response.body[:200]!r} is no answer of SQS"
+            text = f"HTTP {response.status}, and {response.body[:_SHOWN_BYTES]!r} is no answer of SQS"
+            text = _with_hint(text, response)
             reaction = Reaction.BACK_OFF if response.status == 429 else Reaction.RETRY
             cut_after_s = clock.monotonic() - began_at if response.status in _CUT_STATUSES else None
             return _Trouble(reaction, text, signer.keys, cut_after_s=cut_after_s)

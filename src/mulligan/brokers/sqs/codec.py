@@ -320,7 +320,7 @@ def _read_one_by_one(body: bytes) -> tuple[list[Received], list[str]]:
 
 
 def _shown(body: bytes, why: object) -> str:
-    return f"the answer can't be read ({why}): {body[:200]!r}"
+    return f"the answer can't be read ({why}): {body[:80]!r}"
 
 
 # -- attributes -------------------------------------------------------------------------------------------------------

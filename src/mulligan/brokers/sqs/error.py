@@ -9,8 +9,9 @@ from enum import Enum
 from mulligan.brokers.sqs.codec import Failure, ServiceError
 from mulligan.core.delivery import EntryFault, Fault
 from mulligan.core.error import BrokerRefused
+from mulligan.core.secret import redacted
 
-__all__ = ["MISSING_QUEUE", "Reaction", "ServiceRefused", "entry_fault", "reaction_to", "refusal_text"]
+__all__ = ["MISSING_QUEUE", "Reaction", "ServiceRefused", "entry_fault", "reaction_to", "refusal_text", "stranger_hint"]
 
 
 class Reaction(Enum):
@@ -164,6 +165,25 @@ def refusal_text(action: str, where: str, error: ServiceError) -> str:
     hint = _HINTS.get(error.code, "")
     said = error.message.rstrip(".") or "no reason given"
     return f"{where}: {action} was refused with {error.code} (HTTP {error.status}): {said}.{' ' if hint else ''}{hint}"
+
+
+def stranger_hint(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
+    """What to do about an answer that is none of the service's; "" where nothing more can be said of it."""
+    if status == 407:
+        return "A proxy asks who we are: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, or NO_PROXY with this host."
+    if 300 <= status < 400:
+        place = headers.get(b"location", b"").decode("latin-1")[:200]
+        to = f" (to {redacted(place)})" if place else ""
+        return f"Redirects{to} are not followed: correct the endpoint or the region."
+    if (coding := headers.get(b"content-encoding", b"identity").lower()) != b"identity":
+        name = coding.decode("latin-1")[:20]
+        return f"Something between compresses answers ({name}), which nobody has asked for: have it pass them on."
+    if body.lstrip()[:1] == b"<":
+        return (
+            "A proxy, a gateway or the login page of a network answers for SQS, or this is no endpoint of SQS: look at "
+            "what is between, or correct the endpoint."
+        )
+    return ""
 
 
 def _is_lost_receipt(code: str, message: str) -> bool:

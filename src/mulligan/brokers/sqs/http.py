@@ -279,7 +279,8 @@ class _Tunnel(asyncio.Protocol):
         if len(words) >= 2 and words[0].startswith("HTTP/") and words[1].startswith("2"):
             self.opened.set_result(None)
         else:
-            self.opened.set_exception(Unreachable(f"it answered {line[:200]!r} to CONNECT"))
+            hint = ": give user and password in HTTPS_PROXY" if words[1:2] == ["407"] else ""
+            self.opened.set_exception(Unreachable(f"it answered {line[:200]!r} to CONNECT{hint}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():

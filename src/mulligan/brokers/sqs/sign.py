@@ -101,6 +101,7 @@ class Signer:
         self._lines[action] = (
             f"POST / HTTP/1.1\r\nhost: {self._host}\r\ncontent-type: {_CONTENT_TYPE}\r\n{token}"
             f"x-amz-target: {self._target}.{action}\r\nx-amzn-query-mode: true\r\n"
+            "accept-encoding: identity\r\n"  # else a gateway may compress answers; not signed: it may change this line
         )
         self._after[action] = after
         return after

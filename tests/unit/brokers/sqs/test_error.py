@@ -3,7 +3,7 @@
 import pytest
 
 from mulligan.brokers.sqs.codec import Failure, ServiceError
-from mulligan.brokers.sqs.error import Reaction, entry_fault, reaction_to, refusal_text
+from mulligan.brokers.sqs.error import Reaction, entry_fault, reaction_to, refusal_text, stranger_hint
 from mulligan.core.delivery import Fault
 
 TABLE = [
@@ -104,3 +104,21 @@ def test_refusal_text_says_where_what_and_what_to_do(code, hint):
         f"app-dead-q at https://sqs: SendMessageBatch was refused with {code} (HTTP 400): It said so. "
     )
     assert hint in text
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "hint"),
+    [
+        (407, {}, b"<html>", "HTTPS_PROXY"),
+        (301, {b"location": b"https://u:secret@other/"}, b"", "(to https://***@other/) are not followed"),
+        (200, {b"content-encoding": b"gzip"}, b"\x1f\x8b", "compresses answers (gzip)"),
+        (200, {}, b"\r\n<!DOCTYPE html>", "login page of a network"),
+        (502, {}, b"", ""),
+        (200, {}, b"{", ""),
+    ],
+)
+def test_stranger_hint_says_what_to_do_about_an_answer_that_is_not_the_services(status, headers, body, hint):
+    told = stranger_hint(status, headers, body)
+
+    assert hint in told
+    assert bool(told) is bool(hint)

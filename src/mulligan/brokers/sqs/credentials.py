@@ -24,6 +24,9 @@ RENEW_S = 5.0
 """The longest that a call with refused keys waits for others; less than what a shutdown leaves to calls."""
 SAME_S = 30.0
 """How long the finding holds that keys that were refused are all there are."""
+FAILED_S = (0.0, 1.0, 2.0, 5.0, 10.0)
+"""How long the failure of a look holds for calls whose keys are refused, by how many have failed in a row: a process
+that can't give keys isn't started by each of them."""
 PATIENCE_S = 300.0
 """A look that takes longer is given up for another one, which has twice the time."""
 LOCAL_KEYS = Keys("mulligan", "mulligan")
@@ -102,6 +105,9 @@ class KeyRing:
         self._patience_s = PATIENCE_S
         self._same: Keys | None = None
         self._same_until = 0.0
+        self._failures = 0
+        self._failed: BaseException | None = None
+        self._failed_until = 0.0
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.keys: Keys | None = None
 
@@ -143,6 +149,8 @@ class KeyRing:
             await self._wait_for(self._begin(afresh=True), RENEW_S)  # what is being looked for may be the new ones
         now = asyncio.get_running_loop().time()
         if self.keys == refused and not (self._same == refused and now < self._same_until):
+            if self._failed is not None and now < self._failed_until:
+                raise BrokerUnavailable(f"{self._failed} (looked for again in {self._failed_until - now:.0f} s)")
             await self._wait_for(self._begin(afresh=True), RENEW_S)
         return self.keys != refused
 
@@ -203,8 +211,13 @@ class KeyRing:
         """Take note of a failure even if all who waited for it were cancelled; asyncio would complain else."""
         if self._look is look:
             self._look = None
-        if not look.cancelled():
-            look.exception()
+        if look.cancelled():
+            return
+        self._failed = look.exception()
+        self._failures = 0 if self._failed is None else self._failures + 1
+        if self._failures:
+            holds_s = FAILED_S[min(self._failures, len(FAILED_S)) - 1]
+            self._failed_until = asyncio.get_running_loop().time() + holds_s
 
     def _tell_failure(self, look: "asyncio.Task[None]") -> None:
         if not look.cancelled() and (exc := look.exception()) is not None:

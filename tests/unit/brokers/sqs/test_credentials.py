@@ -219,6 +219,40 @@ async def test_renew_looks_once_when_the_same_keys_are_found_later_than_a_call_w
     assert source.renewals == 1
 
 
+async def test_renew_doesnt_look_for_each_call_when_looks_fail(monkeypatch):
+    """A credential_process that failed was started five times a second."""
+    monkeypatch.setattr(credentials, "FAILED_S", (0.0, 60.0))
+    source = Scripted(OLD, BrokerUnavailable("the process ended with code 1"))
+    ring, _ = ring_of(source)
+    await ring.ready()
+
+    told = []
+    for _ in range(5):
+        with pytest.raises(BrokerUnavailable) as caught:
+            await ring.renew(OLD)
+        told.append(str(caught.value))
+
+    assert source.renewals == 2
+    assert told[1] == "the process ended with code 1"
+    assert told[4] == "the process ended with code 1 (looked for again in 60 s)"
+
+
+async def test_renew_looks_at_once_when_a_look_has_succeeded_since_others_failed(monkeypatch):
+    monkeypatch.setattr(credentials, "FAILED_S", (0.0, 0.0, 60.0))
+    source = Scripted(OLD, BrokerUnavailable("no"), BrokerUnavailable("no"), NEW, BrokerUnavailable("no"), OLD)
+    ring, _ = ring_of(source)
+    await ring.ready()
+    for _ in range(2):
+        with pytest.raises(BrokerUnavailable):
+            await ring.renew(OLD)
+    assert await ring.renew(OLD)
+
+    with pytest.raises(BrokerUnavailable):
+        await ring.renew(NEW)
+
+    assert await ring.renew(NEW)
+
+
 # -- looks that hang --------------------------------------------------------------------------------------------------
 
 

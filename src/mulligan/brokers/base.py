@@ -16,7 +16,7 @@ from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.parcel import Limits
 from mulligan.core.value import value
 
-__all__ = ["Broker", "Clock", "Declared", "Emit", "Features", "Owners", "Queues", "not_there"]
+__all__ = ["MEANT", "Broker", "Clock", "Declared", "Emit", "Features", "Owners", "Queues", "not_there"]
 
 Emit = Callable[[Event], None]
 
@@ -81,6 +81,10 @@ class Declared:
     receives: Mapping[QueueName, int] = field(default_factory=dict)
 
 
+MEANT = "If it is meant as it is, set ADOPT_REJECTS=true."
+"""The way out that a problem of `Owners` names."""
+
+
 @value
 class Owners:
     """Whose queues they are. problems: why the rejects queue seems to be somebody else's.
@@ -90,6 +94,15 @@ class Owners:
 
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def judged(self, *, is_meant: bool) -> "Owners":
+        """As they are, or where the queue is meant (ADOPT_REJECTS) with its problems as notes."""
+        if not is_meant:
+            return self
+        told = [
+            f"ADOPT_REJECTS is true, and this is let pass. {text.replace(f' {MEANT}', '')}" for text in self.problems
+        ]
+        return Owners((), (*self.notes, *told))
 
 
 def not_there(queues: Sequence[str], place: str = "") -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mulligan.brokers.base import Broker, Owners
+from mulligan.brokers.base import Broker
 from mulligan.cli import ground
 from mulligan.cli.ending import Code, code_of
 from mulligan.cli.output import harmless, hidden, may_color, write
@@ -203,9 +203,9 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: li
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=note, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=False)
-        owned = await broker.owners(chosen.queues)
+        owned = (await broker.owners(chosen.queues)).judged(is_meant=chosen.adopt_rejects)
         told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in (*declared.notes, *owned.notes)]
-        told += _of_owners(chosen, owned)
+        told += [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
@@ -221,15 +221,6 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: li
         return f"{redacted_url(chosen.broker_url)}: {'; '.join(held)}"
     finally:
         await broker.close()
-
-
-def _of_owners(chosen: Settings, owned: Owners) -> list[_Finding]:
-    if chosen.adopt_rejects:
-        return [
-            _Finding("queues", Code.OK, (f"ADOPT_REJECTS is true, and this is let pass. {text}",), is_note=True)
-            for text in owned.problems
-        ]
-    return [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
 
 
 async def _copies(

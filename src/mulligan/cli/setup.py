@@ -21,7 +21,7 @@ async def _setup(chosen: Settings) -> None:
     declared, owned = await _declare(chosen)
     for note in (*declared.notes, *owned.notes):
         say(f"note: {note}")
-    if problems := declared.problems or (() if chosen.adopt_rejects else owned.problems):
+    if problems := declared.problems or owned.problems:
         raise ConfigurationError(problems)
     there = [name for name in chosen.queues.all if name not in declared.created]
     parts = [f"{what} {', '.join(names)}" for what, names in (("made", declared.created), ("found", there)) if names]
@@ -37,7 +37,9 @@ async def _declare(chosen: Settings) -> tuple[Declared, Owners]:
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=told, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=True)
-        return declared, Owners() if declared.problems else await broker.owners(chosen.queues)
+        if declared.problems:
+            return declared, Owners()
+        return declared, (await broker.owners(chosen.queues)).judged(is_meant=chosen.adopt_rejects)
     finally:
         await broker.close()
 

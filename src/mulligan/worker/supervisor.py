@@ -233,8 +233,7 @@ class Supervisor:
         if found is None:
             return
         declared, owned = found
-        problems = declared.problems or (() if self._settings.adopt_rejects else owned.problems)
-        if problems:
+        if problems := declared.problems or owned.problems:
             self.stop("the queues can't be used", ConfigurationError(problems))
         else:
             self._emit(QueuesDeclared(queues.all, declared.created))
@@ -245,7 +244,9 @@ class Supervisor:
         """Make the queues, and see whose they are."""
         queues = self._settings.queues
         declared = await self._broker.declare(queues, create=self._settings.create_queues)
-        return declared, Owners() if declared.problems else await self._broker.owners(queues)
+        if declared.problems:
+            return declared, Owners()
+        return declared, (await self._broker.owners(queues)).judged(is_meant=self._settings.adopt_rejects)
 
     def _begin(self) -> None:
         self._can_go = True

@@ -7,6 +7,7 @@ import pytest
 from mulligan.brokers.base import Broker
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import ConfigurationError
+from mulligan.core.event import BrokerNotice
 from mulligan.core.message import QueueName
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
@@ -26,10 +27,15 @@ async def names(server, broker_of) -> dict[str, str]:
     return {"BROKER_URL": f"sqs://eu-west-1?endpoint={server.url}", "REJECTS_QUEUE": THEIRS, "COMMON_PREFIX": "shop"}
 
 
-async def begun(names: dict[str, str], broker: Broker, clock, **more: bool) -> Supervisor:
-    """A supervisor that has looked at its queues."""
+LET_PASS = "ADOPT_REJECTS is true, and this is let pass. " + REFUSAL
+
+
+async def begun(names: dict[str, str], broker: Broker, clock, events=None, **more: bool) -> Supervisor:
+    """A supervisor that has looked at its queues. events: gets what it tells."""
     settings = Settings(**{name.lower(): given for name, given in (names | more).items()})
-    supervisor = Supervisor(settings, broker, MemoryLedger(clock), Hub([]), clock, Path.cwd())
+    supervisor = Supervisor(
+        settings, broker, MemoryLedger(clock), Hub([] if events is None else [events.append]), clock, Path.cwd()
+    )
     await supervisor._declare()
     return supervisor
 
@@ -41,9 +47,15 @@ async def test_start_is_refused_when_the_rejects_queue_is_another_applications(n
     assert REFUSAL in str(supervisor._error)
 
 
-async def test_start_takes_the_rejects_queue_of_another_application_when_that_is_meant(names, server, broker_of, clock):
-    supervisor = await begun(names, broker_of(server), clock, ADOPT_REJECTS=True)
+async def test_start_takes_and_tells_the_rejects_queue_of_another_application_when_that_is_meant(
+    names, server, broker_of, clock
+):
+    events = []
 
+    supervisor = await begun(names, broker_of(server), clock, events, ADOPT_REJECTS=True)
+
+    (told,) = [one.text for one in events if isinstance(one, BrokerNotice) and LET_PASS in one.text]
+    assert "set ADOPT_REJECTS=true" not in told
     assert supervisor._error is None
     assert not supervisor._stopping.is_set()
 
@@ -65,11 +77,12 @@ async def test_command_refuses_the_rejects_queue_of_another_application(applicat
 
 
 @pytest.mark.parametrize("command", ["check", "setup"])
-async def test_command_takes_the_rejects_queue_of_another_application_when_that_is_meant(
+async def test_command_takes_and_tells_the_rejects_queue_of_another_application_when_that_is_meant(
     application, monkeypatch, command
 ):
     monkeypatch.setenv("MULLIGAN_ADOPT_REJECTS", "true")
 
-    code, _ = await application(command)
+    code, told = await application(command)
 
     assert code == 0
+    assert LET_PASS in told

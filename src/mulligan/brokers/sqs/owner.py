@@ -6,7 +6,7 @@ tasks and removed. `broker.owners` makes the calls and asks here.
 
 from collections.abc import Mapping, Sequence
 
-from mulligan.brokers.base import Owners
+from mulligan.brokers.base import MEANT, Owners
 from mulligan.brokers.sqs.setup import PREFIX_TAG, redrive
 from mulligan.core.delivery import Delivery, Queues
 from mulligan.core.message import QueueName
@@ -51,16 +51,18 @@ def owners(
 
     urls: of queues whose tags could tell whose they are.
     """
-    notes = [
-        f"Queue {name}: its tag {PREFIX_TAG} says {told[PREFIX_TAG]!r}, and COMMON_PREFIX is {queues.prefix!r}: is it "
-        f"another application's? Two on one queue take each other's messages."
+    notes = {
+        name: f"Queue {name}: its tag {PREFIX_TAG} says {told[PREFIX_TAG]!r}, and COMMON_PREFIX is "
+        f"{queues.prefix!r}: is it another application's? Two on one queue take each other's messages."
         for name, told in tagged.items()
         if told is not None and told.get(PREFIX_TAG, queues.prefix) != queues.prefix
-    ]
+    }
     if (problem := _redrive_problem(queues, found)) is not None:
-        return Owners((problem,), tuple(notes))
+        return Owners((problem,), tuple(notes.values()))
     problems, more = _of_rejects(queues, found, tagged.get(queues.rejects), sample, urls.get(queues.rejects))
-    return Owners(tuple(problems), (*notes, *more))
+    if problems:  # which say whose it is
+        notes.pop(queues.rejects, None)
+    return Owners(tuple(problems), (*notes.values(), *more))
 
 
 def _redrive_problem(queues: Queues, found: Attributes) -> str | None:
@@ -112,7 +114,7 @@ def _of_rejects(
 
 _CHOICES = (
     "REJECTS_QUEUE is the queue of retries: choose a name that is free, or remove the setting; a queue of dead letters "
-    "is DEAD_QUEUE. If it is meant as it is, set ADOPT_REJECTS=true."
+    f"is DEAD_QUEUE. {MEANT}"
 )
 
 

@@ -75,8 +75,11 @@ def test_rejects_queue_without_a_tag_is_taken_when_it_is_empty():
     assert told(attributes(), {}) == Owners()
 
 
-def test_rejects_queue_of_another_prefix_is_refused_when_messages_are_on_it():
-    (problem,) = told(attributes(rejects=3), {"mulligan-prefix": "till"}).problems
+def test_rejects_queue_of_another_prefix_is_refused_in_one_sentence_when_messages_are_on_it():
+    said = told(attributes(rejects=3), {"mulligan-prefix": "till"})
+
+    (problem,) = said.problems
+    assert said.notes == ()
 
     assert "its tag mulligan-prefix says that it belongs to 'till', not to 'shop' (COMMON_PREFIX)" in problem
     assert f"own prefix before: aws sqs tag-queue --queue-url {URL} --tags mulligan-prefix=shop" in problem

@@ -704,7 +704,7 @@ static void act(Connection *one, const char *action, const char *request) {
     if (is_open) count_action(action);
     Queue *queue = queue_of(request);
     const char *error = NULL;
-    if (!queue && strcmp(action, "ListQueues")) error = "MissingParameter";
+    if (!queue && strcmp(action, "ListQueues") && strcmp(action, "ListMessageMoveTasks")) error = "MissingParameter";
     else if (!strcmp(action, "ReceiveMessage")) {
         receive(one, request, queue, at);
         return;
@@ -730,7 +730,8 @@ static void act(Connection *one, const char *action, const char *request) {
             }
             ADD(&reply, "]");
         } else if (!strcmp(action, "ListQueueTags")) ADD(&reply, "\"Tags\":{}");
-        else if (strcmp(action, "SetQueueAttributes") && strcmp(action, "TagQueue") && strcmp(action, "PurgeQueue"))
+        else if (strcmp(action, "SetQueueAttributes") && strcmp(action, "TagQueue") && strcmp(action, "PurgeQueue") &&
+                 strcmp(action, "ListMessageMoveTasks"))
             error = "InvalidAction";
         ADD(&reply, "}");
     }

@@ -121,9 +121,9 @@ def _few_receives_notes(name: QueueName, attributes: Mapping[str, str]) -> list[
     ]
 
 
-def _mended(attributes: Mapping[str, str]) -> str:
-    """The command that gives a queue the count of receives that ours have."""
-    target, _ = redrive(attributes)
+def _mended(attributes: Mapping[str, str], target: str | None = None) -> str:
+    """The command that gives a queue the count of receives that ours have. target: None for the one that it has."""
+    target = target or redrive(attributes)[0]
     queue = attributes.get("QueueArn", "").rpartition(":")[2]
     policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": MAX_RECEIVES}, separators=(",", ":"))
     given = json.dumps({"RedrivePolicy": policy}, separators=(",", ":"))
@@ -181,15 +181,16 @@ def redrive(attributes: Mapping[str, str]) -> tuple[str | None, int]:
 def _redrive_notes(name: QueueName, attributes: Mapping[str, str], dead_arn: str | None) -> list[str]:
     target, _ = redrive(attributes)
     if target is None:
+        advice = f"Set its RedrivePolicy to maxReceiveCount {MAX_RECEIVES} and the dead queue's ARN."
         return [
             f"Queue {name}: it has no redrive to the dead queue, so a message that no worker survives comes back for "
-            f"ever. Set its RedrivePolicy to maxReceiveCount {MAX_RECEIVES} and the dead queue's ARN."
+            f"ever. {advice if dead_arn is None else _mended(attributes, dead_arn)}"
         ]
     if dead_arn is None or target == dead_arn:
         return []
     return [
         f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody would look "
-        f"for its messages. Correct its RedrivePolicy."
+        f"for its messages. {_mended(attributes, dead_arn)}"
     ]
 
 

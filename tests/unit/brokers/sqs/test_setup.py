@@ -119,6 +119,19 @@ def test_notes_tell_of_a_redrive_after_few_receives_and_of_the_command_that_mend
     assert setup.problems(QUEUES, redriven(QUEUES, count)) == []
 
 
+@pytest.mark.parametrize(
+    "policy", [None, '{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:000000000000:orders-dlq","maxReceiveCount":50}']
+)
+def test_notes_name_the_command_that_mends_a_redrive_that_goes_elsewhere_or_nowhere(policy):
+    """Whoever ran the command for a short redrive had it go to the queue of before, and read of that next."""
+    found = redriven(QUEUES, 1000)
+    found[QUEUES.requests] |= {"RedrivePolicy": policy}
+
+    (note,) = setup.notes(QUEUES, found)
+
+    assert note.endswith(MENDED)
+
+
 @pytest.mark.parametrize("count", [50, 1000])
 def test_nothing_is_said_of_a_redrive_after_many_receives(count):
     assert setup.notes(QUEUES, redriven(QUEUES, count)) == setup.problems(QUEUES, redriven(QUEUES, count)) == []

@@ -255,7 +255,8 @@ class Settings(BaseModel):
             )
         if self.queues.locators and not self.broker_url.lower().startswith("sqs:"):
             raise ValueError(
-                f"Of REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE some are a URL or an ARN ({', '.join(names)}), and "
+                f"Of REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE some are a URL or an ARN "
+                f"({', '.join(one.name for one in self.queues.locators)}), and "
                 f"BROKER_URL is {redacted_url(self.broker_url)!r}: only queues on SQS have those. Write their names "
                 f"alone, or set BROKER_URL to sqs://REGION."
             )

@@ -53,7 +53,9 @@ async def test_declare_explains_a_classic_queue_of_the_same_name_and_how_to_mend
     (problem,) = declared.problems
     assert queues.requests in problem
     assert "inequivalent arg" in problem
-    assert f"rabbitmqctl -p {vhost} delete_queue {queues.requests}" in problem
+    advice, _, removal = problem.partition("If it is an older one of your own, remove it when it is empty: ")
+    assert "Leave it alone, and choose another COMMON_PREFIX" in advice
+    assert removal.startswith(f"rabbitmqctl -p {vhost} delete_queue {queues.requests} - ")
 
 
 async def test_check_explains_a_classic_queue_where_the_others_are_missing(make, queues, channel):

@@ -316,4 +316,5 @@ def test_load_takes_a_queue_by_url_or_arn_and_calls_it_by_its_name(tmp_path, tex
 def test_load_refuses_an_arn_where_the_broker_is_not_sqs(tmp_path):
     (problem,) = problems_of(tmp_path, {"MULLIGAN_REQUESTS_QUEUE": "arn:aws:sqs:eu-west-1:123456789012:orders"})
 
+    assert "some are a URL or an ARN (orders), and BROKER_URL is" in problem
     assert "only queues on SQS have those. Write their names alone, or set BROKER_URL to sqs://REGION" in problem

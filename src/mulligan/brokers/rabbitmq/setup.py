@@ -111,14 +111,16 @@ class Setup:
     def _difference(self, one: Exchange | Queue, why: ChannelClosed) -> str:
         if isinstance(one, Exchange):
             return (
-                f"Exchange {one.name}: {why.text}. Another program made it. Stop that program, then remove it: "
+                f"Exchange {one.name}: {why.text}. Another program made it: leave it alone, and choose another "
+                f"COMMON_PREFIX. If it is an older one of your own, stop what uses it, then remove it: "
                 f"rabbitmqadmin --vhost={self._vhost} delete exchange name={one.name} - the next start makes it anew."
             )
         return (
             f"Queue {one.name}: {why.text}. Another program or version made it; as it is, it could lose messages or "
-            f"not do what retries need. When it is empty, remove it: rabbitmqctl -p {self._vhost} delete_queue "
-            f"{one.name} - the next start makes it anew. Or leave it alone, and choose another COMMON_PREFIX, "
-            f'or another name where a setting names it (docs/rabbitmq.md, "A queue that you have already").'
+            f"not do what retries need. Leave it alone, and choose another COMMON_PREFIX, or another name where a "
+            f'setting names it (docs/rabbitmq.md, "A queue that you have already"). If it is an older one of your own, '
+            f"remove it when it is empty: rabbitmqctl -p {self._vhost} delete_queue {one.name} - the next start makes "
+            f"it anew."
         )
 
     async def _call(self, method: object) -> object:

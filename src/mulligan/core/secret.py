@@ -79,10 +79,10 @@ def redacted_url(url: str) -> str:
 
 def redacted(text: str) -> str:
     """`text` with `***` in the place of every password of a URL and of every secret in its query."""
-    if "://" not in text:
+    found = list(_SCHEME.finditer(text)) if "://" in text else []
+    if not found:
         return text
-    found = list(_SCHEME.finditer(text))
-    pieces = [text[: found[0].start()] if found else text]
+    pieces = [text[: found[0].start()]]
     for one, following in zip(found, [*found[1:], None], strict=True):
         rest = text[one.end() : following.start() if following else len(text)]
         pieces.append(one[0] + _redacted_rest(one[1].lower(), rest))

@@ -107,3 +107,14 @@ def test_a_failed_task_is_told_without_the_password_of_a_url_in_its_error(mullig
     assert code == 1
     assert "RuntimeError: no answer of redis://me:***@cache:6379/0" in out
     assert not leaks(out)
+
+
+@pytest.mark.parametrize("command", ["status", "check"])
+def test_an_endpoint_without_a_scheme_is_told(mulligan, application, monkeypatch, command):
+    """The text said `://`, which is no URL, and whoever was to take passwords out of it failed: status said nothing."""
+    monkeypatch.setenv("MULLIGAN_BROKER_URL", "sqs://eu-west-1?endpoint=127.0.0.1:9324")
+
+    code, out, err = mulligan(command)
+
+    assert code == 2
+    assert "is not http(s)://HOST:PORT: it is not a URL: it has no scheme with :// after it." in out + err

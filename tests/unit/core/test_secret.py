@@ -34,6 +34,7 @@ from mulligan.core.secret import Redactor, redacted, redacted_url
         ("expected http://HOST:PORT. Correct it.", "expected http://HOST:PORT. Correct it."),
         ("expected amqp://USER:PASSWORD@HOST:PORT/VHOST.", "expected amqp://USER:PASSWORD@HOST:PORT/VHOST."),
         ("'amqp://u:***@h/': an @ is written %40", "'amqp://u:***@h/': an @ is written %40"),
+        ("it has no scheme with :// after it", "it has no scheme with :// after it"),
         ("no URL: password=abc", "no URL: password=abc"),
         ("key=value without a URL", "key=value without a URL"),
     ],

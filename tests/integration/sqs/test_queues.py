@@ -88,6 +88,18 @@ async def test_declare_of_one_queue_makes_all_when_it_is_missing(server, broker_
     assert declared.created == queues.all
 
 
+async def test_declare_of_one_queue_tells_of_that_one_when_it_may_not_be_found(guarded, broker_of, queues):
+    """`mulligan send` with keys of too few rights told of the dead queue, which is none of a producer's business."""
+    await broker_of(guarded).declare(queues, create=True)
+    nobody = broker_of(guarded, Keys("nobody", "nobody"))
+
+    declared = await nobody.declare(queues, create=True, only=queues.requests)
+
+    (problem,) = declared.problems
+    assert problem.startswith("app-requests-q at ")
+    assert "AccessDenied" in problem
+
+
 async def test_declare_refuses_kinds_that_are_mixed(server, broker_of):
     mixed = Queues("a", QueueName("a.fifo"), QueueName("b"), QueueName("c"))
 
@@ -226,7 +238,8 @@ def role_key(role, queues):
 
 @pytest.fixture
 async def guarded(start, queues):
-    return await start(keys=[DEFAULT_KEY, *(role_key(role, queues) for role in roles())])
+    nobody = Key("nobody", "nobody", actions=frozenset())
+    return await start(keys=[DEFAULT_KEY, nobody, *(role_key(role, queues) for role in roles())])
 
 
 def denied(server):

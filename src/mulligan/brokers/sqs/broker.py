@@ -133,7 +133,7 @@ class SqsBroker:
                 raise ConfigurationError(told)
         if only is not None:
             declared = await self._declare(queues, [only], create=False)
-            if not (create and declared.problems):
+            if not (create and declared.missing):
                 return declared
         return await self._declare(queues, setup.order(queues), create=create)
 

@@ -74,6 +74,8 @@ async def _history(world: World) -> None:
     beside = world.loop.create_task(world.newer.run()) if world.newer.is_there else None
     if world.mover.is_there:
         world.loop.create_task(world.mover.run())
+    if world.ledger_away_s:
+        world.loop.create_task(_ledger_away(world))
     hosts = [0, 1] if dice.random() < 0.25 else [0]
     if world.plan.lacking is not None:
         hosts = [0, 1]
@@ -103,6 +105,13 @@ async def _history(world: World) -> None:
     if beside is not None:
         beside.cancel()
     world.watch.settled()
+
+
+async def _ledger_away(world: World) -> None:
+    """The ledger is away while messages wait for their claim, and others are worked on."""
+    await asyncio.sleep(world.ledger_away_at)
+    world.loop.told("TROUBLE", f"the ledger is away for {world.ledger_away_s:g} s")
+    world.ledger_down_until = world.loop.time() + world.ledger_away_s
 
 
 async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noqa: C901 - one case a kind of trouble
@@ -188,7 +197,9 @@ async def _end(world: World, hosts: list[int]) -> None:
     """The faults stop, and the moves; what is left is worked off."""
     world.mover.is_over = True
     world.is_bad = False
-    world.broker_down_until = world.ledger_down_until = world.bodies_hidden_until = 0.0
+    world.broker_down_until = world.bodies_hidden_until = 0.0
+    if not world.ledger_away_s:
+        world.ledger_down_until = 0.0
     world.damaged.clear()
     if world.is_calm:
         await _until_empty(world)

@@ -83,11 +83,13 @@ class SimLedger:
             raise LedgerUnavailable("the disk is full")
         if world.chance("lost_request"):
             raise LedgerUnavailable("the database is locked")
+        await world.reconnect()
         await world.slow()
 
     async def _reply(self, method: str) -> None:
         world = self.world
         await asyncio.sleep(world.latency())
+        await world.reconnect()
         await world.slow()
         if world.chance("lost_reply"):
             world.loop.told(self.process, f"the ledger's reply to its {method} is lost")

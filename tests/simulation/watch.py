@@ -301,10 +301,20 @@ class Watch:
     def heard(self, process: object, one: event.Event) -> None:
         """An event of the worker."""
         self.events[type(one).__name__] += 1
+        if isinstance(one, event.LeaseLost) and self.world.is_calm and not self.world.plan.is_wild:
+            self._lost(process, one)
         if isinstance(one, event.WorkerBlocked):
             self._blocked(one.pid)
         if self.world.loop.story is not None:
             self.world.loop.told(process, repr(one))
+
+    def _lost(self, process: object, one: event.LeaseLost) -> None:
+        """Where nothing takes leases away, none is given up; but for a claim that ran out while the ledger was away,
+        before anything had begun.
+        """
+        cut = [task for who, uid, _, task in self.running if who is process and uid == one.uid]
+        if cut or "could not be extended" in one.reason:
+            self.wrong(f"{cut} on {one.uid} are cut in {process}, which has lost nothing: {one.reason}")
 
     def _blocked(self, pid: int) -> None:
         """A worker is going to be killed for a task that holds it: what is within its time is not to blame."""

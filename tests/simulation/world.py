@@ -73,6 +73,14 @@ class World:
         self.receives = dict.fromkeys(self.queues.all[:2], own.choice((2, 3, 5))) if has_redrive else {}
         """How often a queue gives a message before it moves it away."""
         self.is_calm |= bool(self.receives) and own.random() < 0.7
+        away = random.Random(f"away/{seed}")
+        self.ledger_away_s = 0.0
+        """How long the ledger is away once, though nothing else goes wrong; as a share of a lease until below."""
+        if seed % 5 == 1 and seed % 7 != 4:
+            self.ledger_away_s = away.choice((0.6, 0.9, 1.5))
+            self.is_calm = True
+        self.ledger_away_at = 20.0 * away.random()
+        self._away = away
         self.is_bad = False
         self.is_estimating = dice.random() < 0.3
         self.is_lenient = dice.random() < 0.2
@@ -106,6 +114,7 @@ class World:
         """How the last `--drain` ended."""
         self.messages = dice.choice((4, 10, 20, 30))
         self.lease_s = dice.choice((10.0, 20.0, 60.0))
+        self.ledger_away_s *= self.lease_s
         self.settings = Settings(
             common_prefix="t",
             requests_queue=self.queues.requests,
@@ -134,6 +143,11 @@ class World:
 
     def latency(self) -> float:
         return self.dice.choice((0.0, 0.001, 0.01)) if self.is_bad else 0.001
+
+    async def reconnect(self) -> None:
+        """What a ledger that was away takes for its first answers."""
+        if self.ledger_down_until < self.loop.time() < self.ledger_down_until + 5.0 and self.ledger_away_s:
+            await asyncio.sleep(2.0 * self._away.random())
 
     async def slow(self) -> None:
         if self.chance("slow"):
@@ -240,7 +254,8 @@ class World:
         queue = self.queues.rejects if 0.85 < way <= 0.9 else self.queues.requests
         self.loop.told("PRODUCER", f"sends message {number} to {queue}")
         self.stored.put(queue, outgoing)
-        if way < 0.6 and dice.random() < 0.15:
+        # not where the ledger is away: the claim of the one runs out meanwhile, and the other's is asked for first
+        if way < 0.6 and dice.random() < 0.15 and not self.ledger_away_s:
             self.stored.put(queue, outgoing)
 
     def replay(self) -> None:

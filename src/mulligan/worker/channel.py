@@ -16,6 +16,7 @@ from mulligan.settings.worker import WorkerSettings
 
 __all__ = [
     "Channel",
+    "ClaimsLost",
     "Drained",
     "Fatal",
     "Go",
@@ -67,9 +68,16 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
 
 
 class LeasesLost(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor to worker: (slot, sequence) whose lease or claim could not be extended: somebody else's now."""
+    """Supervisor to worker: (slot, sequence) whose lease could not be extended: somebody else's now."""
 
     slots: list[tuple[int, int]]
+
+
+class ClaimsLost(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor to worker: the same of claims. asked_at: monotonic seconds since which the ledger was asked."""
+
+    slots: list[tuple[int, int]]
+    asked_at: float
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -166,7 +174,7 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
     leaves: bool = False
 
 
-from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost)
+from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost | ClaimsLost)
 from_host = msgspec.msgpack.Decoder(Setup | Job)
 from_solo = msgspec.msgpack.Decoder(JobEnd | OtherVersion)
 from_worker = msgspec.msgpack.Decoder(

@@ -96,6 +96,8 @@ class Consumer:
         self._usual = UsualWays()
         self._briefing = Briefing(stage, catalogue, table, clock, self._usual)
         self._flights: dict[int, Flight] = {}
+        self._claim_s = (1 - CLAIM_SPENT) * stage.lease_s
+        """Seconds for which a claim is good at least when its answer is there."""
         self._can_run = True
         self._turns: Turns[Flight] = Turns()
         self._following: deque[Flight] = deque()
@@ -153,13 +155,15 @@ class Consumer:
 
     def _answered(self, flights: Sequence[Flight], answers: Sequence[Answer | Damaged]) -> None:
         """Let those in that are to be run, one of a group at a time."""
-        claimed_until = self._clock.monotonic() + (1 - CLAIM_SPENT) * self._stage.lease_s
+        claimed_until = self._clock.monotonic() + self._claim_s
         dropped: list[Flight] = []
         first: list[Flight] = []
         lost_groups: set[str | None] = set()
         for flight, answer in zip(flights, answers, strict=True):
             group = flight.delivery.group
             flight.answer, flight.claimed_until = answer, claimed_until
+            if isinstance(answer, Granted):
+                self._table.set_claimed(flight.slot)
             if flight.is_lost:
                 dropped.append(flight)
                 lost_groups.add(group)
@@ -247,9 +251,25 @@ class Consumer:
 
     def lose(self, slot: int, sequence: int) -> None:
         """The lease of a slot is somebody else's: cancel what can be cancelled, settle nothing."""
-        flight = self._flights.get(slot)
-        if flight is not None and self._table.sequence(slot) == sequence and not flight.is_lost:
+        flight = self._held(slot, sequence)
+        if flight is not None:
             self.drop(flight, "its lease could not be extended")
+
+    def lose_claim(self, slot: int, sequence: int, asked_at: float) -> None:
+        """The same of a claim. asked_at: monotonic seconds since which the ledger was asked to extend it.
+
+        One that was not known to be granted by then is ours: there was nothing to extend yet. Where the last record is
+        on its way there may be nothing to extend any more, and the answer to that tells whose it is.
+        """
+        flight = self._held(slot, sequence)
+        if flight is None or flight.answer is None or flight.ends_claim:
+            return
+        if flight.claimed_until - self._claim_s <= asked_at:
+            self.drop(flight, "its claim could not be extended")
+
+    def _held(self, slot: int, sequence: int) -> Flight | None:
+        flight = self._flights.get(slot)
+        return flight if flight is not None and self._table.sequence(slot) == sequence else None
 
     def drop(self, flight: Flight, reason: str) -> None:
         """End a flight without a settlement, as soon as its attempts have ended; those that can be are cancelled."""

@@ -1,12 +1,13 @@
 """Keeps the leases and claims of every worker, from the supervisor: no task can stop it, however it holds its worker.
 
-It reads the workers' lease tables. What passes half of its lease is extended, lease and claim together, in batches.
-When a worker has ended, its claims are ended first, then its messages are released.
+It reads the workers' lease tables. What passes half of its lease is extended, in batches: leases at the broker, claims
+at the ledger, and neither waits for the other, which may be away. A claim is extended once its worker knows that there
+is one. When a worker has ended, its claims are ended first, then its messages are released.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from mulligan.brokers.base import Broker, Emit, Queues
 from mulligan.clock import SystemClock
@@ -17,12 +18,15 @@ from mulligan.ledger.base import Ledger
 from mulligan.worker.outage import of_broker, of_ledger
 from mulligan.worker.table import Holding, LeaseTable, Standing
 
-__all__ = ["Keeper", "is_overdue"]
+__all__ = ["Keeper", "Lost", "is_overdue"]
 
 _SWEEP_TRIES = 5
 _SWEEP_PAUSE_S = 0.5
 
 Key = tuple[int, int, int]
+"""Worker, slot and sequence."""
+Lost = dict[int, list[tuple[int, int]]]
+"""By worker: (slot, sequence) of what is somebody else's now."""
 
 
 class Keeper:
@@ -37,45 +41,93 @@ class Keeper:
         self._clock = clock
         self._emit = emit
         self._lease_s = lease_s
-        self._until: dict[Key, float] = {}
+        self._leases_until: dict[Key, float] = {}
+        self._claims_until: dict[Key, float] = {}
         self._broker_outage = of_broker(clock, emit, "extending leases")
         self._ledger_outage = of_ledger(clock, emit)
 
     @property
     def interval_s(self) -> float:
-        """How often `extend` wants to be called."""
+        """How often `extend_leases` and `extend_claims` want to be called, each by itself."""
         return min(5.0, self._lease_s / 8)
 
-    async def extend(self, tables: Iterable[tuple[int, LeaseTable]]) -> dict[int, list[tuple[int, int]]]:
-        """Extend what has passed half of its lease. tables: (worker, table).
+    async def extend_leases(self, tables: Iterable[tuple[int, LeaseTable]]) -> Lost:
+        """Extend the leases that have passed half of their time. tables: (worker, table).
 
-        Returns by worker the (slot, sequence) that are somebody else's now. What could not be extended for a passing
-        reason is tried again at the next call.
+        Returns those that are somebody else's now. What could not be extended for a passing reason is tried again at
+        the next call.
         """
+        if not self._broker.features.keeps_lease:
+            return {}
         now = self._clock.monotonic()
-        seen: dict[Key, float] = {}
-        due: list[tuple[int, Holding]] = []
-        by_number: dict[int, LeaseTable] = {}
-        for worker, table in tables:
-            by_number[worker] = table
-            for holding in table.holdings():
-                key = (worker, holding.slot, holding.sequence)
-                until = seen[key] = self._until.get(key, holding.lease_until)
-                if holding.token and until - now <= self._lease_s / 2:
-                    due.append((worker, holding))
-        self._until = seen
+        due = self._due(tables, self._leases_until, now)
         if not due:
             return {}
-        lost, missed = await self._extend(due, by_number)
-        kept_until = now + self._lease_s
-        for worker, holding in due:
-            key = (worker, holding.slot, holding.sequence)
-            if key not in lost and key not in missed and key in self._until:
-                self._until[key] = kept_until
-        result: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for worker, slot, sequence in lost:
-            result[worker].append((slot, sequence))
-        return result
+        lost: set[Key] = set()
+        missed: set[Key] = set()
+        is_down = False
+        for queue, some in _by_queue(due, self._queues).items():
+            for batch in _chunks(some, self._broker.features.max_batch):
+                try:
+                    answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for _, one in batch])
+                except BrokerError as exc:  # the others may have better luck, and every lease counts
+                    is_down = True
+                    self._broker_outage.goes_on(exc)
+                    missed.update(map(_key, batch))
+                    continue
+                for one, fault in zip(batch, answers, strict=True):
+                    if fault is not None:
+                        (lost if fault.fault is Fault.LEASE_LOST else missed).add(_key(one))
+        if not is_down:
+            self._broker_outage.is_over()
+        self._extended(self._leases_until, due, lost | missed, now)
+        return _by_worker(lost)
+
+    async def extend_claims(self, tables: Iterable[tuple[int, LeaseTable]]) -> Lost:
+        """The same for claims: those that their workers know to be granted, for others may not be made yet."""
+        now = self._clock.monotonic()
+        by_number = dict(tables)
+        due = [one for one in self._due(by_number.items(), self._claims_until, now) if one[1].is_claimed]
+        if not due:
+            return {}
+        try:
+            kept = await self._ledger.extend([one.key for _, one in due], self._clock.now() + self._lease_s)
+        except LedgerError as exc:
+            self._ledger_outage.goes_on(exc)
+            return {}
+        self._ledger_outage.is_over()
+        lost: set[Key] = set()
+        for one, is_kept in zip(due, kept, strict=True):
+            if is_kept:
+                by_number[one[0]].keep(one[1], now + self._lease_s)
+            else:
+                lost.add(_key(one))
+        self._extended(self._claims_until, due, lost, now)
+        return _by_worker(lost)
+
+    def _due(
+        self, tables: Iterable[tuple[int, LeaseTable]], until: dict[Key, float], now: float
+    ) -> list[tuple[int, Holding]]:
+        """What has passed half of its time by `until`, which forgets what is not held any more."""
+        due: list[tuple[int, Holding]] = []
+        seen: dict[Key, float] = {}
+        for worker, table in tables:
+            for holding in table.holdings():
+                key = (worker, holding.slot, holding.sequence)
+                seen[key] = until.get(key, holding.lease_until)
+                if holding.token and seen[key] - now <= self._lease_s / 2:
+                    due.append((worker, holding))
+        until.clear()
+        until.update(seen)
+        return due
+
+    def _extended(
+        self, until: dict[Key, float], due: Sequence[tuple[int, Holding]], but: Collection[Key], now: float
+    ) -> None:
+        """Note that what was due has been extended, asked for at `now`, but for these."""
+        for key in map(_key, due):
+            if key not in but:
+                until[key] = now + self._lease_s
 
     async def sweep(self, table: LeaseTable, *, guilty: Collection[int] | None) -> int:
         """End the claims of a worker that has ended, then release its messages; how many it held.
@@ -97,9 +149,9 @@ class Keeper:
                 await asyncio.sleep(_SWEEP_PAUSE_S * (attempt + 1))
         else:
             return len(holdings)  # claims and leases end by themselves
-        for queue, some in _by_queue(holdings, self._queues).items():
+        for queue, some in _by_queue([(0, one) for one in holdings], self._queues).items():
             for batch in _chunks(some, self._broker.features.max_batch):
-                await self._release(queue, batch)
+                await self._release(queue, [one for _, one in batch])
         return len(holdings)
 
     async def _release(self, queue: QueueName, holdings: Sequence[Holding]) -> None:
@@ -119,60 +171,30 @@ class Keeper:
             if not left:
                 return
 
-    async def _extend(
-        self, due: Sequence[tuple[int, Holding]], tables: Mapping[int, LeaseTable]
-    ) -> tuple[set[Key], set[Key]]:
-        """The keys that are lost, and those of which claim or lease could not be extended now."""
-        now = self._clock.monotonic()
-        lost: set[Key] = set()
-        missed: set[Key] = set()
-        try:
-            kept = await self._ledger.extend([one.key for _, one in due], self._clock.now() + self._lease_s)
-            for (worker, holding), is_kept in zip(due, kept, strict=True):
-                if is_kept:
-                    tables[worker].keep(holding, now + self._lease_s)
-                else:
-                    lost.add((worker, holding.slot, holding.sequence))
-        except LedgerError as exc:
-            # the leases are extended all the same, or every message in flight would come back and run again
-            self._ledger_outage.goes_on(exc)
-            missed.update((worker, holding.slot, holding.sequence) for worker, holding in due)
-        else:
-            self._ledger_outage.is_over()
-        if self._broker.features.keeps_lease:
-            await self._extend_leases(due, lost, missed)
-        return lost, missed
-
-    async def _extend_leases(self, due: Sequence[tuple[int, Holding]], lost: set[Key], missed: set[Key]) -> None:
-        is_down = False
-        keys = {id(holding): (worker, holding.slot, holding.sequence) for worker, holding in due}
-        for queue, some in _by_queue([one for _, one in due], self._queues).items():
-            for batch in _chunks(some, self._broker.features.max_batch):
-                try:
-                    answers = await self._broker.extend(queue, [(one.receipt, self._lease_s) for one in batch])
-                except BrokerError as exc:  # the others may have better luck, and every lease counts
-                    is_down = True
-                    self._broker_outage.goes_on(exc)
-                    missed.update(keys[id(one)] for one in batch)
-                    continue
-                for one, fault in zip(batch, answers, strict=True):
-                    if fault is not None:
-                        (lost if fault.fault is Fault.LEASE_LOST else missed).add(keys[id(one)])
-        if not is_down:
-            self._broker_outage.is_over()
-
 
 def is_overdue(holding: Holding, now: float, after_s: float) -> bool:
     """Whether the running attempts of a message should have ended more than after_s seconds ago (monotonic now)."""
     return holding.standing is Standing.RUNNING and holding.deadline > 0 and now > holding.deadline + after_s
 
 
-def _by_queue(holdings: Iterable[Holding], queues: Queues) -> dict[QueueName, list[Holding]]:
-    grouped: dict[QueueName, list[Holding]] = defaultdict(list)
-    for holding in holdings:
-        grouped[queues.all[holding.queue]].append(holding)
+def _key(one: tuple[int, Holding]) -> Key:
+    worker, holding = one
+    return worker, holding.slot, holding.sequence
+
+
+def _by_worker(lost: Iterable[Key]) -> Lost:
+    result: Lost = defaultdict(list)
+    for worker, slot, sequence in lost:
+        result[worker].append((slot, sequence))
+    return result
+
+
+def _by_queue(due: Iterable[tuple[int, Holding]], queues: Queues) -> dict[QueueName, list[tuple[int, Holding]]]:
+    grouped: dict[QueueName, list[tuple[int, Holding]]] = defaultdict(list)
+    for one in due:
+        grouped[queues.all[one[1].queue]].append(one)
     return grouped
 
 
-def _chunks(holdings: Sequence[Holding], size: int) -> Iterable[Sequence[Holding]]:
-    return (holdings[start : start + size] for start in range(0, len(holdings), size))
+def _chunks(due: Sequence[tuple[int, Holding]], size: int) -> Iterable[Sequence[tuple[int, Holding]]]:
+    return (due[start : start + size] for start in range(0, len(due), size))

@@ -35,6 +35,7 @@ from mulligan.telemetry.log import configure
 from mulligan.worker import stack
 from mulligan.worker.channel import (
     Channel,
+    ClaimsLost,
     Drained,
     Fatal,
     Go,
@@ -76,7 +77,7 @@ TICK_S = 1.0
 _SLOWER = 10.0
 """How much longer an isolated process may take to load the tasks than this one did."""
 
-FromSupervisor = Setup | Go | Stop | LeasesLost
+FromSupervisor = Setup | Go | Stop | LeasesLost | ClaimsLost
 
 
 def main() -> None:
@@ -337,6 +338,10 @@ class Worker:
                     for slot, sequence in slots:
                         for line in self._lines:
                             line.consumer.lose(slot, sequence)
+                case ClaimsLost(slots, asked_at):
+                    for slot, sequence in slots:
+                        for line in self._lines:
+                            line.consumer.lose_claim(slot, sequence, asked_at)
                 case None:
                     self.is_orphan = True
                     # nobody extends the leases any more: what runs has the rest of the shortest one

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from mulligan.telemetry.hub import Hub
 from mulligan.worker import build, stack, tally
 from mulligan.worker.channel import (
     Channel,
+    ClaimsLost,
     Drained,
     Fatal,
     Go,
@@ -60,7 +61,7 @@ from mulligan.worker.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
-from mulligan.worker.keeper import Keeper, is_overdue
+from mulligan.worker.keeper import Keeper, Lost, is_overdue
 from mulligan.worker.opening import unless
 from mulligan.worker.poller import poll_s
 from mulligan.worker.process import slots_for
@@ -172,7 +173,7 @@ class Supervisor:
         """
         self._remainder = Remainder() if drains else None
         self._listen_to_signals()
-        keeping = self._start(self._keep())
+        keeping = [self._start(one) for one in (self._look_around(), self._extend_leases(), self._extend_claims())]
         tending = [self._start(self._tend(seat)) for seat in self._seats[:1]]
         # the first worker checks the tasks for all, before anything is made at the broker
         await self._until_ready(self._seats[:1])
@@ -192,9 +193,9 @@ class Supervisor:
         if ARMED is not None:
             ARMED.reach(Point.DRAINING)
         await self._until_ended(tending)
-        for task in (*watching, keeping):
+        for task in (*watching, *keeping):
             task.cancel()
-        await asyncio.gather(*watching, keeping, return_exceptions=True)
+        await asyncio.gather(*watching, *keeping, return_exceptions=True)
         if self._can_go or self._error is None:
             messages = self._keep_tally().messages
             self._emit(Stopped(messages[Counter.DONE], messages[Counter.REJECTED], messages[Counter.BURIED]))
@@ -441,8 +442,8 @@ class Supervisor:
 
     # -- meanwhile
 
-    async def _keep(self) -> None:
-        """Extend leases, look after blocked workers, rotate the log."""
+    async def _look_around(self) -> None:
+        """Look after blocked workers and the dead, rotate the log."""
         interval_s = min(1.0, self._keeper.interval_s)
         while True:
             await asyncio.sleep(interval_s)
@@ -450,16 +451,32 @@ class Supervisor:
                 ARMED.reach(Point.SUPERVISING)
             self._hub.tend()
             self._reaper.reap([seat.process.pid for seat in self._seats if seat.process is not None])
-            tables = [(seat.number, seat.table) for seat in self._seats if seat.table is not None]
+            for seat in self._seats:
+                await self._look_after(seat)
+
+    async def _extend_leases(self) -> None:
+        """By itself: while the ledger is away, which takes seconds to find out, leases are to be kept."""
+        await self._keep(self._keeper.extend_leases, lambda slots, _: LeasesLost(slots))
+
+    async def _extend_claims(self) -> None:
+        await self._keep(self._keeper.extend_claims, ClaimsLost)
+
+    async def _keep(
+        self,
+        extend: Callable[[list[tuple[int, LeaseTable]]], Awaitable[Lost]],
+        message: Callable[[list[tuple[int, int]], float], LeasesLost | ClaimsLost],
+    ) -> None:
+        while True:
+            await asyncio.sleep(self._keeper.interval_s)
+            asked_at = self._clock.monotonic()
             try:
-                lost = await self._keeper.extend(tables)
+                lost = await extend([(seat.number, seat.table) for seat in self._seats if seat.table is not None])
             except StorageBroken as exc:
                 self.stop("the storage is broken", exc)
                 continue
             for seat in self._seats:
                 if seat.number in lost and seat.channel is not None:
-                    seat.channel.send(LeasesLost(lost[seat.number]))
-                await self._look_after(seat)
+                    seat.channel.send(message(lost[seat.number], asked_at))
 
     async def _look_after(self, seat: Seat) -> None:
         """Kill a worker that a task holds: beyond its timeout, or where no task should run, so that nothing else in it

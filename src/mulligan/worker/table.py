@@ -1,6 +1,7 @@
 """The lease table: what a worker holds, in memory that it shares with the supervisor.
 
-The worker writes a slot before it claims a message and frees it when the message is settled; the supervisor reads. So
+The worker writes a slot before it claims a message, marks it once the claim is granted, and frees it when the message
+is settled; the supervisor reads. So
 the supervisor can extend every lease however busy the worker's interpreter is, and knows what a worker held when it
 died, without a message per lease between them. Each slot has one writer and carries a sequence number that is odd
 while it is written and that differs at each use, so a reader never takes half of one and half of another. One field is
@@ -54,6 +55,8 @@ class Holding:
     queue: 0 requests, 1 rejects.
     lease_until: monotonic seconds; the end that the receive gave.
     deadline: monotonic seconds by which its running attempts have to end; 0.0 when none runs.
+    is_claimed: the worker knows that its claim was granted. Before, there may be one all the same: the ledger's answer
+    may be on its way.
     """
 
     slot: int
@@ -63,6 +66,7 @@ class Holding:
     generation: int
     lease_until: float
     deadline: float
+    is_claimed: bool
     uid: Uid
     token: str
     receipt: str
@@ -76,9 +80,11 @@ class Holding:
 # header: slots in use (4 bytes, 4 of padding), the loop's last tick (8), the counters (8 each)
 _HEADER_BYTES = 256
 _SLOT_BYTES = 2048
-# sequence, standing, queue, padding, generation, padding, lease_until, deadline, lengths of uid, token and receipt
-_FIXED = struct.Struct("=IBBHIIddHHH")
+# sequence, standing, queue, is claimed, padding, generation, padding, lease_until, deadline, lengths of uid, token and
+# receipt
+_FIXED = struct.Struct("=IBBBBIIddHHH")
 _STANDING_AT = 4
+_CLAIMED_AT = 6
 _DEADLINE_AT = 24
 _KEPT = struct.Struct("=Id")  # sequence, until; the supervisor's
 _KEPT_AT = _SLOT_BYTES - 16
@@ -139,7 +145,7 @@ class LeaseTable:
         memory = self._memory
         # odd from the first byte on that differs; uid and token are ASCII, a receipt is what the broker gave
         _FIXED.pack_into(
-            memory, at, sequence - 1 & 0xFFFFFFFF, _HELD, queue, 0, generation, 0, lease_until, 0.0,
+            memory, at, sequence - 1 & 0xFFFFFFFF, _HELD, queue, 0, 0, generation, 0, lease_until, 0.0,
             len(uid), len(token), len(text) - len(uid) - len(token),
         )  # fmt: skip
         start = at + _FIXED.size
@@ -148,6 +154,10 @@ class LeaseTable:
         self._used += 1
         self._words[0] = self._used
         return slot
+
+    def set_claimed(self, slot: int) -> None:
+        """Say that the claim of a slot's message was granted: from now on it is to be extended."""
+        self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _CLAIMED_AT] = 1
 
     def set_standing(self, slot: int, standing: Standing, deadline: float = 0.0) -> None:
         """Say what is being done with the message of a slot, and until when it has to be over (monotonic seconds)."""
@@ -232,13 +242,15 @@ class LeaseTable:
     def _read(self, slot: int) -> Holding | None:
         at = _HEADER_BYTES + slot * _SLOT_BYTES
         raw = self._memory[at : at + _SLOT_BYTES]
-        sequence, standing, queue, _, generation, _, lease_until, deadline, *lengths = _FIXED.unpack_from(raw)
+        sequence, standing, queue, is_claimed, _, generation, _, lease_until, deadline, *lengths = _FIXED.unpack_from(
+            raw
+        )
         is_stable = sequence == self._words[at >> 2] and sequence % 2 == 0
         if not is_stable or standing == Standing.FREE:
             return None
         first, second, third = (_FIXED.size + sum(lengths[:count]) for count in (1, 2, 3))
         return Holding(
-            slot, sequence, Standing(standing), queue, generation, lease_until, deadline,
+            slot, sequence, Standing(standing), queue, generation, lease_until, deadline, bool(is_claimed),
             uid=Uid(raw[_FIXED.size : first].decode()),
             token=raw[first:second].decode(),
             receipt=raw[second:third].decode(),

@@ -153,7 +153,8 @@ class Worker:
         self.keeper = Keeper(
             Network(MemoryBroker(service.clock, service.queues)), service.ledger, QUEUES, service.clock, emit, lease_s
         )
-        self.keeping = asyncio.get_running_loop().create_task(self._keep()) if more.pop("keeps", True) else None
+        keeping = (self._keep_leases(), self._keep_claims()) if more.pop("keeps", True) else ()
+        self.keeping = [asyncio.get_running_loop().create_task(one) for one in keeping]
         self.has_drained = False
         if more.pop("starts", True):
             self.start()
@@ -183,17 +184,26 @@ class Worker:
     async def close(self) -> None:
         if not self.has_drained:
             await self.drain(0.0)
-        if self.keeping is not None:
-            self.keeping.cancel()
+        for one in self.keeping:
+            one.cancel()
         self.table.close()
 
-    async def _keep(self) -> None:
+    async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self.keeper.interval_s)
-            lost = await self.keeper.extend([(0, self.table)])
+            lost = await self.keeper.extend_leases([(0, self.table)])
             for slot, sequence in lost.get(0, ()):
                 for line in self.lines:
                     line.consumer.lose(slot, sequence)
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(self.keeper.interval_s)
+            asked_at = self.service.clock.monotonic()
+            lost = await self.keeper.extend_claims([(0, self.table)])
+            for slot, sequence in lost.get(0, ()):
+                for line in self.lines:
+                    line.consumer.lose_claim(slot, sequence, asked_at)
 
 
 class Service:

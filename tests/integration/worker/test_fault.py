@@ -245,6 +245,71 @@ async def test_message_is_no_suspect_and_runs_once_when_the_ledger_was_down_for_
     assert second.in_flight == 0
 
 
+async def test_message_that_waits_for_its_claim_runs_once_when_the_ledger_was_away_for_more_than_half_a_lease(service):
+    """The keeper asked to extend claims that were never made, and took them for somebody else's."""
+    worker = service.worker(task("One", one := Recording(5.0)), stages=(0,))
+    worker.ledger.cut["claim"] = LEDGER_DOWN
+    await service.send("hello")
+    await asyncio.sleep(45)
+
+    del worker.ledger.cut["claim"]
+    await service.until_empty(within_s=20)
+
+    assert len(one.runs) == 1
+    assert service.told(LeaseLost) == []
+    assert len(service.told(MessageDone)) == 1
+
+
+async def test_task_that_has_just_begun_runs_on_when_its_claim_was_granted_after_its_extension_was_asked_for(
+    service, clock
+):
+    worker = service.worker(task("One", one := Recording(5.0)), stages=(0,), keeps=False)
+    worker.ledger.cut["claim"] = LEDGER_DOWN
+    await service.send("hello")
+    await asyncio.sleep(31)
+    asked_at = clock.monotonic()
+    del worker.ledger.cut["claim"]
+    await service.until(lambda: one.runs, within_s=10)
+    (flight,) = worker.flights
+
+    worker.lines[0].consumer.lose_claim(flight.slot, worker.table.sequence(flight.slot), asked_at)
+
+    await service.until_empty(within_s=20)
+    assert len(one.runs) == 1
+    assert service.told(LeaseLost) == []
+
+
+async def test_message_is_settled_when_its_claim_was_asked_for_while_the_answer_to_its_last_record_was_on_its_way(
+    service, clock
+):
+    """Its record had ended the claim: there was nothing to extend, and it came back when its lease was over."""
+    worker = service.worker(task("One", one := Recording()), stages=(0,), keeps=False)
+    answered = asyncio.Event()
+    real = worker.ledger._real
+
+    class SlowToAnswer:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        async def save(self, records):
+            answers = await real.save(records)
+            await answered.wait()
+            return answers
+
+    worker.ledger._real = SlowToAnswer()
+    await service.send("hello")
+    await service.until(lambda: worker.ledger.count("save"), within_s=10)
+    (flight,) = worker.flights
+
+    worker.lines[0].consumer.lose_claim(flight.slot, worker.table.sequence(flight.slot), clock.monotonic())
+    answered.set()
+
+    await service.until_empty(within_s=5)
+    assert len(one.runs) == 1
+    assert service.told(LeaseLost) == []
+    assert len(service.told(MessageDone)) == 1
+
+
 async def test_leases_are_extended_while_the_ledger_is_down(service):
     """Otherwise every message in flight comes back, and to everybody at once when the ledger does."""
     worker = service.worker(task("One", one := Recording(200.0), timeout_s=600.0), stages=(0,))

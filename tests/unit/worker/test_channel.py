@@ -7,6 +7,7 @@ import pytest
 from mulligan.settings.model import Settings
 from mulligan.worker.channel import (
     Channel,
+    ClaimsLost,
     Drained,
     Go,
     Job,
@@ -43,12 +44,14 @@ async def test_channel_carries_messages_in_order_both_ways(pair):
     supervisor, worker = await pair(from_worker, from_supervisor)
     setup = Setup(3, Settings(middleware=("a.b:c",), log_file=None, lease_s=1.5).for_worker(), 2, 1, 500, "/srv/shop")
 
-    for message in (setup, Go(), LeasesLost([(1, 2), (3, 4)]), Stop(2.5)):
+    for message in (setup, Go(), LeasesLost([(1, 2), (3, 4)]), ClaimsLost([(1, 2)], 9.5), Stop(2.5)):
         supervisor.send(message)
     worker.send(Ready())
     worker.send(Drained())
 
-    assert [await worker.receive() for _ in range(4)] == [setup, Go(), LeasesLost([(1, 2), (3, 4)]), Stop(2.5)]
+    assert [await worker.receive() for _ in range(5)] == [
+        setup, Go(), LeasesLost([(1, 2), (3, 4)]), ClaimsLost([(1, 2)], 9.5), Stop(2.5),
+    ]  # fmt: skip
     assert [await supervisor.receive() for _ in range(2)] == [Ready(), Drained()]
 
 

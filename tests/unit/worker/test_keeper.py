@@ -66,7 +66,9 @@ def hold(broker, ledger, queues, clock, table):
         uid, token = f"{UID}{number}", f"t{number}"
         now = clock.now()
         await ledger.claim([Claim(uid, 0, 0, token, now + LEASE_S)], now)
-        return table.put(queue, delivery.receipt, uid, 0, token, clock.monotonic() + LEASE_S)
+        slot = table.put(queue, delivery.receipt, uid, 0, token, clock.monotonic() + LEASE_S)
+        table.set_claimed(slot)
+        return slot
 
     return hold
 
@@ -84,7 +86,7 @@ async def test_keeper_leaves_a_fresh_lease_alone(keeper, hold, broker, table):
     await hold()
     await asyncio.sleep(29)
 
-    assert await keeper.extend([(0, table)]) == {}
+    assert await keeper.extend_leases([(0, table)]) == {}
 
     assert broker.count("extend") == 0
 
@@ -92,7 +94,8 @@ async def test_keeper_leaves_a_fresh_lease_alone(keeper, hold, broker, table):
 async def test_keeper_extends_lease_and_claim_when_half_is_over(keeper, hold, broker, ledger, clock, table, queues):
     await hold()
     await asyncio.sleep(31)
-    await keeper.extend([(0, table)])
+    await keeper.extend_leases([(0, table)])
+    await keeper.extend_claims([(0, table)])
     await asyncio.sleep(50)
 
     assert (await broker.depth(queues.requests)).in_flight == 1
@@ -103,7 +106,7 @@ async def test_keeper_extends_again_half_a_lease_after_it_did(keeper, hold, brok
     await hold()
     for _ in range(121):
         await asyncio.sleep(1)
-        await keeper.extend([(0, table)])
+        await keeper.extend_leases([(0, table)])
 
     assert broker.count("extend") == 4
 
@@ -114,7 +117,7 @@ async def test_keeper_extends_the_messages_of_many_workers_in_full_batches(make_
         await hold(number)
     await asyncio.sleep(31)
 
-    await keeper.extend([(0, table)])
+    await keeper.extend_leases([(0, table)])
 
     assert [len(args[1]) for name, args in broker.calls if name == "extend"] == [10, 5]
 
@@ -125,7 +128,7 @@ async def test_keeper_tells_whose_lease_is_lost(keeper, hold, broker, table):
     await asyncio.sleep(31)
     broker.faults["extend"] = [[None, EntryFault(Fault.LEASE_LOST, "gone")]]
 
-    assert await keeper.extend([(3, table)]) == {3: [(lost, table.sequence(lost))]}
+    assert await keeper.extend_leases([(3, table)]) == {3: [(lost, table.sequence(lost))]}
 
 
 async def test_keeper_tells_whose_claim_is_lost(keeper, hold, ledger, table):
@@ -133,7 +136,7 @@ async def test_keeper_tells_whose_claim_is_lost(keeper, hold, ledger, table):
     await ledger.give_back([(f"{UID}0", 0, "t0")])
     await asyncio.sleep(31)
 
-    assert await keeper.extend([(0, table)]) == {0: [(slot, table.sequence(slot))]}
+    assert await keeper.extend_claims([(0, table)]) == {0: [(slot, table.sequence(slot))]}
 
 
 async def test_keeper_takes_no_lease_for_lost_when_its_extension_failed_for_a_moment(keeper, hold, broker, table):
@@ -141,7 +144,7 @@ async def test_keeper_takes_no_lease_for_lost_when_its_extension_failed_for_a_mo
     await asyncio.sleep(31)
     broker.faults["extend"] = [[EntryFault(Fault.RETRY, "busy")]]
 
-    assert await keeper.extend([(0, table)]) == {}
+    assert await keeper.extend_leases([(0, table)]) == {}
 
 
 async def test_keeper_extends_again_at_once_what_failed_for_a_moment(keeper, hold, broker, table):
@@ -149,10 +152,10 @@ async def test_keeper_extends_again_at_once_what_failed_for_a_moment(keeper, hol
     await hold()
     await asyncio.sleep(31)
     broker.faults["extend"] = [[EntryFault(Fault.RETRY, "busy")]]
-    await keeper.extend([(0, table)])
+    await keeper.extend_leases([(0, table)])
 
     await asyncio.sleep(5)
-    await keeper.extend([(0, table)])
+    await keeper.extend_leases([(0, table)])
 
     assert broker.count("extend") == 2
 
@@ -163,7 +166,7 @@ async def test_keeper_tells_an_outage_once_and_tries_again_each_time(keeper, hol
     broker.faults["extend"] = [BrokerUnavailable("down")] * 3
 
     for _ in range(5):
-        await keeper.extend([(0, table)])
+        await keeper.extend_leases([(0, table)])
         await asyncio.sleep(5)
 
     assert [type(event) for event in events] == [BrokerDown, BrokerUp]
@@ -177,7 +180,7 @@ async def test_keeper_goes_on_with_other_batches_when_one_fails(make_keeper, led
     await asyncio.sleep(31)
     broker.faults["extend"] = [BrokerUnavailable("down")]
 
-    await keeper.extend([(0, table)])
+    await keeper.extend_leases([(0, table)])
 
     assert broker.count("extend") == 2
 
@@ -187,10 +190,57 @@ async def test_keeper_asks_nobody_when_a_lease_is_the_connection(make_keeper, le
     await hold()
     await asyncio.sleep(31)
 
-    assert await keeper.extend([(0, table)]) == {}
+    assert await keeper.extend_leases([(0, table)]) == {}
 
-    assert ledger.count("extend") == 1
     assert broker.count("extend") == 0
+
+
+async def test_keeper_takes_no_claim_for_lost_that_was_never_made_when_the_ledger_was_away(
+    keeper, broker, ledger, queues, clock, table
+):
+    await broker.send(queues.requests, [Outgoing(b"hello", {})])
+    (delivery,) = await broker.receive(queues.requests, 1, wait_s=0, lease_s=LEASE_S)
+    table.put(0, delivery.receipt, f"{UID}0", 0, "t0", clock.monotonic() + LEASE_S)
+    await asyncio.sleep(31)
+
+    assert await keeper.extend_claims([(0, table)]) == {}
+
+    assert ledger.count("extend") == 0
+    assert await keeper.extend_leases([(0, table)]) == {}
+    assert broker.count("extend") == 1
+
+
+async def test_keeper_extends_a_claim_at_once_when_it_is_granted_after_half_of_its_lease(
+    keeper, hold, ledger, table, clock, queues, broker
+):
+    await broker.send(queues.requests, [Outgoing(b"hello", {})])
+    (delivery,) = await broker.receive(queues.requests, 1, wait_s=0, lease_s=LEASE_S)
+    slot = table.put(0, delivery.receipt, f"{UID}0", 0, "t0", clock.monotonic() + LEASE_S)
+    await asyncio.sleep(40)
+    await keeper.extend_claims([(0, table)])
+    now = clock.now()
+    await ledger.claim([Claim(f"{UID}0", 0, 0, "t0", now + LEASE_S)], now)
+    table.set_claimed(slot)
+
+    assert await keeper.extend_claims([(0, table)]) == {}
+
+    assert table.kept_until(slot) == clock.monotonic() + LEASE_S
+
+
+async def test_keeper_extends_leases_while_the_ledger_does_not_answer(keeper, hold, broker, ledger, table):
+    await hold()
+    await asyncio.sleep(31)
+    answered = asyncio.Event()
+    ledger.faults["extend"] = [answered.wait]
+    asking = asyncio.create_task(keeper.extend_claims([(0, table)]))
+    await asyncio.sleep(10)
+
+    await keeper.extend_leases([(0, table)])
+
+    assert not asking.done()
+    assert broker.count("extend") == 1
+    answered.set()
+    assert await asking == {}
 
 
 # -- sweep
@@ -269,7 +319,7 @@ async def test_keeper_extends_the_others_when_a_worker_has_ended_while_the_ledge
 ):
     await hold()
     gone = LeaseTable.create(1)
-    gone.put(0, "no receipt", f"{UID}9", 0, "t9", clock.monotonic() + LEASE_S)
+    gone.set_claimed(gone.put(0, "no receipt", f"{UID}9", 0, "t9", clock.monotonic() + LEASE_S))
     await asyncio.sleep(31)
 
     async def ends():
@@ -278,10 +328,10 @@ async def test_keeper_extends_the_others_when_a_worker_has_ended_while_the_ledge
     now = clock.now()
     await ledger.claim([Claim(f"{UID}9", 0, 0, "t9", now + LEASE_S)], now)
     ledger.faults["extend"] = [ends]
-    await keeper.extend([(0, gone), (1, table)])
+
+    await keeper.extend_claims([(0, gone), (1, table)])
 
     assert table.kept_until(0) == clock.monotonic() + LEASE_S
-    assert broker.count("extend") == 1
 
 
 async def test_keeper_tells_an_outage_of_the_ledger_as_one(keeper, hold, ledger, table, events):
@@ -289,8 +339,8 @@ async def test_keeper_tells_an_outage_of_the_ledger_as_one(keeper, hold, ledger,
     await asyncio.sleep(31)
     ledger.faults["extend"] = [LedgerUnavailable("the disk is full")]
 
-    await keeper.extend([(0, table)])
-    await keeper.extend([(0, table)])
+    await keeper.extend_claims([(0, table)])
+    await keeper.extend_claims([(0, table)])
 
     assert [type(event) for event in events] == [LedgerDown, LedgerUp]
 

@@ -49,6 +49,19 @@ def test_table_shows_a_new_standing_and_its_deadline(worker, supervisor):
     assert (holding.standing, holding.deadline) == (Standing.RUNNING, 99.5)
 
 
+def test_table_shows_a_claim_once_it_is_granted_and_not_with_the_next_use_of_the_slot(worker, supervisor):
+    slot = put(worker)
+    before = [one.is_claimed for one in supervisor.holdings()]
+
+    worker.set_claimed(slot)
+
+    assert before == [False]
+    assert [one.is_claimed for one in supervisor.holdings()] == [True]
+    worker.remove(slot)
+    assert put(worker, "r2") == slot
+    assert [one.is_claimed for one in supervisor.holdings()] == [False]
+
+
 def test_table_forgets_a_message_when_its_slot_is_freed(worker, supervisor):
     slot = put(worker)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import uvloop
 
-from mulligan.dial import connect, dial
+from mulligan.dial import Failed, connect, dial
 from tests.black_hole import black_hole, resolve
 
 NAME = "several.test"
@@ -146,3 +146,36 @@ async def test_dial_refuses_what_is_no_name_of_a_host_as_one_that_can_not_be_rea
     """A typing error in a URL was told as a fault of the program."""
     with pytest.raises(OSError, match="is no name of a host"):
         await dial(host, 443)
+
+
+async def test_dial_takes_another_address_when_the_first_has_failed_its_client(monkeypatch):
+    resolve(monkeypatch, NAME, "127.0.0.1", "127.0.0.2")
+    failed = Failed()
+    failed.add("127.0.0.1")
+
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)), await dial(NAME, port, failed=failed) as sock:
+            found = sock.getpeername()[0]
+
+    assert found == "127.0.0.2"
+
+
+def test_failed_tries_every_address_by_turns_when_all_have_failed():
+    failed, found = Failed(), []
+
+    for _ in range(7):
+        first = failed.last(["a", "b", "c"], str)[0]
+        found.append(first)
+        failed.add(first)
+
+    assert "".join(found) == "abcabca"
+
+
+def test_failed_forgets_an_address_that_serves_again():
+    failed = Failed()
+    failed.add("a")
+
+    failed.discard("a")
+
+    assert failed.last(["a", "b"], str) == ["a", "b"]

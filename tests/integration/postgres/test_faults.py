@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 
 import asyncpg
@@ -12,6 +13,7 @@ from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, Progress
 from mulligan.ledger.base import Claim, Granted, Held, Record
 from mulligan.ledger.postgres.session import Limits
+from tests.black_hole import resolve
 
 A, B = Uid("018bcfe56801-0123456789abcdef0123"), Uid("018bcfe56802-0123456789abcdef0123")
 DONE = Progress({TaskName("Jira"): DONE_AT_FIRST_TRY})
@@ -80,6 +82,62 @@ async def test_server_that_only_reads_is_waited_for(breakable, connect):
     breakable.start()
 
     assert await insist(lambda: ledger.save([Record(A, 0, "a", DONE)])) == [True]
+
+
+async def test_name_is_asked_for_again_when_the_server_turned_read_only(breakable, connect, monkeypatch):
+    """The name had moved to the new primary, and every host stayed on the old one, which had become its standby."""
+    asked = []
+    resolve(monkeypatch, "ledger.test", "127.0.0.1")
+    answer = socket.getaddrinfo
+
+    def counted(host, *more, **others):
+        asked.append(host)
+        return answer(host, *more, **others)
+
+    monkeypatch.setattr(socket, "getaddrinfo", counted)
+    url = breakable.url_of(breakable.new_schema(), "sslmode=disable").replace("127.0.0.1", "ledger.test")
+    ledger = await connect(url)
+    await ask(ledger, A, "a")
+    asked.clear()
+    breakable.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+    breakable.sql("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await ask(ledger, A, "a")
+        except LedgerUnavailable as exc:
+            told = str(exc)
+            break
+        assert time.monotonic() < deadline, "the session does not read its settings again"
+
+    moved_to = len(asked)
+    breakable.sql("ALTER SYSTEM RESET default_transaction_read_only")
+    breakable.sql("SELECT pg_reload_conf()")
+
+    assert "25006" in told
+    assert await insist(lambda: ask(ledger, B, "b")) == Granted(None)
+    assert "ledger.test" in asked[moved_to:]
+
+
+async def test_other_host_takes_over_when_the_first_stands_still(breakable, connect, postgres):
+    schema = breakable.new_schema()
+    postgres.sql(f"CREATE SCHEMA {schema}")
+    await connect(postgres.url_of(schema))  # what its replica would have
+    url = breakable.url_of(schema).replace(
+        f"127.0.0.1:{breakable.port}", f"127.0.0.1:{breakable.port},127.0.0.1:{postgres.port}"
+    )
+    ledger = await connect(url, limits=Limits(connect_s=2.0, call_s=1.0))
+    await ask(ledger, A, "a")
+
+    with breakable.frozen():
+        with pytest.raises(LedgerUnavailable):
+            await ask(ledger, B, "b")
+        began_at = time.monotonic()
+
+        answer = await ask(ledger, B, "b")
+
+        assert answer == Granted(None)
+        assert time.monotonic() - began_at < 1.0  # the silent one is not asked first
 
 
 async def test_call_ends_in_time_when_a_row_is_locked_and_its_session_stays(connect, schema_url):

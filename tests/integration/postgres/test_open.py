@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import pytest
 
@@ -187,6 +188,63 @@ async def test_second_host_is_taken_when_the_first_swallows_connections(connect,
     answer = await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)
 
     assert answer == [Granted(None)]
+
+
+async def test_second_host_is_taken_when_the_first_takes_connections_and_says_nothing(connect, postgres):
+    """A host that is frozen, or a relay whose server is gone: the first took all of the time, at each try."""
+    url = postgres.url_of(postgres.new_schema(), "sslmode=disable")
+    url = url.replace(f"127.0.0.1:{postgres.port}", f"127.0.0.2:{postgres.port},127.0.0.1:{postgres.port}")
+
+    with socket.create_server(("127.0.0.2", postgres.port), backlog=50):
+        ledger = await connect(url, limits=Limits(connect_s=4.0))
+        answer = await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)
+
+    assert answer == [Granted(None)]
+
+
+async def test_host_that_was_silent_is_not_asked_first_the_next_time(connect, postgres):
+    url = postgres.url_of(postgres.new_schema(), "sslmode=disable")
+    url = url.replace(f"127.0.0.1:{postgres.port}", f"127.0.0.2:{postgres.port},127.0.0.1:{postgres.port}")
+    with black_hole("127.0.0.2", postgres.port):
+        ledger = await connect(url, limits=Limits(connect_s=6.0))
+        began_at = time.monotonic()
+
+        await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)  # by a connection of its own
+
+    assert time.monotonic() - began_at < 2.0
+
+
+async def test_other_address_of_a_host_is_taken_when_the_first_takes_connections_and_says_nothing(
+    monkeypatch, host_clock, postgres
+):
+    resolve(monkeypatch, "ledger.test", "127.0.0.2", "127.0.0.1")
+    url = postgres.url_of(postgres.new_schema(), "sslmode=disable").replace("127.0.0.1", "ledger.test")
+    ledger = PostgresLedger(url, host_clock(), limits=Limits(connect_s=1.0))
+    with socket.create_server(("127.0.0.2", postgres.port), backlog=50):
+        with pytest.raises(LedgerUnavailable, match="no answer in time"):
+            await ledger.open()
+
+        await ledger.open()
+
+        answer = await ledger.claim([Claim(Uid("018bcfe56801-x"), 0, 0, "t", 60.0)], 0.0)
+    await ledger.close()
+    assert answer == [Granted(None)]
+
+
+async def test_start_says_of_each_server_why_it_can_not_be_used(connect):
+    with socket.socket() as bound, black_hole("127.0.0.2") as port:
+        bound.bind(("127.0.0.1", 0))
+        refusing = bound.getsockname()[1]
+
+        with pytest.raises(LedgerUnavailable) as caught:
+            await connect(
+                f"postgresql://me:s3cret@127.0.0.2:{port},127.0.0.1:{refusing}/db", limits=Limits(connect_s=1.0)
+            )
+
+    told = str(caught.value)
+    assert "none of the 2 servers can be used" in told
+    assert f"127.0.0.2:{port}: no answer in time" in told
+    assert f"127.0.0.1:{refusing}: [Errno" in told
 
 
 async def test_read_only_server_is_refused_at_the_start(connect, postgres):

@@ -1,11 +1,12 @@
 """Declaring, checking, rights and delays, on a real server."""
 
 import asyncio
+import socket
 
 import pika
 import pytest
 
-from mulligan.brokers.rabbitmq import topology
+from mulligan.brokers.rabbitmq import connection, topology
 from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
@@ -277,3 +278,18 @@ async def test_second_address_of_the_host_is_taken_when_the_first_swallows_conne
     results = await broker.send(queues.requests, [Outgoing(b"1", {})])
 
     assert results == [None]
+
+
+async def test_other_address_of_the_host_is_taken_when_the_first_takes_connections_and_says_nothing(
+    make, queues, url, rabbitmq, monkeypatch
+):
+    resolve(monkeypatch, "broker.test", "127.0.0.2", "127.0.0.1")
+    monkeypatch.setattr(connection, "CONNECT_S", 1.0)
+    broker = make(url.replace("127.0.0.1", "broker.test"))
+
+    with socket.create_server(("127.0.0.2", rabbitmq.port), backlog=50):
+        with pytest.raises(BrokerUnavailable, match="no answer"):
+            await broker.declare(queues, create=True)
+        declared = await broker.declare(queues, create=True)
+
+    assert declared.problems == ()

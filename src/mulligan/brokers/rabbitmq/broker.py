@@ -33,6 +33,7 @@ from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.event import BrokerNotice
 from mulligan.core.message import AttributeValue, QueueName
+from mulligan.dial import Failed
 
 __all__ = ["FEATURES", "RabbitBroker"]
 
@@ -336,6 +337,7 @@ class _Link:
         self._opening = asyncio.Lock()
         self._connection: Connection | None = None
         self._context: ssl.SSLContext | None = None
+        self._failed = Failed()
         self._is_closed = False
 
     async def connection(self) -> Connection:
@@ -349,8 +351,10 @@ class _Link:
             if self._connection is None or self._connection.lost is not None:
                 if self._address.is_tls and self._context is None:
                     self._context = await in_thread(lambda: tls(self._address))
+                if self._connection is not None:
+                    self._failed.add(self._connection.peer)  # it is gone, or silent: another node may do
                 name = f"mulligan {self._purpose} {os.getpid()}"
-                self._connection = await connect(self._address, self._context, name, self._tell_blocked)
+                self._connection = await connect(self._address, self._context, name, self._tell_blocked, self._failed)
             return self._connection
 
     async def close(self) -> None:

@@ -66,6 +66,8 @@ class Connection(asyncio.Protocol):
         self.frame_max_bytes = FRAME_MAX_BYTES
         self.server: dict[str, Any] = {}
         """What the server says of itself."""
+        self.peer = ""
+        """The server's address."""
         self.blocked: str | None = None
         self.lost: ConnectionLost | None = None
 
@@ -308,16 +310,27 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(
-    address: Address, context: ssl.SSLContext | None, name: str, on_blocked: Callable[[str | None], None]
+    address: Address,
+    context: ssl.SSLContext | None,
+    name: str,
+    on_blocked: Callable[[str | None], None],
+    failed: dial.Failed,
 ) -> Connection:
-    """A connection after its handshake. name: as the server lists it. Raises ConnectionLost."""
+    """A connection after its handshake. name: as the server lists it. failed: the addresses of the name that did not
+    serve; is told of this one. Raises ConnectionLost.
+    """
     connection = Connection(address, name, on_blocked)
     try:
         async with asyncio.timeout(CONNECT_S):
-            transport, _ = await dial.connect(lambda: connection, address.host, address.port, tls=context)
+            transport, _ = await dial.connect(
+                lambda: connection, address.host, address.port, tls=context, failed=failed
+            )
+            connection.peer = dial.peer_of(transport)
+            failed.add(connection.peer)  # until it has said more than that it is there
             keep_transport(transport)  # one that a forked child holds open is a consumer to the server
             _tune_socket(transport.get_extra_info("socket"))
             await connection.opened()
+            failed.discard(connection.peer)
     except TimeoutError:
         raise _given_up(connection, f"no answer within {CONNECT_S:g} s") from None
     except ssl.SSLError as exc:

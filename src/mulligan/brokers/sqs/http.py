@@ -20,7 +20,7 @@ import httptools
 from mulligan.core.secret import redacted_url
 from mulligan.core.url import UrlFault, split_url
 from mulligan.core.value import value
-from mulligan.dial import connect
+from mulligan.dial import Failed, connect, peer_of
 from mulligan.fork import keep_transport
 
 __all__ = ["Endpoint", "Pool", "Proxy", "Response", "Unreachable"]
@@ -247,6 +247,8 @@ class _Connection(asyncio.Protocol):
             self._arm()
             return
         self.has_timed_out = True
+        if self._transport is not None:
+            self._pool.failed.add(peer_of(self._transport))
         self._pool.drop_idle()  # whatever swallowed this answer has the idle connections, too
         self._end(Unreachable(f"{self._pool.endpoint.authority} sent no answer within {self._timeout_s:g} s"))
 
@@ -310,6 +312,8 @@ class Pool:
         self._idle: deque[_Connection] = deque()
         self._all: set[_Connection] = set()
         self._is_closed = False
+        self.failed = Failed()
+        """Addresses that took a request and did not answer."""
 
     async def exchange(
         self,
@@ -397,7 +401,11 @@ class Pool:
     async def _connect_directly(self) -> _Connection:
         at, loop = self.endpoint, asyncio.get_running_loop()
         transport, connection = await connect(
-            lambda: _Connection(self, loop), at.host, at.port, tls=self._tls if at.is_tls else None
+            lambda: _Connection(self, loop),
+            at.host,
+            at.port,
+            tls=self._tls if at.is_tls else None,
+            failed=self.failed,
         )
         keep_transport(transport)
         return connection
@@ -405,7 +413,7 @@ class Pool:
     async def _connect_through(self) -> _Connection:
         proxy, at, loop = self._proxy, self.endpoint, asyncio.get_running_loop()
         assert proxy is not None
-        transport, tunnel = await connect(lambda: _Tunnel(loop), proxy.host, proxy.port)
+        transport, tunnel = await connect(lambda: _Tunnel(loop), proxy.host, proxy.port, failed=self.failed)
         keep_transport(transport)
         try:
             target = f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}"
@@ -422,6 +430,7 @@ class Pool:
                 transport.set_protocol(connection)
                 connection.connection_made(transport)
         except BaseException:
+            self.failed.add(peer_of(transport))
             transport.abort()
             raise
         return connection

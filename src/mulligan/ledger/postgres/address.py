@@ -6,10 +6,11 @@ falls back to plain text without a word.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlunsplit
 
 from mulligan.core.error import ConfigurationError
 from mulligan.core.secret import redacted_url
@@ -20,6 +21,7 @@ __all__ = ["Address", "address_of"]
 
 _SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - where the server makes its socket
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
+_SERVER = re.compile(r"(?P<host>/[^:]*|\[[^\[\]]+\]|[^:/\[\]]+)(?::(?P<port>[0-9]*))?")
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -27,14 +29,14 @@ _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 class Address:
     """url, hosts, ssl: as `asyncpg.connect` takes them; None leaves it to the URL. shown: for a person.
 
-    host_count: of the hosts that the URL names, at least 1; they share the time for connecting.
+    servers: host and port (None: the usual one) of each, where the URL names several; () leaves that to the URL, too.
     """
 
     url: str = field(repr=False)
     shown: str
     hosts: tuple[str, ...] | None
     ssl: bool | None
-    host_count: int = 1
+    servers: tuple[tuple[str, int | None], ...] = ()
 
 
 def address_of(url: str, base_dir: Path | None = None) -> Address:
@@ -70,6 +72,11 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         url = urlunsplit(parts)
     if not parts.path.strip("/") and not given.keys() & {"dbname", "database", "service"}:
         raise _problem(shown, "it names no database")
+    servers = _servers(parts, given)
+    if servers and "target_session_attrs" not in given:  # a standby takes connections, and no records
+        given["target_session_attrs"] = "read-write"
+        parts = parts._replace(query=urlencode(given))
+        url = urlunsplit(parts)
     mode = given.get("sslmode")
     if mode is not None and mode not in _MODES:
         raise _problem(shown, f"sslmode is {mode!r}, expected one of {', '.join(_MODES)}")
@@ -85,7 +92,7 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         shown,
         None if hosts or "service" in given else _SOCKET_FOLDERS,
         True if takes_system_roots else None,
-        max(1, len(hosts)),
+        servers,
     )
 
 
@@ -103,6 +110,23 @@ def _quoted(netloc: str) -> str:
     user, colon, password = user_info.partition(":")
     user, password = (quote(unquote(text), safe="", errors="surrogateescape") for text in (user, password))
     return f"{user}{colon}{password}{at}{hosts}"
+
+
+def _servers(parts: SplitResult, given: Mapping[str, str]) -> tuple[tuple[str, int | None], ...]:
+    """Where there are several and each is understood; as the client reads them, the authority goes first."""
+    specs = parts.netloc.rpartition("@")[2] or given.get("host", "")
+    names = [_SERVER.fullmatch(name) for name in specs.split(",")]
+    told = [] if parts.netloc.rpartition("@")[2] else given.get("port", "").split(",")
+    ports: list[str] = told * len(names) if len(told) == 1 else told or [""] * len(names)
+    if len(names) == 1 or len(ports) != len(names) or (not told and "port" in given):
+        return ()
+    found: list[tuple[str, int | None]] = []
+    for name, port in zip(names, ports, strict=True):
+        if name is None or not (name["port"] or port or "0").isdecimal():
+            return ()
+        host = unquote(name["host"]).removeprefix("[").removesuffix("]")
+        found.append((host, int(name["port"] or port or 0) or None))
+    return tuple(found)
 
 
 def _hosts(given: Mapping[str, str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -12,6 +13,7 @@ __all__ = [
     "CLIENT_ERRORS",
     "breaks_connection",
     "connecting_fault",
+    "fault_of_all",
     "is_nameless",
     "nameless",
     "opening_fault",
@@ -35,7 +37,7 @@ _PASSING = {
     "58": "The server's system failed a call. Look at the server's log; it is tried again.",
 }
 _CORRUPT = {"XX001", "XX002"}
-_BREAKING = ("08", "57P")
+_BREAKING = ("08", "25006", "57P")  # read-only: the name, or another host, may have the one that can write
 _MENDABLE = {
     "28": "Correct user and password: in LEDGER_URL, in ~/.pgpass, or in the server's pg_hba.conf.",
     "3D000": "Create the database (createdb), or correct its name in LEDGER_URL.",
@@ -74,8 +76,6 @@ def translate(exc: Exception, shown: str) -> MulliganError:
     where, seen = f"ledger {shown}", _seen(exc)
     if isinstance(exc, ValueError):
         return LedgerError(f"{where}: a value was refused ({seen}). This is a defect of mulligan.")
-    if isinstance(exc, TimeoutError):
-        return LedgerUnavailable(f"{where}: no answer in time. It is tried again.")
     if not isinstance(exc, asyncpg.PostgresError):
         return LedgerUnavailable(f"{where}: {seen}. It is tried again.")
     code = str(exc.sqlstate)
@@ -131,7 +131,17 @@ def _advice(code: str) -> str | None:
     return _MENDABLE.get(code) or _MENDABLE.get(code[:2])
 
 
+def fault_of_all(faults: Sequence[tuple[str, Exception]], shown: str) -> Exception:
+    """The one error for those of several servers, by name: that each may pass, if any does; else the first."""
+    if len(faults) == 1 or not any(isinstance(opening_fault(exc, shown), LedgerUnavailable) for _, exc in faults):
+        return faults[0][1]
+    told = "; ".join(f"{name}: {_seen(exc)}" for name, exc in faults)
+    return OSError(f"none of the {len(faults)} servers can be used ({told})")
+
+
 def _seen(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError) and not str(exc):
+        return "no answer in time"
     text = " ".join(str(exc).split()) or type(exc).__name__
     if isinstance(exc, asyncpg.PostgresError):
         return f"{exc.sqlstate}: {text.rstrip('.')}"

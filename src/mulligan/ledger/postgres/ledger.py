@@ -20,7 +20,7 @@ from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Kn
 from mulligan.ledger.postgres import schema, statement
 from mulligan.ledger.postgres.address import address_of
 from mulligan.ledger.postgres.lane import Lane, rounds
-from mulligan.ledger.postgres.session import CLOSE_S, Connection, Limits, Session
+from mulligan.ledger.postgres.session import CLOSE_S, Connection, Limits, Servers, Session
 
 __all__ = ["PostgresLedger"]
 
@@ -69,7 +69,8 @@ class PostgresLedger:
         address = address_of(url, base_dir)
         self._shown = address.shown
         # claims never wait for the fsync of records, and neither for a row that a clean-up holds
-        claiming, saving, changing = (Session(address, limits or Limits()) for _ in range(3))
+        servers = Servers(address)
+        claiming, saving, changing = (Session(address, limits or Limits(), servers) for _ in range(3))
         self._sessions = (claiming, saving, changing)
         self._claims: Lane[_Asked, Answer | LedgerError] = Lane(
             lambda asked: claiming.run(lambda connection: self._claim(connection, asked))

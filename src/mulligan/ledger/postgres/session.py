@@ -1,6 +1,7 @@
 """One connection to the server: made when it is first needed, and again after it was lost."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import Any, TypeVar
@@ -15,22 +16,30 @@ from mulligan.ledger.postgres.fault import (
     CLIENT_ERRORS,
     breaks_connection,
     connecting_fault,
+    fault_of_all,
     is_nameless,
     nameless,
     opening_fault,
     translate,
 )
 
-__all__ = ["Connection", "Limits", "Session"]
+__all__ = ["Connection", "Limits", "Servers", "Session"]
 
 T = TypeVar("T")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+Host = tuple[str | None, int | None]
+"""Name and port; None for what the URL says."""
 Connection = Any
 """asyncpg's, which has no types."""
 
 CONNECT_S = 10.0
 CALL_S = 10.0
 """A statement takes milliseconds; after this long the server is taken as gone."""
+
+_USER_TIMEOUT_MS = 5_000
+"""How long what was sent may be unacknowledged: the kernel of a host that lives does that at once, however busy its
+server is.
+"""
 
 CLOSE_S = 2.0
 _SERVER_ENDS_AFTER = 0.8  # of our own patience: so that a statement that waits is ended there, and its session stays
@@ -55,16 +64,46 @@ class Limits:
         self.call_s = call_s
 
 
-class _Dialling:
-    """An event loop for asyncpg whose connections try all addresses of a host, each host within its share of seconds.
+class Servers:
+    """Which of the hosts, and which of a host's addresses, is tried first: what did not serve comes last.
 
-    The client itself tries hosts, and the addresses of each, one after the other, and gives them one limit together:
-    the first one that swallows what is sent to it would take it whole.
+    One for all sessions of a ledger: what one has learned holds for the others.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, share_s: float) -> None:
+    def __init__(self, address: Address) -> None:
+        self._hosts = address.servers or ((None, None),)
+        self._failed = dial.Failed()
+        self.addresses = dial.Failed()
+        """The same of the addresses that the hosts' names stand for."""
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def in_turn(self) -> list[Host]:
+        """Those that have not failed first."""
+        return self._failed.last(self._hosts, _name)
+
+    def failed(self, host: Host, peer: str = "") -> None:
+        """It did not serve. peer: the address that it was, if it came to that."""
+        self._failed.add(_name(host))
+        self.addresses.add(peer)
+
+    def served(self, host: Host, peer: str) -> None:
+        """It can be used."""
+        self._failed.discard(_name(host))
+        self.addresses.discard(peer)
+
+
+class _Dialling:
+    """An event loop for asyncpg whose connections try all addresses of a host, those last that did not serve.
+
+    peer: the address of the last one that was made; "" before, and for a socket file.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, failed: dial.Failed) -> None:
         self._loop = loop
-        self._share_s = share_s
+        self._failed = failed
+        self.peer = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
@@ -72,19 +111,26 @@ class _Dialling:
     async def create_connection(
         self, make: Callable[[], P], host: str, port: int, *, ssl: SSLContext | None = None
     ) -> tuple[asyncio.Transport, P]:
-        """As the client calls it. Raises OSError (TimeoutError is one), upon which it goes on to the next host."""
-        async with asyncio.timeout(self._share_s):
-            return await dial.connect(make, host, port, tls=ssl)
+        """As the client calls it. Raises OSError."""
+        transport, protocol = await dial.connect(make, host, port, tls=ssl, failed=self._failed)
+        self.peer = dial.peer_of(transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: what was sent and is not acknowledged
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        return transport, protocol
 
 
 class Session:
     """A connection for one use at a time; whoever comes meanwhile waits."""
 
-    def __init__(self, address: Address, limits: Limits) -> None:
+    def __init__(self, address: Address, limits: Limits, servers: Servers | None = None) -> None:
         self._address = address
         self._limits = limits
+        self._servers = servers or Servers(address)
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
+        self._host: Host = (None, None)
+        self._peer = ""
         self._is_closed = False
 
     async def run(self, action: Callable[[Connection], Awaitable[T]], *, is_opening: bool = False) -> T:
@@ -102,10 +148,11 @@ class Session:
                 fault = opening_fault if is_opening else translate
                 return await action(connection)
             except CLIENT_ERRORS as exc:
-                self._drop_if(breaks_connection(exc))
+                if breaks_connection(exc):
+                    self._pass_over()
                 raise fault(exc, self._address.shown) from None
             except asyncio.CancelledError:
-                self._drop_if(True)  # whatever comes next would be the answer to what was cancelled
+                self._drop()  # whatever comes next would be the answer to what was cancelled
                 raise
 
     async def close(self) -> None:
@@ -121,27 +168,66 @@ class Session:
     async def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
-        address, limits, loop = self._address, self._limits, asyncio.get_running_loop()
-        share_s = limits.connect_s / address.host_count
+        faults: list[tuple[str, Exception]] = []
+        silent: list[Host] = []
+        for host in self._servers.in_turn():
+            dialling = _Dialling(asyncio.get_running_loop(), self._servers.addresses)
+            try:
+                async with asyncio.timeout(self._limits.connect_s / len(self._servers)):
+                    self._connection, self._host = await self._connect(host, dialling), host
+            except CLIENT_ERRORS as exc:
+                if is_nameless(exc):
+                    raise nameless(self._address.shown) from None
+                faults.append((_name(host), exc))
+                self._servers.failed(host, dialling.peer)
+                if isinstance(exc, TimeoutError):
+                    silent.append(host)
+            except KeyError as exc:
+                if is_nameless(exc):
+                    raise nameless(self._address.shown) from None
+                raise
+            else:
+                self._peer = dialling.peer
+                self._servers.served(host, dialling.peer)
+                return self._connection
+        for host in silent:  # it takes its whole share of the time, so the others come before it
+            self._servers.failed(host)
+        raise fault_of_all(faults, self._address.shown)
+
+    async def _connect(self, host: Host, dialling: _Dialling) -> Connection:
+        """Of that host, or of what the URL says: ready for use. Has no limit of its own."""
+        address, limits = self._address, self._limits
+        name, port = host
+        connection = await asyncpg.connect(
+            address.url,
+            host=name or (list(address.hosts) if address.hosts else None),
+            port=port,
+            ssl=address.ssl,
+            timeout=limits.connect_s,
+            command_timeout=limits.call_s,
+            loop=dialling,
+        )
         try:
-            connection = self._connection = await asyncpg.connect(
-                address.url,
-                host=list(address.hosts) if address.hosts else None,
-                ssl=address.ssl,
-                timeout=limits.connect_s,
-                command_timeout=limits.call_s,
-                loop=_Dialling(loop, share_s),
-            )
-        except (KeyError, OSError) as exc:
-            if is_nameless(exc):
-                raise nameless(address.shown) from None
+            connection._loop = asyncio.get_running_loop()  # noqa: SLF001 - it asks asyncio for the task that runs on it
+            keep_transport(connection._transport)  # noqa: SLF001 - there is no other way to its socket
+            await connection.execute(_SETTINGS, f"{int(limits.call_s * 1000 * _SERVER_ENDS_AFTER)}ms")
+        except BaseException:
+            connection.terminate()
             raise
-        connection._loop = loop  # noqa: SLF001 - it asks asyncio for the task that runs on it
-        keep_transport(connection._transport)  # noqa: SLF001 - there is no other way to its socket
-        await connection.execute(_SETTINGS, f"{int(limits.call_s * 1000 * _SERVER_ENDS_AFTER)}ms")
         return connection
 
-    def _drop_if(self, is_useless: bool) -> None:
-        if is_useless and self._connection is not None:
+    def _pass_over(self) -> None:
+        """This server can't be used now: the next try begins with another, if there is one."""
+        if self._connection is not None:
+            self._servers.failed(self._host, self._peer)
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _name(host: Host) -> str:
+    name, port = host
+    return f"{name or ''}" if port is None else f"{name}:{port}"

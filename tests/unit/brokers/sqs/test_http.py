@@ -1,6 +1,7 @@
 """Connections: kept, replaced, cut, swallowed, cancelled, tunnelled."""
 
 import asyncio
+import socket
 import ssl
 
 import pytest
@@ -276,6 +277,21 @@ async def test_exchange_takes_the_second_address_when_the_first_swallows_connect
     pool = pool_to(speaker.port, host="localhost", **more)
 
     with black_hole("127.0.0.2", speaker.port):
+        response = await pool.exchange(REQUEST, 5.0)
+
+    assert response.body == b"ok"
+
+
+async def test_exchange_takes_another_address_when_the_first_took_a_request_and_said_nothing(
+    monkeypatch, speak, pool_to, ok
+):
+    speaker = await speak(ok)
+    resolve(monkeypatch, "sqs.test", "127.0.0.2", "127.0.0.1")
+    pool = pool_to(speaker.port, host="sqs.test")
+
+    with socket.create_server(("127.0.0.2", speaker.port), backlog=50):
+        with pytest.raises(Unreachable, match="sent no answer"):
+            await pool.exchange(REQUEST, 0.05)
         response = await pool.exchange(REQUEST, 5.0)
 
     assert response.body == b"ok"

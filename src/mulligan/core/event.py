@@ -513,7 +513,7 @@ class TasksUnknown(Event):
 
 @value
 class BrokerDown(Event):
-    """A call to the broker failed; it is tried again. Told once an outage."""
+    """A call to the broker failed; it is tried again. Told once an outage, and again for a new reason."""
 
     level: ClassVar[Level] = "error"
     where: str
@@ -548,7 +548,7 @@ class BrokerNotice(Event):
 
 @value
 class LedgerDown(Event):
-    """The ledger can't be written; nothing is acknowledged until it can. Told once an outage."""
+    """The ledger can't be written; nothing is acknowledged until it can. Told once an outage, and for a new reason."""
 
     level: ClassVar[Level] = "error"
     error: str

@@ -1,5 +1,6 @@
-"""Tells an outage of the broker or the ledger once, and its end, however often the calls fail in between."""
+"""Tells an outage of the broker or the ledger once, its new reasons, and its end, however often the calls fail."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -9,9 +10,17 @@ from mulligan.core.event import BrokerDown, BrokerUp, Event, LedgerDown, LedgerU
 
 __all__ = ["Outage", "of_broker", "of_ledger"]
 
+_TOLD_EVERY_S = 10.0
+_REASONS_MAX = 6
+_NUMBER = re.compile(r"[0-9]+")
+
 
 class Outage:
-    """Whether one kind of call fails just now. down: the event of an error's text; up: that of seconds."""
+    """Whether one kind of call fails just now. down: the event of an error's text; up: that of seconds.
+
+    A reason that is new is told when the one before was told long enough ago: what begins as a connection that is
+    refused may go on as a server that only reads. Each once, and of one outage only so many.
+    """
 
     def __init__(
         self, clock: SystemClock, emit: Emit, down: Callable[[str], Event], up: Callable[[float], Event]
@@ -21,6 +30,8 @@ class Outage:
         self._down = down
         self._up = up
         self._since: float | None = None
+        self._told_at = 0.0
+        self._reasons: set[str] = set()
 
     @property
     def lasts_s(self) -> float:
@@ -29,8 +40,15 @@ class Outage:
 
     def goes_on(self, exc: Exception) -> None:
         """A call has failed."""
+        now = self._clock.monotonic()
         if self._since is None:
-            self._since = self._clock.monotonic()
+            self._since = now
+        elif now - self._told_at < _TOLD_EVERY_S or len(self._reasons) >= _REASONS_MAX:
+            return
+        reason = _NUMBER.sub("0", str(exc))  # ports, processes and seconds differ from call to call
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            self._told_at = now
             self._emit(self._down(str(exc)))
 
     def is_over(self) -> None:
@@ -38,6 +56,7 @@ class Outage:
         if self._since is not None:
             self._emit(self._up(self._clock.monotonic() - self._since))
             self._since = None
+            self._reasons.clear()
 
 
 def of_broker(clock: SystemClock, emit: Emit, where: str) -> Outage:

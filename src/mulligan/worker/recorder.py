@@ -20,7 +20,8 @@ _ASKS_MAX = 40
 
 CLAIM_SPENT = 0.25
 """Share of a claim's time that may pass before the ledger's answer to it is known."""
-_RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_RETRY_S = (0.1, 0.5, 1.0, 2.0)
+"""Between tries; the last one is how late work goes on after an outage."""
 
 
 class _Ask:

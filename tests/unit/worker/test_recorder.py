@@ -156,12 +156,28 @@ async def test_recorder_waits_for_the_ledger_and_tells_it_once(recorder, make_he
     assert ledger.count("save") == 7
 
 
+async def test_recorder_tries_again_within_two_seconds_however_long_the_ledger_was_away(
+    recorder, make_held, ledger, kept, clock
+):
+    flight = await make_held()
+    ledger.cut["save"] = DOWN
+    recorder.put(flight)
+    await asyncio.sleep(600)
+    del ledger.cut["save"]
+    back_at = clock.monotonic()
+
+    await recorder.drain()
+
+    assert kept == [[flight]]
+    assert clock.monotonic() - back_at <= 2.0
+
+
 async def test_recorder_claims_when_the_ledger_is_back_with_an_end_that_is_not_over(
     recorder, ledger, clock, make_flight
 ):
     began = clock.now()
     flight = make_flight("One", uid=f"{UID}0")
-    ledger.faults["claim"] = [DOWN] * 30
+    ledger.faults["claim"] = [DOWN] * 40
 
     (answer,) = await recorder.claim([flight])
 

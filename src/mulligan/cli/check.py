@@ -74,7 +74,7 @@ def check() -> int:
 
 
 def _gravest(codes: Sequence[Code]) -> Code:
-    order = (Code.USAGE, Code.UNREACHABLE, Code.FAILURE)
+    order = (Code.USAGE, Code.UNREACHABLE, Code.LEDGER_UNREACHABLE, Code.FAILURE)
     return next((code for code in order if code in codes), Code.OK)
 
 

@@ -1,7 +1,7 @@
 """How a command ends: the one place where errors become a text and an exit code.
 
-0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done, 4 broker not reachable, 75 the installation was
-changed under a running system: start again, 130 interrupted.
+0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done, 4 broker not reachable, 5 ledger not reachable,
+75 the installation was changed under a running system: start again, 130 interrupted.
 """
 
 import os
@@ -19,6 +19,7 @@ from mulligan.core.error import (
     BrokerUnavailable,
     ConfigurationError,
     InstallationChangedError,
+    LedgerUnavailable,
     LeftUndoneError,
     MulliganError,
 )
@@ -37,6 +38,7 @@ class Code(IntEnum):
     USAGE = 2
     PARTLY = 3
     UNREACHABLE = 4
+    LEDGER_UNREACHABLE = 5
     CHANGED = 75  # EX_TEMPFAIL of sysexits.h
     INTERRUPTED = 130
 
@@ -96,6 +98,8 @@ def code_of(error: MulliganError) -> Code:
         return Code.CHANGED
     if isinstance(error, (PartialError, LeftUndoneError)):
         return Code.PARTLY
+    if isinstance(error, LedgerUnavailable):
+        return Code.LEDGER_UNREACHABLE
     return Code.UNREACHABLE if isinstance(error, BrokerUnavailable) else Code.FAILURE
 
 

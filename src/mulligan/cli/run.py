@@ -58,7 +58,6 @@ async def _run(
     broker = open_broker(settings.broker_url, clock=clock, emit=hub.emit, base_dir=folder)
     ledger = open_ledger(settings.ledger_url, clock=clock, base_dir=folder)
     try:
-        await ledger.open()
         await Supervisor(settings, broker, ledger, hub, clock, folder).run(drains=drains, for_s=for_s)
     finally:
         await broker.close()

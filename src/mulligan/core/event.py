@@ -512,6 +512,24 @@ class TasksUnknown(Event):
 
 
 @value
+class StartWaits(Event):
+    """The start waits for `what` (broker or ledger), within_s at most. Told once, and again for a new reason."""
+
+    level: ClassVar[Level] = "error"
+    what: str
+    within_s: float
+    error: str
+
+
+@value
+class StartGoesOn(Event):
+    """What the start has waited for answers."""
+
+    what: str
+    after_s: float
+
+
+@value
 class BrokerDown(Event):
     """A call to the broker failed; it is tried again. Told once an outage, and again for a new reason."""
 

@@ -147,6 +147,12 @@ class Settings(BaseModel):
         le=60,
         description="Where requests cost money: how long free slots wait, so that a receive is full. Less is quicker.",
     )
+    start_wait_s: Seconds = Field(
+        60.0,
+        ge=0,
+        le=86_400,
+        description="How long a start waits for a broker or ledger that can't be reached. 0: not at all.",
+    )
     shutdown_s: Seconds = Field(
         25.0,
         ge=1,

@@ -47,7 +47,15 @@ ProcessEvent = (
     | e.ListenerRaised
 )
 ServiceEvent = (
-    e.QueuesDeclared | e.BrokerDown | e.BrokerUp | e.BrokerRefuses | e.BrokerNotice | e.LedgerDown | e.LedgerUp
+    e.QueuesDeclared
+    | e.StartWaits
+    | e.StartGoesOn
+    | e.BrokerDown
+    | e.BrokerUp
+    | e.BrokerRefuses
+    | e.BrokerNotice
+    | e.LedgerDown
+    | e.LedgerUp
 )
 SettingEvent = e.SettingRenamed | e.LedgerLocal | e.TasksUnknown
 ForeignEvent = e.StoryMissing | e.StoryNotBelieved | e.MessageMoved
@@ -334,6 +342,13 @@ def _of_service(event: ServiceEvent) -> str:
             found = [name for name in event.names if name not in event.created]
             parts = [f"{what} {_names(names)}" for what, names in (("made", event.created), ("found", found)) if names]
             return f"queues: {'; '.join(parts)}"
+        case e.StartWaits():
+            return (
+                f"the start waits for the {event.what}, up to {duration(event.within_s)} (START_WAIT_S): "
+                f"{first_line(event.error)}"
+            )
+        case e.StartGoesOn():
+            return f"the {event.what} answers after {duration(event.after_s)}: the start goes on"
         case e.BrokerDown():
             return f"broker is not reachable ({event.where}), tried again: {_service(event.error)}"
         case e.BrokerUp():

@@ -1,14 +1,60 @@
 """What a start waits for, so that it can be told to stop meanwhile: a look for keys, or a server, may hang."""
 
 import asyncio
-from collections.abc import Coroutine
+import math
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["unless"]
+from mulligan.clock import SystemClock
+from mulligan.core.error import MulliganError
+from mulligan.worker.outage import Outage
+
+__all__ = ["insist", "unless"]
 
 T = TypeVar("T")
 
 _CANCEL_S = 1.0
+_SILENT_S = 3.0
+"""A call that has no answer by then is told of: somebody may watch the start."""
+_PAUSE_S = (0.25, 0.5, 1.0, 2.0)
+
+
+async def insist(
+    call: Callable[[], Awaitable[T]],
+    passing: type[MulliganError],
+    outage: Outage,
+    clock: SystemClock,
+    *,
+    within_s: float = math.inf,
+) -> T:
+    """What `call` gives, as soon as it gives something; it is told by `outage` that it is waited for, and why.
+
+    passing: the error that may pass. Raised all the same once the tries have lasted within_s (0: at the first).
+    """
+    began_at = clock.monotonic()
+    tries = 0
+    while True:
+        try:
+            found = await _told(call, lambda: outage.goes_on(passing("no answer yet")))
+        except passing as exc:
+            left_s = began_at + within_s - clock.monotonic()
+            if left_s <= 0:
+                raise
+            outage.goes_on(exc)
+        else:
+            outage.is_over()
+            return found
+        await asyncio.sleep(min(left_s, _PAUSE_S[min(tries, len(_PAUSE_S) - 1)]))
+        tries += 1
+
+
+async def _told(call: Callable[[], Awaitable[T]], silent: Callable[[], None]) -> T:
+    """What `call` gives or raises. silent: called once when it is still under way after a while."""
+    timer = asyncio.get_running_loop().call_later(_SILENT_S, silent)
+    try:
+        return await call()
+    finally:
+        timer.cancel()
 
 
 async def unless(ending: "asyncio.Future[Any]", work: Coroutine[Any, Any, T]) -> T | None:

@@ -6,9 +6,9 @@ from functools import partial
 
 from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
-from mulligan.core.event import BrokerDown, BrokerUp, Event, LedgerDown, LedgerUp
+from mulligan.core.event import BrokerDown, BrokerUp, Event, LedgerDown, LedgerUp, StartGoesOn, StartWaits
 
-__all__ = ["Outage", "of_broker", "of_ledger"]
+__all__ = ["Outage", "of_broker", "of_ledger", "of_start"]
 
 _TOLD_EVERY_S = 10.0
 _REASONS_MAX = 6
@@ -67,3 +67,8 @@ def of_broker(clock: SystemClock, emit: Emit, where: str) -> Outage:
 def of_ledger(clock: SystemClock, emit: Emit) -> Outage:
     """The ledger as the caller sees it."""
     return Outage(clock, emit, LedgerDown, LedgerUp)
+
+
+def of_start(clock: SystemClock, emit: Emit, what: str, within_s: float) -> Outage:
+    """What the start of the system waits for, so long: "broker" or "ledger"."""
+    return Outage(clock, emit, partial(StartWaits, what, within_s), partial(StartGoesOn, what))

@@ -22,7 +22,14 @@ from mulligan import fork
 from mulligan.brokers.base import Broker, Declared
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
-from mulligan.core.error import ConfigurationError, Meddled, MulliganError, StorageBroken
+from mulligan.core.error import (
+    BrokerUnavailable,
+    ConfigurationError,
+    LedgerUnavailable,
+    Meddled,
+    MulliganError,
+    StorageBroken,
+)
 from mulligan.core.event import WorkerStarted
 from mulligan.core.secret import redacted
 from mulligan.ledger.base import Ledger
@@ -59,8 +66,9 @@ from mulligan.worker.impairment import Impairment
 from mulligan.worker.leftover import end_leftovers
 from mulligan.worker.line import Line, Shop
 from mulligan.worker.loop import run_and_leave
-from mulligan.worker.opening import unless
+from mulligan.worker.opening import insist, unless
 from mulligan.worker.orphan import die_with_parent, outlive_parent
+from mulligan.worker.outage import of_broker, of_ledger
 from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace
 from mulligan.worker.runner import Attempt
@@ -279,9 +287,11 @@ class Worker:
         return await self._leave()
 
     async def _open(self, broker: Broker, ledger: Ledger) -> Declared:
-        await ledger.open()
-        queues = self._settings.queues
-        declared = await broker.declare(queues, create=False)
+        """As long as it takes: the system is up, and an outage is waited for."""
+        queues, clock, emit = self._settings.queues, self._clock, self._hub.emit
+        await insist(ledger.open, LedgerUnavailable, of_ledger(clock, emit), clock)
+        outage = of_broker(clock, emit, "looking at the queues")
+        declared = await insist(lambda: broker.declare(queues, create=False), BrokerUnavailable, outage, clock)
         if self._setup.worker == 0:
             for event in await at_start(broker, (queues.rejects, queues.dead), self._catalogue.tasks):
                 self._hub.emit(event)

@@ -7,13 +7,14 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mulligan import __version__
 from mulligan.brokers.base import Broker, Declared, Owners
 from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerError,
+    BrokerUnavailable,
     ConfigurationError,
     InstallationChangedError,
     LedgerError,
@@ -62,7 +63,8 @@ from mulligan.worker.deal import Hand, deal
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
 from mulligan.worker.keeper import Keeper, Lost, is_overdue
-from mulligan.worker.opening import unless
+from mulligan.worker.opening import insist, unless
+from mulligan.worker.outage import of_start
 from mulligan.worker.poller import poll_s
 from mulligan.worker.process import slots_for
 from mulligan.worker.reaper import Reaper
@@ -73,6 +75,8 @@ from mulligan.worker.table import Counter, LeaseTable, Standing
 from mulligan.worker.tally import Tally, Totals
 
 __all__ = ["Supervisor"]
+
+T = TypeVar("T")
 
 _BLOCKED_AFTER_S = STUCK_AFTER_S + 2.0  # a worker whose loop turns gives up by itself before
 _SILENT_S = 60.0
@@ -139,7 +143,7 @@ class Seat:
 class Supervisor:
     """All workers of one application.
 
-    broker, ledger: opened already; used for declaring, leases and depth. folder: the application's, absolute.
+    broker, ledger: not opened yet; used for declaring, leases and depth. folder: the application's, absolute.
     """
 
     def __init__(
@@ -168,11 +172,19 @@ class Supervisor:
     async def run(self, *, drains: bool, for_s: float | None) -> None:
         """Work until told to stop, until the queues are empty (drains), or for a time.
 
-        Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable, StorageBroken,
-        LeftUndoneError when the queues hold nothing any more but what this version can't read.
+        Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable or LedgerUnavailable when
+        the start has waited for them long enough, StorageBroken, LeftUndoneError when the queues hold nothing any more
+        but what this version can't read.
         """
         self._remainder = Remainder() if drains else None
         self._listen_to_signals()
+        await self._open_ledger()
+        if self._stopping.is_set():
+            if self._error is not None:
+                raise self._error
+            self._emit(Stopping(self._reason, self._settings.grace_s, 0, 0.0))
+            self._emit(Stopped(0, 0, 0))
+            return
         keeping = [self._start(one) for one in (self._look_around(), self._extend_leases(), self._extend_claims())]
         tending = [self._start(self._tend(seat)) for seat in self._seats[:1]]
         # the first worker checks the tasks for all, before anything is made at the broker
@@ -221,16 +233,25 @@ class Supervisor:
 
     # -- start
 
-    async def _declare(self) -> None:
-        queues = self._settings.queues
+    async def _open_ledger(self) -> None:
+        await self._insist(self._ledger.open, LedgerUnavailable, "ledger")
+
+    async def _insist(self, call: Callable[[], Awaitable[T]], passing: type[MulliganError], what: str) -> T | None:
+        """What `call` gives, waited for as long as a start may wait. None when the end has begun, by its error too."""
         stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
+        wait_s = self._settings.start_wait_s
+        outage = of_start(self._clock, self._emit, what, wait_s)
         try:
-            found = await unless(stopping, self._looked_at())
+            return await unless(stopping, insist(call, passing, outage, self._clock, within_s=wait_s))
         except MulliganError as exc:
-            self.stop("the queues can't be used", exc)
-            return
+            self.stop(f"the {what} can't be used", exc)
+            return None
         finally:
             stopping.cancel()
+
+    async def _declare(self) -> None:
+        queues = self._settings.queues
+        found = await self._insist(self._looked_at, BrokerUnavailable, "broker")
         if found is None:
             return
         declared, owned = found

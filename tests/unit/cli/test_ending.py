@@ -6,7 +6,14 @@ import pytest
 import typer
 
 from mulligan.cli.ending import PartialError, UsageError, ended
-from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError, LedgerError, StorageBroken
+from mulligan.core.error import (
+    BrokerRefused,
+    BrokerUnavailable,
+    ConfigurationError,
+    LedgerError,
+    LedgerUnavailable,
+    StorageBroken,
+)
 
 
 def raising(error: BaseException):
@@ -25,6 +32,7 @@ def raising(error: BaseException):
         (BrokerUnavailable("x"), 4),
         (BrokerRefused("x"), 1),
         (LedgerError("x"), 1),
+        (LedgerUnavailable("x"), 5),
         (StorageBroken("x"), 1),
         (RuntimeError("x"), 1),
         (KeyboardInterrupt(), 130),

@@ -27,7 +27,7 @@ CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 _PASSING = {
     "08": "The connection broke. It is made again; work goes on by itself.",
     "25006": "The server only reads: it is a standby, or default_transaction_read_only is on. Work goes on once it can"
-    " write; to follow a change of roles name all hosts and add target_session_attrs=read-write to the URL.",
+    " write; to follow a change of roles name all hosts, or the name that moves with the primary.",
     "40": "Other transactions were in the way. It is tried again.",
     "53": "The server is short of disk, memory or connections. Work goes on by itself once it has some.",
     "55P03": "A lock was not to be had. It is tried again; look for a session that keeps a transaction open.",
@@ -71,13 +71,13 @@ def nameless(shown: str) -> ConfigurationError:
     )
 
 
-def translate(exc: Exception, shown: str) -> MulliganError:
-    """The error to raise for one of the client or the server. shown: the URL for a person."""
+def translate(exc: Exception, shown: str, *, then: str = "It is tried again.") -> MulliganError:
+    """The error to raise for one of the client or the server. shown: the URL for a person. then: of what may pass."""
     where, seen = f"ledger {shown}", _seen(exc)
     if isinstance(exc, ValueError):
         return LedgerError(f"{where}: a value was refused ({seen}). This is a defect of mulligan.")
     if not isinstance(exc, asyncpg.PostgresError):
-        return LedgerUnavailable(f"{where}: {seen}. It is tried again.")
+        return LedgerUnavailable(f"{where}: {seen}. {then}")
     code = str(exc.sqlstate)
     if code in _CORRUPT:
         return StorageBroken(
@@ -97,7 +97,9 @@ def connecting_fault(exc: Exception, shown: str) -> MulliganError:
     Everything passes here, a refused password too: it was right before, so whoever changed it is expected to mend it.
     """
     meant = opening_fault(exc, shown)
-    return meant if isinstance(meant, LedgerUnavailable | StorageBroken) else LedgerUnavailable(str(meant))
+    if isinstance(meant, LedgerUnavailable):
+        return translate(exc, shown)
+    return meant if isinstance(meant, StorageBroken) else LedgerUnavailable(str(meant))
 
 
 def opening_fault(exc: Exception, shown: str) -> MulliganError:
@@ -124,7 +126,7 @@ def opening_fault(exc: Exception, shown: str) -> MulliganError:
         )
     if isinstance(exc, ValueError):
         return _problem(f"{where}: {seen}. Correct it (docs/ledger.md).")
-    return translate(exc, shown)
+    return translate(exc, shown, then="Look whether the server runs and can be reached, or correct LEDGER_URL.")
 
 
 def _advice(code: str) -> str | None:

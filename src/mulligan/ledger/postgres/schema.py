@@ -8,7 +8,7 @@ in one row, so that they are read and changed together.
 import json
 from collections.abc import Sequence
 
-from mulligan.core.error import ConfigurationError
+from mulligan.core.error import ConfigurationError, LedgerUnavailable
 from mulligan.ledger.postgres.session import Connection
 
 __all__ = ["ensure"]
@@ -87,10 +87,9 @@ async def _check_server(connection: Connection, shown: str) -> None:
     if version.major < OLDEST:
         raise _problem(shown, f"the server is PostgreSQL {version.major}, expected {OLDEST} or newer. Upgrade it")
     if await connection.fetchval("SELECT current_setting('transaction_read_only')::bool"):
-        raise _problem(
-            shown,
-            "the server only reads: it is a standby, or default_transaction_read_only is on. Name the primary, or all"
-            " hosts and target_session_attrs=read-write",
+        raise LedgerUnavailable(  # it may be about to take over, or its name about to be another's
+            f"ledger {shown}: the server only reads: it is a standby, or default_transaction_read_only is on. Name the"
+            " primary, or all hosts."
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from mulligan import dial
-from mulligan.core.error import LedgerError
+from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.fork import keep_transport
 from mulligan.ledger.postgres.address import Address
 from mulligan.ledger.postgres.fault import (
@@ -151,6 +151,9 @@ class Session:
                 if breaks_connection(exc):
                     self._pass_over()
                 raise fault(exc, self._address.shown) from None
+            except LedgerUnavailable:  # the action found that this server is of no use now
+                self._pass_over()
+                raise
             except asyncio.CancelledError:
                 self._drop()  # whatever comes next would be the answer to what was cancelled
                 raise

@@ -44,6 +44,7 @@ def test_a_run_that_can_not_reach_its_services_logs_nothing_of_a_password(folder
         "MULLIGAN_LOG_LEVEL": "DEBUG",
         "MULLIGAN_DEBUG": "1",
         "MULLIGAN_POOL_SIZE": "1",
+        "MULLIGAN_START_WAIT_S": "0.5",
     }
 
     ended = started(folder, "run", "--for", "1", **env)

@@ -50,8 +50,8 @@ app = typer.Typer(
     help="The error-tolerant message consumer. The current folder is the application's.",
     epilog=_examples("mulligan init shop && cd shop", "mulligan check", "mulligan run", "mulligan send s1")
     + "\n\n\b\nExit codes: 0 ok, 1 failure, 2 usage or configuration, 3 unhealthy or partly done,\n"
-    "  4 broker not reachable, 75 the installation was changed under a running system: start it again,\n"
-    "  130 interrupted (Ctrl-C).",
+    "  4 broker not reachable, 5 ledger not reachable,\n"
+    "  75 the installation was changed under a running system: start it again, 130 interrupted (Ctrl-C).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

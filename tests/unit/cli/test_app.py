@@ -37,7 +37,7 @@ def test_help_lists_every_exit_code(mulligan):
     _, out, _ = mulligan("--help")
 
     told = out.partition("Exit codes: ")[2]
-    assert [f"{code.value} " in told for code in Code] == [True] * 7
+    assert [f"{code.value} " in told for code in Code] == [True] * 8
 
 
 def test_send_status_and_peek_tell_of_the_message(mulligan, application):

@@ -6,6 +6,8 @@ _ended    `core.flow.record` each outcome, and have it saved at once
 _kept     when all of a message's attempts have ended and are saved: its next step
 """
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import assert_never
@@ -14,7 +16,7 @@ from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core import parcel, story
 from mulligan.core.delivery import Delivery
-from mulligan.core.error import ParcelError
+from mulligan.core.error import LedgerError, ParcelError
 from mulligan.core.event import (
     BodyMissing,
     Event,
@@ -39,6 +41,7 @@ from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Damaged, Flight
 from mulligan.worker.hearing import Believed, Hearing, New, Newest
 from mulligan.worker.hold import Holds, Misses
+from mulligan.worker.opening import unless
 from mulligan.worker.packer import Packer
 from mulligan.worker.places import Places
 from mulligan.worker.recorder import CLAIM_SPENT, Recorder
@@ -55,6 +58,7 @@ __all__ = ["Consumer"]
 _NO_PLACE = "no place came free in time"
 _HEAD_FIRST = "the head of its group comes first"
 _UNREADABLE_ROW = "its row in the ledger can't be read"
+_AWAY = "the ledger can't be reached"
 _UNREAD = "its state can't be read"
 
 _NO_BODY_S = 60.0
@@ -120,6 +124,7 @@ class Consumer:
         failed: with a fault of ours that ends the worker.
         """
         self._freed = freed
+        self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._places = Places(self._stage.capacity, begin=self._begin_all, give_back=self._give_back, failed=failed)
         self._runner = runner
         self._recorder = recorder
@@ -147,11 +152,13 @@ class Consumer:
         self._teller.received(len(flights))
         if ARMED is not None:
             ARMED.reach(Point.RECEIVED)
-        answers = await self._recorder.claim(flights)
-        if answers is None:
+        answers = await self._recorder.claim(flights, patience_s=self._stage.lease_s)
+        if answers is not None:
+            self._answered(flights, answers)
+        elif self._recorder.is_giving_up:
             self._not_claimed(flights)
-            return
-        self._answered(flights, answers)
+        else:
+            await self._go_without(flights)
 
     def _answered(self, flights: Sequence[Flight], answers: Sequence[Answer | Damaged]) -> None:
         """Let those in that are to be run, one of a group at a time."""
@@ -177,13 +184,37 @@ class Consumer:
         for flight in dropped:
             self._forsake(flight)
 
+    async def _go_without(self, flights: Sequence[Flight]) -> None:
+        """The ledger is away for long, perhaps only from here: let others have what was not begun. Until it is back
+        nothing more is asked for, which is until this ends.
+
+        What its queue would soon move away is kept: where the ledger is away from everybody, each look is a receive.
+        """
+        kept: list[Flight] = []
+        for flight in flights:
+            if flight.is_lost:
+                self._forsake(flight)
+            elif self._stage.hands_on(flight.delivery.receive_count, 0.0):
+                kept.append(flight)
+            else:
+                flight.token = ""  # nothing is known of a claim, and there is nobody to ask
+                self._finish(flight, Release(0.0), _AWAY)
+        if not kept:
+            key = flights[0].message.uid, flights[0].generation
+            with contextlib.suppress(LedgerError):  # that is an answer
+                await unless(self._stopping, self._recorder.look(key))
+        elif (answers := await self._recorder.claim(kept)) is not None:
+            self._answered(kept, answers)
+        else:
+            self._not_claimed(kept)
+
     def _not_claimed(self, flights: Sequence[Flight]) -> None:
         """The process ends, and the ledger can't be reached: nothing was started."""
         for flight in flights:
             if flight.is_lost:
                 self._forsake(flight)
             else:
-                self._finish(flight, Release(0.0), "the ledger can't be reached")
+                self._finish(flight, Release(0.0), _AWAY)
 
     def _begin_all(self, flights: Sequence[Flight]) -> None:
         """Messages that nothing is known of go the same way: it is asked for once."""
@@ -247,6 +278,8 @@ class Consumer:
     def stop_running(self) -> None:
         """From now on start no attempt: what is unfinished is released or handed on."""
         self._can_run = False
+        if not self._stopping.done():
+            self._stopping.set_result(None)
         self._places.open()
 
     def lose(self, slot: int, sequence: int) -> None:

@@ -1,6 +1,7 @@
 """Keeps outcomes, durably, before anything is settled: the first word of record -> copy -> remove."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 from mulligan.brokers.base import Emit
@@ -101,13 +102,15 @@ class Recorder:
         """Everything that was put is saved, and every claim that was to be left is given back."""
         return self._saves.is_idle and self._returns.is_idle
 
-    async def claim(self, flights: Sequence[Flight]) -> list[Answer | Damaged] | None:
-        """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`.
+    async def claim(self, flights: Sequence[Flight], *, patience_s: float = math.inf) -> list[Answer | Damaged] | None:
+        """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`, or for
+        patience_s.
 
         An answer that comes late is asked for again: what it grants may have run out on its way.
         """
         if self._keeps_nothing:
             return [GRANTED for _ in flights]
+        until = self._clock.monotonic() + patience_s
         for attempt in range(1_000_000):
             ask = _Ask(flights)
             if attempt == 0:
@@ -117,7 +120,7 @@ class Recorder:
             try:
                 answers, asked_at = await ask.answered
             except LedgerUnavailable as exc:
-                if not await self._wait(attempt, exc):
+                if not await self._wait(attempt, exc) or self._clock.monotonic() >= until:
                     return None
                 continue
             except LedgerError as exc:
@@ -221,6 +224,11 @@ class Recorder:
     def give_up(self) -> None:
         """From now on a ledger that is not available is not waited for: the process has to end."""
         self._is_giving_up = True
+
+    @property
+    def is_giving_up(self) -> bool:
+        """The process has to end."""
+        return self._is_giving_up
 
     def leave(self, flight: Flight) -> None:
         """Give the claim of a flight back that ends without a settlement, if it is still ours; then `left`."""

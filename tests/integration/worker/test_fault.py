@@ -310,6 +310,54 @@ async def test_message_is_settled_when_its_claim_was_asked_for_while_the_answer_
     assert len(service.told(MessageDone)) == 1
 
 
+async def test_messages_that_have_not_begun_go_to_others_when_one_host_alone_has_lost_the_ledger(service, clock):
+    """They were kept until the host's own way to the ledger was mended, for as long as that took."""
+    cut_off = service.worker(task("One", here := Recording()), stages=(0,), capacity=20)
+    cut_off.ledger.cut |= {"claim": LEDGER_DOWN, "look": LEDGER_DOWN}
+    await service.send(*(f"message {number}" for number in range(5)))
+    await asyncio.sleep(30)
+    service.worker(task("One", there := Recording()), stages=(0,))
+
+    await service.until(lambda: len(there.runs) == 5, within_s=40)
+
+    await service.until_empty(within_s=5)
+    asked = cut_off.network.count("receive")
+    await asyncio.sleep(600)
+    assert cut_off.network.count("receive") == asked  # it takes nothing more that it can't begin
+    cut_off.ledger.cut.clear()
+    await service.send("last")
+    await service.until_empty(within_s=10)
+    assert len(here.runs) + len(there.runs) == 6
+    assert service.told(SuspectIsolated) == []
+
+
+async def test_worker_that_waits_for_its_ledger_with_nothing_in_hand_ends_at_once_when_it_is_told_to(service, clock):
+    worker = service.worker(task("One", Recording()), stages=(0,))
+    worker.ledger.cut |= {"claim": LEDGER_DOWN, "look": LEDGER_DOWN}
+    await service.send("hello")
+    await asyncio.sleep(100)
+    began_at = clock.monotonic()
+
+    await worker.drain(20.0)
+
+    assert clock.monotonic() - began_at < 2.0
+    assert (await service.broker.depth(QUEUES.requests)).ready == 1
+
+
+async def test_message_stays_while_the_ledger_is_away_when_its_queue_would_soon_move_it_elsewhere(service):
+    """Each host that took it and gave it back would be one receive more."""
+    worker = service.worker(task("One", one := Recording()), stages=(0,), receives=2)
+    worker.ledger.cut |= {"claim": LEDGER_DOWN, "look": LEDGER_DOWN}
+    await service.send("hello")
+
+    await asyncio.sleep(600)
+    assert worker.network.count("release") == 0
+    worker.ledger.cut.clear()
+    await service.until_empty(within_s=10)
+
+    assert len(one.runs) == 1
+
+
 async def test_leases_are_extended_while_the_ledger_is_down(service):
     """Otherwise every message in flight comes back, and to everybody at once when the ledger does."""
     worker = service.worker(task("One", one := Recording(200.0), timeout_s=600.0), stages=(0,))

@@ -57,6 +57,32 @@ def test_nothing_is_lost_when_the_server_restarts_and_workers_are_killed(app, un
     assert "s3cret" not in system.log()
 
 
+@pytest.mark.parametrize("away_s", [2.0, 4.0, 7.0])
+def test_an_outage_of_the_ledger_repeats_nothing_when_messages_wait_for_their_claim(app, until, server, away_s):
+    """Half a lease and more: the supervisor took claims that were never made for those of somebody else."""
+    app.task("all", CODE)
+    app.manifest("all First", "all Second")
+    app.settings |= {
+        "LEDGER_URL": server.url_of(server.new_schema()), "LEASE_S": 3, "POOL_SIZE": 2, "CONCURRENCY": 10,
+    }  # fmt: skip
+    bodies = [f"ok-{number}" for number in range(1500)]
+    app.send(bodies)
+
+    system = app.start("--drain")
+    until(lambda: app.count("First", "end") > 100, "some are done")
+    server.stop(signal.SIGQUIT)
+    back_at = time.monotonic() + away_s
+    until(lambda: time.monotonic() > back_at, "the outage has lasted")
+    server.start()
+
+    assert system.wait() == 0, system.log()[-3000:]
+    ends = Counter((one.body, one.task) for one in app.effects() if one.what == "end")
+    starts = Counter((one.body, one.task) for one in app.effects() if one.what == "start")
+    assert ends.keys() == {(body, task) for body in bodies for task in ("First", "Second")}
+    assert sum(ends.values()) == sum(starts.values()) == len(ends)
+    assert "is no longer ours" not in system.log()
+
+
 def test_start_waits_for_a_ledger_that_is_away_and_goes_on_once_it_is_back(app, until, server):
     app.task("all", CODE)
     app.manifest("all First")

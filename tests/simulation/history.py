@@ -132,8 +132,7 @@ async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noq
             await asyncio.sleep(dice.random() * 10)
             world.begin(host)
         case "kill host":
-            for one in alive:
-                one.kill()
+            world.kill_host(host)
             await asyncio.sleep(dice.random() * world.lease_s)
             world.begin(host)
         case "stop" if workers:
@@ -210,7 +209,7 @@ async def _end(world: World, hosts: list[int]) -> None:
     until = world.loop.time() + _ENDS_WITHIN_S
     while True:
         world.begin(0, drains=True)
-        while world.alive(0):
+        while world.alive(0) or world.is_lost(0):
             if world.loop.time() > until:
                 raise TimeoutError(f"the queues never become empty: {_depths(world)}")
             await asyncio.sleep(1.0)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mulligan.core.message import Message, TaskName
@@ -58,6 +58,11 @@ class Plan:
         self.past: dict[str, Spec] = {spec.name: spec for spec in self.specs}
         # dice of its own: the other histories are as they would be
         own = random.Random(f"lacking/{world.seed}")
+        own_too = random.Random(f"host killer/{world.seed}")
+        works = [spec for spec in self.specs if not spec.is_default and (spec.is_async or not self.has_middleware)]
+        is_there = world.seed % 7 == 2 and not world.is_calm and works
+        self.host_killer = (own_too.randrange(4), own_too.choice(works).name) if is_there else None
+        """Number and task of a message that takes down the whole host, each time that it is run there."""
         self.lacking = own.choice([*names(self.specs), None]) if world.seed % 9 == 5 else None
         """A task that the second host doesn't have, another version of the application."""
 
@@ -143,7 +148,12 @@ class Plan:
         key = (number, spec.name, generation)
         if key not in self._acts:
             self._acts[key] = self._drawn(random.Random(f"{self._world.seed}/act/{key}"), spec, generation)
+            if self._is_host_killer(number, spec, generation):
+                self._acts[key] = replace(self._acts[key], kind="kill host", times=_FOR_GOOD)
         return self._acts[key]
+
+    def _is_host_killer(self, number: int, spec: Spec, generation: int) -> bool:
+        return (number, spec.name) == self.host_killer and not generation
 
     def _drawn(self, dice: random.Random, spec: Spec, generation: int) -> Act:
         kinds = _ALERT_KINDS if spec.is_default else _KINDS
@@ -174,7 +184,7 @@ def fate(act: Act, spec: Spec) -> str | None:
             return "done"
         case "fail" | "retry" | "time out":
             return "done" if act.times < most else "exhausted"
-        case "give up":
+        case "give up" | "kill host":
             return "exhausted"
         case "kill" | "exit":
             # one death is forgiven, unless it is the third of its message
@@ -187,6 +197,10 @@ async def _do(world: Any, process: Any, act: Act, spec: Spec, context: Any, runs
     if act.kind in ("kill", "exit") and runs <= act.times:
         await asyncio.sleep(act.takes_s / 4)
         process.end(0 if act.kind == "exit" else -9)
+        await asyncio.Event().wait()
+    if act.kind == "kill host":
+        await asyncio.sleep(act.takes_s / 4)
+        world.lose_host(process, context)
         await asyncio.Event().wait()
     if act.kind == "block" and runs <= act.times:
         world.stop(process, act.extra or spec.policy.timeout_s + 40.0)

@@ -13,7 +13,7 @@ from mulligan.telemetry.hub import Hub
 from mulligan.worker import line, process, runner, solo_process, supervisor
 from mulligan.worker.channel import Job, JobEnd, Setup
 from mulligan.worker.child import ends_with
-from mulligan.worker.solo import Solo
+from mulligan.worker.solo import Cell, Solo
 from mulligan.worker.supervisor import End, Seat, Supervisor
 from mulligan.worker.table import LeaseTable
 from tests.simulation.broker import SimBroker
@@ -96,7 +96,7 @@ class SimSupervisor(Supervisor):
         world.workers.append(child)
         world.watch.places[child.name] = (hand.requests + hand.rejects) * capacity
         seat.process = child  # type: ignore[assignment] # as much of a process as the supervisor asks of one
-        setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots, "")
+        setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots, "", world.isolated)
         child.spawn(_worker(world, child, setup, theirs, table))
         world.plan_death(child)
         seat.channel = ours  # type: ignore[assignment] # the same methods
@@ -131,7 +131,7 @@ async def _passing(call_next: Any, context: Any) -> Any:
     return await call_next()
 
 
-class SimSolo(Solo):
+class SimCell(Cell):
     """The real one, whose child is a process of the simulation."""
 
     async def _open(self) -> Any:
@@ -151,6 +151,12 @@ class SimSolo(Solo):
         ours.send(self._setup)
         self._watch(child, ours)  # type: ignore[arg-type]
         return ours
+
+
+class SimSolo(Solo):
+    """The real one, with cells of the simulation."""
+
+    cell = SimCell
 
 
 def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
@@ -195,6 +201,9 @@ class SimThreads:
         takes_s = act.takes_s
         if act.kind in ("kill", "exit") and runs <= act.times:
             self._loop.call_later(takes_s / 4, process.end, 0 if act.kind == "exit" else -9)
+            return
+        if act.kind == "kill host":
+            self._loop.call_later(takes_s / 4, world.lose_host, process, context)
             return
         if act.kind == "block" and runs <= act.times:
             self._loop.call_soon(world.stop, process, act.extra or timeout_s + 40.0)

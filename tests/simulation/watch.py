@@ -23,6 +23,9 @@ __all__ = ["Watch"]
 
 Key = tuple[str, int]
 
+HOSTS_MAX = 4
+"""So many hosts may be lost to one message: the first two times it runs among others, then alone."""
+
 
 class Watch:
     """violations: sentences, in the order in which they were seen."""
@@ -50,7 +53,12 @@ class Watch:
         """Names of tasks, by process."""
         self.unknown: set[tuple[str, int, str]] = set()
         """Tasks that were exhausted by a process whose tasks.xml does not have them, before or after a change of it."""
-        self.taken_over: set[Key] = set()
+        self.taken_over: Counter[Key] = Counter()
+        """How often a claim that had run out was taken over."""
+        self.told_dead: set[Key] = set()
+        """Messages that a supervisor told a worker's death of."""
+        self.hosts_lost: Counter[Key] = Counter()
+        """How many hosts a message took down since it was last settled."""
         self.strayed: set[str] = set()
         """Uids of messages that lay on rejects without a story."""
         self.events: Counter[str] = Counter()
@@ -172,7 +180,7 @@ class Watch:
             if not isinstance(answer, Granted):
                 continue
             if held is not None and held.token != claim.token:
-                self.taken_over.add(key)
+                self.taken_over[key] += 1
             self.granted.add((process.name, *key))
             carried = self.carried.get((*key, claim.hop), Progress({}))
             self.base[claim.token] = merge(answer.progress, carried) if answer.progress else carried
@@ -189,6 +197,8 @@ class Watch:
         key = (record.uid, record.generation)
         if record.hop is not None and record.hop > self.copied.get(key, 0):
             self.wrong(f"hop {record.hop} of {record.uid} is recorded before there is such a copy")
+        if record.is_final:
+            del self.hosts_lost[key]
         base = self.base.get(record.token, Progress({}))
         for in_alerts, marks, old in (
             (False, record.progress.marks, base.marks),
@@ -252,6 +262,7 @@ class Watch:
         worker = process.name.partition("/")[0]
         if (worker, *key) not in self.granted:
             self.wrong(f"{spec.name} starts on {uid} in {process}, which has no claim")
+        self._isolated(process, key)
         if (holder := self._other_holder(process, key)) is not None:
             self.wrong(f"{spec.name} starts on {uid} in {process}, though {holder} has claimed it meanwhile")
         if (at_work := self._at_work(worker)) > self.places[worker]:
@@ -261,6 +272,11 @@ class Watch:
         if (before := whose_turn(self, key)) is not None:
             self.wrong(f"{spec.name} starts on {uid}, though it is the turn of {before} of its group")
         return world.plan.act(number, spec, generation)
+
+    def _isolated(self, process: Process, key: Key) -> None:
+        """Whether what starts alone does so with reason."""
+        if "/" in process.name and self.taken_over[key] < 2 and key not in self.told_dead:
+            self.wrong(f"{key[0]} runs alone, though no death was told, and at most one claim of it ran out")
 
     def _at_work(self, worker: str) -> int:
         """How many messages a worker, with its solo processes, works on now."""
@@ -282,6 +298,18 @@ class Watch:
     def runs(self, message: Message, context: Any) -> int:
         """How often the task has begun on the message."""
         return self.begun[(message.uid, context.generation, context.task)]
+
+    def blamed(self, host: int) -> None:
+        """A host is gone, and no task that runs alone there has done it: their starts are held against them."""
+        for who, uid, generation, task in self.running:
+            if "/" in who.name and who.name.startswith(f"w{host}."):
+                self.disturbed.add((uid, generation, task))
+
+    def host_lost(self, key: Key) -> None:
+        """A message has taken its host down."""
+        self.hosts_lost[key] += 1
+        if self.hosts_lost[key] > HOSTS_MAX:
+            self.wrong(f"{key[0]} takes down host after host, {self.hosts_lost[key]} by now")
 
     def left(self, process: Process, message: Message, context: Any, error: str | None) -> None:
         """A task has ended."""
@@ -328,6 +356,7 @@ class Watch:
     def ended(self, tokens: Sequence[tuple[str, int, str]]) -> None:
         """Claims of a dead worker are ended as those of suspects."""
         for uid, generation, token in tokens:
+            self.told_dead.add((uid, generation))
             worker = token.rpartition("-")[0]
             if (worker, uid, generation) in self.innocent:
                 self.wrong(f"{uid} is a suspect, though another message's task had {worker} killed")

@@ -110,6 +110,10 @@ class World:
         self.solo_hit: set[tuple[str, int]] = set()
         self._lives = 0
         self._running: dict[int, SimSupervisor] = {}
+        self._drains: dict[int, bool] = {}
+        self._lost: set[int] = set()
+        self.isolated = 1 + seed % 3
+        """Processes for suspects, of each worker's queues."""
         self.left_undone = False
         """How the last `--drain` ended."""
         self.messages = dice.choice((4, 10, 20, 30))
@@ -190,6 +194,7 @@ class World:
 
     def begin(self, host: int, *, drains: bool = False) -> None:
         """Start `python main.py` on a host."""
+        self._drains[host] = drains
         process = Process(self.loop, f"s{host}.{self.lives()}")
         self.supervisors.append(process)
         process.spawn(self._main(host, process, drains))
@@ -206,6 +211,35 @@ class World:
         except MulliganError:
             pass
         process.end(0)
+
+    def lose_host(self, process: Process, context: Any) -> None:
+        """A task takes its whole host down: every process of it is gone at once, and a new one is started."""
+        if process.is_dead:
+            return
+        host = int(process.name[1 : process.name.index(".")])
+        self.loop.told(process, f"takes down host {host}")
+        self.watch.host_lost((context.uid, context.generation))
+        is_alone = "/" in process.name
+        self.kill_host(host, blames_alone=not is_alone)
+        wait_s = self.lease_s * random.Random(f"{self.seed}/{self._lives}").random()
+        self._lost.add(host)
+        self.loop.call_plainly(wait_s, lambda: self._begin_again(host))  # not of the process that is gone
+
+    def _begin_again(self, host: int) -> None:
+        self._lost.discard(host)
+        if not self.alive(host):  # else somebody was faster
+            self.begin(host, drains=self._drains[host])
+
+    def is_lost(self, host: int) -> bool:
+        """Whether a task has taken the host down, and it is not there again."""
+        return host in self._lost
+
+    def kill_host(self, host: int, *, blames_alone: bool = True) -> None:
+        """All of its processes are gone at once. blames_alone: it is no doing of what runs alone there."""
+        if blames_alone:
+            self.watch.blamed(host)
+        for one in self.alive(host):
+            one.kill()
 
     def stop_host(self, host: int) -> None:
         """SIGTERM to a supervisor."""

@@ -262,7 +262,7 @@ class BodyMissing(Event):
 
 @value
 class SuspectIsolated(Event):
-    """The message was in flight when a worker died: its tasks run alone now, in a process of their own."""
+    """The message was in flight when a worker or its host died: its tasks run alone now, in a process of their own."""
 
     level: ClassVar[Level] = "warning"
     uid: Uid

@@ -40,10 +40,10 @@ from mulligan.core.progress import (
 from mulligan.core.route import NONE_MISSING, Missing, Route
 from mulligan.core.step import ACK, BURY, Reject, Release, Run, Step
 
-__all__ = ["DEATHS_MAX", "ERROR_MAX", "mark_buried", "next_step", "record", "settled"]
+__all__ = ["DEATHS_MAX", "ERROR_MAX", "begun_alone", "mark_buried", "next_step", "record", "settled"]
 
 DEATHS_MAX = 3
-"""Starts without an end after which the task that ran is exhausted."""
+"""Starts without an end after which the task that ran is exhausted. The first claim that runs out is no such start."""
 
 
 def next_step(
@@ -105,7 +105,7 @@ def record(progress: Progress, task: TaskName, outcome: Outcome, policy: Policy,
         return progress
     deaths = progress.deaths
     if isinstance(outcome, Died):
-        deaths += 1
+        deaths = max(deaths + 1, -deaths)
         if deaths < DEATHS_MAX:
             return Progress(progress.marks, progress.alerts, progress.is_buried, deaths)
         # the siblings still run alone, as suspects, but this one death is not theirs
@@ -117,6 +117,16 @@ def record(progress: Progress, task: TaskName, outcome: Outcome, policy: Policy,
     if in_alerts:
         return Progress(progress.marks, changed, is_buried=True, deaths=deaths)
     return Progress(changed, progress.alerts, is_buried=False, deaths=deaths)
+
+
+def begun_alone(progress: Progress) -> Progress:
+    """The progress of a suspect of which a task is about to start, to be saved before it does.
+
+    Whoever takes its claim over when that has run out counts the start as a death: its host may have died of it.
+    """
+    if progress.deaths <= 0:
+        return progress
+    return Progress(progress.marks, progress.alerts, progress.is_buried, -progress.deaths - 1)
 
 
 def mark_buried(progress: Progress, route: Route) -> Progress:

@@ -16,9 +16,11 @@ __all__ = [
     "Mark",
     "Progress",
     "State",
+    "at_rest",
     "cut",
     "is_further",
     "is_refused",
+    "is_suspect",
     "merge",
 ]
 
@@ -65,13 +67,27 @@ class Progress:
     marks: one a task of the message's route; its keys are the route.
     alerts: one a default task, from the burial on; empty before.
     is_buried: the dead letter is on the dead queue, confirmed by the broker.
-    deaths: starts that ended without an end (the worker died); 0 after a settlement or a burial.
+    deaths: starts that ended without an end (the worker died); 0 after a settlement or a burial. -n while one more may
+    be under way: it is the n-th death if its claim runs out, and none if the claim is given back. So -1 is of a message
+    whose claim ran out once, which may have been its host's end and none of its doing: it runs among others once more.
     """
 
     marks: Mapping[TaskName, Mark]
     alerts: Mapping[TaskName, Mark] = field(default_factory=dict)
     is_buried: bool = False
     deaths: int = 0
+
+
+def is_suspect(deaths: int) -> bool:
+    """Whether the tasks of a message with so many run alone."""
+    return deaths > 0 or deaths < -1
+
+
+def at_rest(progress: Progress) -> Progress:
+    """The progress of a suspect of which no task runs now."""
+    if progress.deaths >= -1:
+        return progress
+    return Progress(progress.marks, progress.alerts, progress.is_buried, -progress.deaths - 1)
 
 
 def cut(text: str) -> str:
@@ -104,7 +120,7 @@ def merge(one: Progress, other: Progress) -> Progress:
         marks=_merged(one.marks, other.marks),
         alerts=_merged(one.alerts, other.alerts),
         is_buried=one.is_buried or other.is_buried,
-        deaths=max(one.deaths, other.deaths),
+        deaths=max(one.deaths, other.deaths, key=lambda deaths: (abs(deaths), deaths)),
     )
 
 

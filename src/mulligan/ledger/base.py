@@ -103,8 +103,8 @@ class Ledger(Protocol):
         """Ask for messages. Two claims of one key in one batch: the first is granted, the second held.
 
         It outlasts every process; on a ledger of one host it need not outlast the machine, with which all holders die.
-        A claim over one whose time has passed counts as a death (an end that was never told): `progress.deaths` is then
-        at least 1. now: epoch seconds (UTC).
+        A claim over one whose time has passed changes `progress.deaths`: 0 to -1 (nobody knows how it ended: as a rule
+        its host did, with all that was in flight there), and -n to n; what is above 0 stays. now: epoch seconds (UTC).
         """
 
     async def look(self, keys: Sequence[Key]) -> list[Known | None]:
@@ -120,10 +120,13 @@ class Ledger(Protocol):
         """Let claims (uid, generation, token) end at `until`. False: no longer the holder's."""
 
     async def give_back(self, tokens: Sequence[tuple[Uid, int, str]]) -> None:
-        """End claims (uid, generation, token) without a death. Tokens that hold nothing are passed over."""
+        """End claims (uid, generation, token) without a death: `deaths` below -1 is n - 1 for -n, else as it was.
+
+        Tokens that hold nothing are passed over.
+        """
 
     async def end(self, tokens: Sequence[tuple[Uid, int, str]]) -> None:
-        """End claims of a dead worker, each counted as a death (`deaths` becomes at least 1)."""
+        """End claims of a dead worker, each counted as a death (`deaths` becomes at least 1, and n for -n)."""
 
     async def forget(self, before: float) -> int:
         """Remove rows of messages sent before that time (epoch seconds) that were not touched since; how many."""

@@ -54,7 +54,7 @@ class MemoryLedger:
         if row.claimed is not None and row.claimed.token != claim.token:
             if row.claimed.until > now:
                 return Held(row.claimed.until)
-            row.deaths = max(row.deaths, 1)
+            row.deaths = abs(row.deaths) if row.deaths else -1
         row.claimed = _Claimed(claim.token, claim.until)
         row.touched_at = now
         return Granted(_known(row))
@@ -93,6 +93,7 @@ class MemoryLedger:
             row = self._held_by(*token)
             if row is not None:
                 row.claimed = None
+                row.deaths = -row.deaths - 1 if row.deaths < -1 else row.deaths
 
     async def end(self, tokens: Sequence[tuple[Uid, int, str]]) -> None:
         """See the seam."""
@@ -100,7 +101,7 @@ class MemoryLedger:
             row = self._held_by(*token)
             if row is not None:
                 row.claimed = None
-                row.deaths = max(row.deaths, 1)
+                row.deaths = max(abs(row.deaths), 1)
 
     async def forget(self, before: float) -> int:
         """See the seam."""

@@ -59,7 +59,8 @@ ON CONFLICT DO NOTHING"""
 
 _TAKE = """
 UPDATE record SET
-    deaths = CASE WHEN record.token IS NULL OR record.token = c.token THEN deaths ELSE max(deaths, 1) END,
+    deaths = CASE WHEN record.token IS NULL OR record.token = c.token THEN deaths
+        WHEN deaths = 0 THEN -1 ELSE abs(deaths) END,
     token = c.token, until = c.until, touched_at = ?2
 FROM (
     SELECT value->>0 AS uid, value->>1 AS generation, value->>2 AS hop, value->>3 AS token, value->>4 AS until
@@ -100,8 +101,9 @@ _HELD = """
 FROM (SELECT value->>0 AS uid, value->>1 AS generation, value->>2 AS token FROM json_each(?1)) AS c
 WHERE record.uid = c.uid AND record.generation = c.generation AND record.token = c.token"""
 _EXTEND = f"UPDATE record SET until = ?2 {_HELD}"  # noqa: S608 - constants
-_GIVE_BACK = f"UPDATE record SET token = NULL, until = NULL {_HELD}"  # noqa: S608 - constants
-_END = f"UPDATE record SET token = NULL, until = NULL, deaths = max(deaths, 1) {_HELD}"  # noqa: S608 - constants
+_RESTING = "CASE WHEN deaths < -1 THEN -deaths - 1 ELSE deaths END"
+_GIVE_BACK = f"UPDATE record SET token = NULL, until = NULL, deaths = {_RESTING} {_HELD}"  # noqa: S608 - constants
+_END = f"UPDATE record SET token = NULL, until = NULL, deaths = max(abs(deaths), 1) {_HELD}"  # noqa: S608 - constants
 
 _OLD = """
 SELECT uid, generation, (touched_at < ?3 AND (token IS NULL OR until <= ?4)) FROM record

@@ -244,7 +244,7 @@ def _of_task(event: TaskEvent) -> str:
         case e.TaskStuck():
             return f"{event.task} does not end {duration(event.after_s)} after its start, its slot stays taken"
         case e.SuspectIsolated():
-            return f"was in flight at {_count(event.deaths, 'death')} of a worker: its tasks run alone now"
+            return f"was in flight at {_count(event.deaths, 'death')} of a worker or its host: its tasks run alone now"
         case e.SuspectDied():
             return f"{event.task} ended its process ({event.how}), {_count(event.deaths, 'time')} now"
         case e.IsolationFailed():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mulligan.clock import SystemClock
 from mulligan.core.message import TaskName
 from mulligan.core.move import NO_STORY
-from mulligan.core.progress import FRESH, Progress, merge
+from mulligan.core.progress import FRESH, Progress, is_suspect, merge
 from mulligan.core.route import Route, begin, exhaust, fit, renew
 from mulligan.core.value import value
 from mulligan.ledger.base import Granted
@@ -120,7 +120,7 @@ class Briefing:
         deaths = known.deaths if known is not None else 0
         if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
             deaths = max(1, deaths)
-        flight.route = self._route(flight, is_suspect=deaths > 0)
+        flight.route = self._route(flight, is_suspect=is_suspect(deaths))
         if flight.is_replay:
             has_begun = known is not None and (bool(known.marks) or known.is_buried)
             if known is not None and has_begun:

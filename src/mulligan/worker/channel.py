@@ -20,10 +20,13 @@ __all__ = [
     "Drained",
     "Fatal",
     "Go",
+    "Isolate",
+    "Isolated",
     "Job",
     "JobEnd",
     "LeasesLost",
     "LeftAlone",
+    "MayIsolate",
     "OtherVersion",
     "Problems",
     "Ready",
@@ -43,7 +46,10 @@ _LENGTH = struct.Struct("<I")
 
 
 class Setup(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor to worker, first: who it is and what to do. folder: the application's, absolute."""
+    """Supervisor to worker, first: who it is and what to do. folder: the application's, absolute.
+
+    isolated: processes for suspects that a queue may have there at once.
+    """
 
     worker: int
     settings: WorkerSettings
@@ -51,6 +57,7 @@ class Setup(msgspec.Struct, tag=True, frozen=True):
     rejects: int
     table_slots: int
     folder: str
+    isolated: int = 1
 
 
 class Go(msgspec.Struct, tag=True, frozen=True):
@@ -129,6 +136,25 @@ class LeftAlone(msgspec.Struct, tag=True, frozen=True):
     lacks_row: bool = False
 
 
+class Isolate(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: may I start a suspect's task? is_last: while no other one runs on this host."""
+
+    number: int
+    is_last: bool
+
+
+class MayIsolate(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor to worker: start it."""
+
+    number: int
+
+
+class Isolated(msgspec.Struct, tag=True, frozen=True):
+    """Worker to supervisor: that one has ended, or I don't want to start it any more."""
+
+    number: int
+
+
 class Drained(msgspec.Struct, tag=True, frozen=True):
     """Worker to supervisor, last: nothing is left with me. An exit without it is a crash, whatever its code."""
 
@@ -174,11 +200,11 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
     leaves: bool = False
 
 
-from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost | ClaimsLost)
+from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost | ClaimsLost | MayIsolate)
 from_host = msgspec.msgpack.Decoder(Setup | Job)
 from_solo = msgspec.msgpack.Decoder(JobEnd | OtherVersion)
 from_worker = msgspec.msgpack.Decoder(
-    Ready | Problems | Recycle | Requests | LeftAlone | OtherVersion | Fatal | Drained
+    Ready | Problems | Recycle | Requests | LeftAlone | Isolate | Isolated | OtherVersion | Fatal | Drained
 )
 
 T = TypeVar("T")

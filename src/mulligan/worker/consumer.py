@@ -25,12 +25,12 @@ from mulligan.core.event import (
     MessageReleased,
     SuspectIsolated,
 )
-from mulligan.core.flow import mark_buried, next_step, record, settled
+from mulligan.core.flow import DEATHS_MAX, begun_alone, mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName
 from mulligan.core.move import was_dead
-from mulligan.core.outcome import SUCCEEDED, Interrupted, Outcome
+from mulligan.core.outcome import SUCCEEDED, Died, Interrupted, Outcome
 from mulligan.core.policy import again_in_s
-from mulligan.core.progress import Progress, State, merge
+from mulligan.core.progress import Progress, State, at_rest, is_suspect, merge
 from mulligan.core.route import Route
 from mulligan.core.step import ACK, BURY, Ack, Bury, Reject, Release, Run, Step
 from mulligan.core.story import Story, Unread
@@ -39,6 +39,7 @@ from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import PATIENT_S, Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.flight import Damaged, Flight
+from mulligan.worker.gate import Gate
 from mulligan.worker.hearing import Believed, Hearing, New, Newest
 from mulligan.worker.hold import Holds, Misses
 from mulligan.worker.opening import unless
@@ -60,6 +61,12 @@ _HEAD_FIRST = "the head of its group comes first"
 _UNREADABLE_ROW = "its row in the ledger can't be read"
 _AWAY = "the ledger can't be reached"
 _UNREAD = "its state can't be read"
+_LINE_IS_LONG = "another worker may run it alone sooner"
+_NO_WORD = "nothing was heard of it again, nor of its host"
+
+_RECEIVES_KEPT = 2
+"""Receives that a suspect must have left, beyond the present one, to be given back for another worker: its worker may
+die, and an answer may be lost."""
 
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
@@ -84,6 +91,7 @@ class Consumer:
         *,
         packer: Packer,
         misses: Misses,
+        gate: Gate,
         new_token: Callable[[], str],
     ) -> None:
         self._stage = stage
@@ -93,6 +101,7 @@ class Consumer:
         self._emit = emit
         self._packer = packer
         self._misses = misses
+        self._gate = gate
         self._new_token = new_token
         self._teller = Teller(table, clock, emit, wants)
         self._hearing = Hearing(stage, packer, emit)
@@ -315,6 +324,8 @@ class Consumer:
         if flight.running:
             self._runner.interrupt(lambda one: one is flight)
             self._solo.drop(flight)
+            if flight.start is not None and not flight.start.done():
+                flight.start.set_result(False)
         else:
             self._forsake(flight)
 
@@ -546,7 +557,7 @@ class Consumer:
         for flight in flights:
             if not self._holds_at(flight, now):  # somebody else may have run them
                 self.drop(flight, "its claim had run out before its tasks could start")
-            elif flight.progress.deaths:
+            elif is_suspect(flight.progress.deaths):
                 self._isolate(flight, crew)
             else:
                 # the slot says so first: whatever a task does to the process, its message is known as a suspect
@@ -558,10 +569,51 @@ class Consumer:
             self._runner.start(together, crew.tasks)
 
     def _isolate(self, flight: Flight, crew: Crew) -> None:
+        # in the order of their times, at any look: the first that has no end is the one that had begun
+        marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
+        tasks = sorted(crew.tasks, key=lambda task: marks[task.name].due_at)
+        if flight.progress.deaths >= DEATHS_MAX:  # counted by who took its claim over: nobody could tell of the last
+            now = self._clock.now()
+            self.outcome(flight, tasks[0], Died(_NO_WORD), now, asyncio.get_running_loop().time())
+            return
+        if (rest_s := self._rest_s(flight)) > 0:
+            self._finish(flight, Release(rest_s), _LINE_IS_LONG)
+            return
         self._emit(SuspectIsolated(flight.message.uid, flight.progress.deaths))
         self._table.set_standing(flight.slot, Standing.ISOLATED)
         flight.running += 1  # the isolation as a whole
-        self._solo.put(flight, crew.tasks)
+        self._solo.put(flight, tasks)
+
+    def _rest_s(self, flight: Flight) -> float:
+        """Seconds for which a suspect is given back, because another worker may run it sooner; 0.0 when it stays.
+
+        Not where more is known of it than its copy carries, its group would wait with it, or few receives are left.
+        """
+        receives = self._stage.receives
+        has_receives = receives is None or receives - flight.delivery.receive_count > _RECEIVES_KEPT
+        if flight.has_moved or flight.delivery.group is not None or not has_receives:
+            return 0.0
+        return self._solo.rest_s() * (0.5 + self._clock.random() / 2)
+
+    async def begins_alone(self, flight: Flight) -> bool:
+        """Have it on record that a task of a suspect is about to start; False when its claim is lost meanwhile.
+
+        Whoever may have to tell which task it was finds the ends of those before it on record, too. The last start that
+        it has is made while no other suspect's task runs on this host.
+        """
+        is_last = at_rest(flight.progress).deaths == DEATHS_MAX - 1
+        flight.gate = await self._gate.enter(is_last=is_last)
+        if flight.is_lost or not self.holds(flight):
+            return False
+        flight.progress = begun_alone(flight.progress)
+        if flight.progress is flight.saved:
+            return True
+        flight.start = asyncio.get_running_loop().create_future()
+        self._recorder.put(flight)
+        try:
+            return await flight.start
+        finally:
+            flight.start = None
 
     def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
         """Take the ends of attempts, many at a time."""
@@ -586,9 +638,18 @@ class Consumer:
 
     def isolated(self, flight: Flight, task: LoadedTask, outcome: Outcome, started_at: float, *, is_last: bool) -> None:
         """Take the end of an attempt in a process of its own. is_last: no other task of this `Run` follows."""
+        flight.progress = at_rest(flight.progress)
+        flight.leaving, flight.gate = flight.gate, 0
         if is_last:
             flight.running -= 1
         self.outcome(flight, task, outcome, self._clock.now(), started_at)
+        self._leave_gate(flight)
+
+    def _leave_gate(self, flight: Flight) -> None:
+        """Let other suspects start, once it is on record that this one does not run: the next may end the host."""
+        if flight.leaving and (flight.is_lost or flight.slot < 0 or flight.progress is flight.saved):
+            self._gate.leave(flight.leaving)
+            flight.leaving = 0
 
     def outcome(self, flight: Flight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
         """Record one outcome and have it saved. The flight's `running` has been counted down already."""
@@ -627,6 +688,9 @@ class Consumer:
     def kept(self, flights: Sequence[Flight]) -> None:
         """Go on with flights whose progress is now saved."""
         for flight in flights:
+            if flight.start is not None and flight.progress is flight.saved and not flight.start.done():
+                flight.start.set_result(True)
+            self._leave_gate(flight)
             if flight.is_lost or flight.is_settling or flight.running:
                 continue
             if flight.progress is not flight.saved:
@@ -716,6 +780,7 @@ class Consumer:
             del self._flights[flight.slot]
             self._table.remove(flight.slot)
             flight.slot = -1
+            self._leave_gate(flight)
             # a burial that was refused ends here without a settlement of ours; and a poller may wait for a slot
             self._land(flight)
 

@@ -2,7 +2,7 @@
 
 from mulligan.core.value import value
 
-__all__ = ["Hand", "deal"]
+__all__ = ["Hand", "deal", "isolated_for"]
 
 
 @value
@@ -11,6 +11,11 @@ class Hand:
 
     requests: int
     rejects: int
+
+
+def isolated_for(workers: int, cores: int) -> int:
+    """How many processes for suspects each worker may have: all together one a core, and one a worker at least."""
+    return max(1, -(-cores // max(1, workers)))
 
 
 def deal(requests: int, rejects: int, pool_size: int) -> list[Hand]:

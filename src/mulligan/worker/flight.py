@@ -1,5 +1,7 @@
 """One delivery on its way through a worker: the one mutable object there, poked by the worker's modules only."""
 
+import asyncio
+
 from mulligan.core.delivery import Delivery
 from mulligan.core.message import Message, Uid
 from mulligan.core.progress import Progress
@@ -46,6 +48,8 @@ class Flight:
     unread: why its state, or its row in the ledger, can't be read; then it is not claimed, and released, nothing else.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
+    start: of a suspect whose task may start once that is on record: whether it may. gate, leaving: its number there,
+    and that of an attempt whose end is not on record yet; 0 for none.
     unrecorded: ends of attempts whose record is not under way yet.
     has_place: it is one of those that may be worked on now. waits_since: the loop's seconds since which it waits for
     that; 0.0 when it doesn't.
@@ -55,6 +59,7 @@ class Flight:
     answer: Answer | Damaged | None = None
     claimed_until = 0.0
     ends_claim = False
+    gate = 0
     has_landed = False
     has_moved = False
     has_place = False
@@ -65,6 +70,7 @@ class Flight:
     is_saving = False
     is_settling = False
     is_stray = False
+    leaving = 0
     missing: Missing = NONE_MISSING
     must_leave = False
     owes_letter = False
@@ -73,6 +79,7 @@ class Flight:
     running = 0
     slot = -1
     spends_stored = False
+    start: "asyncio.Future[bool] | None" = None
     stored: str | None = None
     told: Story | None = None
     unread: Unread | None = None

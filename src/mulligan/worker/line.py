@@ -13,6 +13,7 @@ from mulligan.worker.briefing import Stage
 from mulligan.worker.channel import OtherVersion, Setup
 from mulligan.worker.consumer import Consumer
 from mulligan.worker.flight import Flight
+from mulligan.worker.gate import Gate
 from mulligan.worker.hold import Misses
 from mulligan.worker.packer import Packer
 from mulligan.worker.poller import Pace, Pollers
@@ -49,6 +50,7 @@ class Shop:
         middleware: Sequence[Middleware] = (),
         executor: Executor | None = None,
         solo_start_s: float = START_S,
+        gate: Gate | None = None,
     ) -> None:
         self.broker = broker
         self.ledger = ledger
@@ -69,6 +71,7 @@ class Shop:
         self.middleware = middleware
         self.executor = executor
         self.solo_start_s = solo_start_s
+        self.gate = gate or Gate()
 
 
 class Line:
@@ -99,7 +102,7 @@ class Line:
         )  # fmt: skip
         self.consumer = Consumer(
             stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
-            packer=shop.packer, misses=shop.misses, new_token=shop.new_token,
+            packer=shop.packer, misses=shop.misses, gate=shop.gate, new_token=shop.new_token,
         )  # fmt: skip
         brake = Brake(shop.setup.settings.unrecorded_max)
         self.runner = Runner(
@@ -124,6 +127,7 @@ class Line:
             shop.solo_start_s,
             shop.changed,
             shop.failed,
+            self.consumer.begins_alone,
         )
         self.pollers = Pollers(
             shop.broker, queue, pace, shop.clock, shop.emit,

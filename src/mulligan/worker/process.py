@@ -48,6 +48,7 @@ from mulligan.worker.channel import (
     Go,
     LeasesLost,
     LeftAlone,
+    MayIsolate,
     Problems,
     Ready,
     Recycle,
@@ -62,6 +63,7 @@ from mulligan.worker.child import OWN_MARK, become, leave
 from mulligan.worker.drain import drain
 from mulligan.worker.extension import named
 from mulligan.worker.flight import Flight
+from mulligan.worker.gate import Gate
 from mulligan.worker.impairment import Impairment
 from mulligan.worker.leftover import end_leftovers
 from mulligan.worker.line import Line, Shop
@@ -85,7 +87,7 @@ TICK_S = 1.0
 _SLOWER = 10.0
 """How much longer an isolated process may take to load the tasks than this one did."""
 
-FromSupervisor = Setup | Go | Stop | LeasesLost | ClaimsLost
+FromSupervisor = Setup | Go | Stop | LeasesLost | ClaimsLost | MayIsolate
 
 
 def main() -> None:
@@ -212,6 +214,7 @@ class Worker:
         self._broker: Broker | None = None
         self._told_requests: dict[str, int] = {}
         self._lines: list[Line] = []
+        self._gate = Gate(channel.send)
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
         self.is_orphan = False
@@ -246,6 +249,7 @@ class Worker:
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
                 executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,
                 solo_start_s=max(START_S, _SLOWER * self._loaded_s),
+                gate=self._gate,
             )  # fmt: skip
             self._channel.send(Ready())
             match await self._channel.receive():
@@ -352,6 +356,8 @@ class Worker:
                     for slot, sequence in slots:
                         for line in self._lines:
                             line.consumer.lose_claim(slot, sequence, asked_at)
+                case MayIsolate(number):
+                    self._gate.granted(number)
                 case None:
                     self.is_orphan = True
                     # nobody extends the leases any more: what runs has the rest of the shortest one

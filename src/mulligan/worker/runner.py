@@ -360,7 +360,7 @@ def context_of(attempt: Attempt) -> TaskContext:
 
 def _may_repeat(flight: Flight, number: int, mark: Mark | None) -> bool:
     """Whether this attempt may have begun before, on this copy or on the one before it, without an end on record."""
-    if flight.delivery.receive_count > 1 or flight.progress.deaths > 0:
+    if flight.delivery.receive_count > 1 or flight.progress.deaths != 0:
         return True
     # on a later copy than the one that this attempt was due on: the worker of that one was told to stop under it
     if number == 1:

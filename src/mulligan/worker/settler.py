@@ -26,7 +26,7 @@ from mulligan.core.flow import settled
 from mulligan.core.message import QueueName
 from mulligan.core.move import is_over
 from mulligan.core.parcel import DEAD, REJECTS, Shelf
-from mulligan.core.progress import Progress
+from mulligan.core.progress import Progress, at_rest
 from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.batcher import Batcher
@@ -393,7 +393,7 @@ def _is_passing(fault: EntryFault | None) -> bool:
 
 def _kept(flight: Flight) -> Progress:
     """What the ledger keeps of a flight whose copy is on rejects. One that was handed on keeps its deaths."""
-    return flight.progress if flight.is_handed_on else settled(flight.progress)
+    return at_rest(flight.progress) if flight.is_handed_on else settled(flight.progress)
 
 
 def _may_wait_as_copy(flight: Flight) -> bool:

@@ -1,16 +1,19 @@
 """Runs the tasks of a suspect alone: in a process of one slot, one task after the other.
 
-A suspect is a message that was in flight when a worker died. Its worker keeps the delivery and the claim, and has the
+A suspect is a message whose tasks ran when its worker died. Its worker keeps the delivery and the claim, and has the
 attempts run in a child process, so a death there is known at once, has one message and one task to blame, and costs
 nobody else anything. It works on every broker, because no receipt leaves the worker. `solo_process` is the other side.
+
+That a start is about to be made is on record before it is: if the whole host dies of it, whoever takes the claim over
+counts a death.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from mulligan.core import story
 from mulligan.core.error import Meddled
@@ -22,8 +25,9 @@ from mulligan.worker.channel import Channel, Job, JobEnd, OtherVersion, Setup, f
 from mulligan.worker.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.exits import told
 from mulligan.worker.flight import Flight
+from mulligan.worker.opening import unless
 
-__all__ = ["Solo"]
+__all__ = ["Cell", "Solo"]
 
 _IDLE_S = 20.0
 START_S = 60.0
@@ -34,6 +38,22 @@ _TRIES = 4
 """So often a child is tried before that is taken for a failed attempt: a suspect must not wait for ever."""
 _GONE_S = 2.0
 """Seconds that a child has to end once its end of the channel is closed."""
+_LINE = 2
+_LINE_S = 1.0
+"""So many messages for each child, or what will have its turn in so many seconds, wait here. The others had better be
+given back, so that none waits for its turn here while another worker has nothing to do."""
+_REST_MAX_S = 30.0
+"""Seconds for which they are given back, at most: no longer than the line here will last."""
+_TOOK_FIRST_S = 1.0
+"""Seconds that an attempt is taken to last, before one has ended."""
+
+
+Begins = Callable[[Flight], Coroutine[Any, Any, bool]]
+
+
+async def _begins(_: Flight) -> bool:
+    """Nothing is on record, and every task may start."""
+    return True
 
 
 class Ended(Protocol):
@@ -44,128 +64,68 @@ class Ended(Protocol):
     ) -> None: ...
 
 
-class Solo:
+class Cell:
     """One child process, started when it is needed and ended when it has been idle for a while.
 
-    holds: whether a flight's claim is ours still; the turn of a suspect may come late.
-    start_s: seconds that the child has to load the tasks.
-    changed: called when a child is of another build; then this process is to end. failed: when this can't go on.
+    current: whose attempt runs in it. wake: set when there may be another.
     """
 
     def __init__(
         self,
         setup: Setup,
-        ended: Ended,
         emit: Callable[[Event], None],
-        holds: Callable[[Flight], bool] = lambda _: True,
-        start_s: float = START_S,
-        changed: Callable[[OtherVersion], None] = lambda _: None,
-        failed: Callable[[BaseException], None] = lambda _: None,
+        start_s: float,
+        changed: Callable[[OtherVersion], None],
+        interrupted: asyncio.Event,
     ) -> None:
-        self._failed = failed
-        self._changed = changed
-        self._holds = holds
-        self._start_s = start_s
         self._setup = setup
-        self._ended = ended
         self._emit = emit
-        self._waiting: deque[tuple[Flight, Sequence[LoadedTask]]] = deque()
-        self._current: Flight | None = None
-        self._server: asyncio.Task[None] | None = None
+        self._start_s = start_s
+        self._changed = changed
+        self._interrupted = interrupted
         self._child: Child | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._channel: Channel[JobEnd | OtherVersion] | None = None
         self._is_outdated = False
-        self._interrupted = asyncio.Event()
-        self._wake = asyncio.Event()
-
-    def put(self, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
-        """Run these tasks on the flight's message when its turn comes."""
-        self._waiting.append((flight, tasks))
-        self._wake.set()
-        if self._server is None:
-            self._server = asyncio.get_running_loop().create_task(self._serve())
-            self._server.add_done_callback(self._stopped)
+        self.current: Flight | None = None
+        self.wake = asyncio.Event()
 
     @property
-    def waiting(self) -> int:
-        """Messages whose turn has not come."""
-        return len(self._waiting)
+    def is_loaded(self) -> bool:
+        """Whether its child is there."""
+        return self._channel is not None
 
-    def interrupt(self) -> None:
-        """End what runs and what waits, as Interrupted: the process is shut down."""
-        self._interrupted.set()
-        self._kill()
-        self._wake.set()
-
-    def drop(self, flight: Flight) -> None:
-        """End the attempt of a flight whose lease or claim is lost: its new holder has begun another."""
-        if flight is self._current:
-            self._kill()
-
-    async def close(self) -> None:
-        """End the child, and wait for what was under way to be told."""
-        self.interrupt()
-        if self._server is not None:
-            await asyncio.wait([self._server])  # what it raised has been told
-
-    def _stopped(self, server: "asyncio.Task[None]") -> None:
-        if server.cancelled():
-            self._failed(Meddled("what runs suspects"))
-        elif (error := server.exception()) is not None:
-            self._failed(error)
-
-    async def _serve(self) -> None:
-        try:
-            while True:
-                while self._waiting:
-                    self._current, tasks = self._waiting.popleft()
-                    await self._run(self._current, tasks)
-                    self._current = None
-                if self._interrupted.is_set():
-                    return
-                self._wake.clear()
-                try:
-                    async with asyncio.timeout(_IDLE_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    await self._end_child()
-                    await self._wake.wait()
-        finally:
-            await self._end_child()
-
-    async def _run(self, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
-        """One task after the other; a death ends the round, the flow says what comes next."""
-        loop = asyncio.get_running_loop()
-        for index, task in enumerate(tasks):
-            started_at = loop.time()
-            is_over = self._interrupted.is_set() or flight.is_lost or not self._holds(flight)
-            outcome = INTERRUPTED if is_over else await self._attempt(flight, task)
-            is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
-            self._ended(flight, task, outcome, started_at, is_last=is_last)
-            if is_last:
-                return
-
-    async def _attempt(self, flight: Flight, task: LoadedTask) -> Outcome:
+    async def attempt(self, flight: Flight, task: LoadedTask, begins: Begins) -> Outcome:
+        """Run one task."""
         channel = await self._until_started(flight, task)
         if self._interrupted.is_set():
             return INTERRUPTED
         if isinstance(channel, Failed | Interrupted):
             return channel
+        if not await self._unless_interrupted(begins(flight)):
+            await self.end()  # it may have been killed for a flight that is lost
+            return INTERRUPTED
         channel.send(_job(flight, task))
         try:
             async with asyncio.timeout(task.policy.timeout_s):
                 end = await channel.receive()
         except TimeoutError:
-            self._kill()
+            self.kill()
             await self._how()
             return INTERRUPTED if self._interrupted.is_set() else TimedOut(task.policy.timeout_s)
         if isinstance(end, JobEnd):
             if end.leaves:
-                await self._end_child()
+                await self.end()
             return _outcome(end)
         how = await self._how()
         return INTERRUPTED if self._interrupted.is_set() else Died(how)
+
+    async def _unless_interrupted(self, work: Coroutine[Any, Any, bool]) -> bool:
+        over = asyncio.get_running_loop().create_task(self._interrupted.wait())
+        try:
+            return bool(await unless(over, work))
+        finally:
+            over.cancel()
 
     async def _until_started(
         self, flight: Flight, task: LoadedTask
@@ -208,7 +168,7 @@ class Solo:
             problem = f"its process had not loaded the tasks after {self._start_s:g} s"
         except OSError as exc:
             problem = f"no process can be started: {exc}"
-        self._kill()
+        self.kill()
         how = await self._how()
         return problem or f"its process ended while it loaded the tasks: {how}"
 
@@ -240,7 +200,8 @@ class Solo:
             self._emit(ProcessesLeft(child.pid, left.ended, left.stayed))
         return told(code)
 
-    async def _end_child(self) -> None:
+    async def end(self) -> None:
+        """End the child."""
         self._close()
         child = self._child
         if child is not None:
@@ -259,9 +220,128 @@ class Solo:
             self._channel.close()
             self._channel = None
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the child, and the attempt that runs in it."""
         if self._child is not None and self._child.returncode is None:
             self._child.kill()
+
+
+class Solo:
+    """The line of a queue's suspects in one worker, and as many child processes as there may be for them.
+
+    holds: whether a flight's claim is ours still; the turn of a suspect may come late.
+    begins: called before each start of a task: has it on record, and says whether it may be; see `core.flow`.
+    start_s: seconds that a child has to load the tasks.
+    changed: called when a child is of another build; then this process is to end. failed: when this can't go on.
+    """
+
+    cell = Cell
+
+    def __init__(
+        self,
+        setup: Setup,
+        ended: Ended,
+        emit: Callable[[Event], None],
+        holds: Callable[[Flight], bool] = lambda _: True,
+        start_s: float = START_S,
+        changed: Callable[[OtherVersion], None] = lambda _: None,
+        failed: Callable[[BaseException], None] = lambda _: None,
+        begins: Begins = _begins,
+    ) -> None:
+        self._failed = failed
+        self._holds = holds
+        self._begins = begins
+        self._ended = ended
+        self._waiting: deque[tuple[Flight, Sequence[LoadedTask]]] = deque()
+        self._interrupted = asyncio.Event()
+        self._cells = [
+            self.cell(setup, emit, start_s, changed, self._interrupted) for _ in range(max(1, setup.isolated))
+        ]
+        self._servers: dict[Cell, asyncio.Task[None]] = {}
+        self._took_s = _TOOK_FIRST_S
+
+    def put(self, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
+        """Run these tasks on the flight's message when its turn comes."""
+        self._waiting.append((flight, tasks))
+        # whoever has run one goes on with the next: another is woken only when none of them is free
+        idle = [cell for cell in self._cells if cell.current is None and not cell.wake.is_set()]
+        if idle:
+            cell = next((cell for cell in idle if cell.is_loaded), idle[0])
+            cell.wake.set()
+            if cell not in self._servers:
+                server = self._servers[cell] = asyncio.get_running_loop().create_task(self._serve(cell))
+                server.add_done_callback(self._stopped)
+
+    @property
+    def waiting(self) -> int:
+        """Messages whose turn has not come."""
+        return len(self._waiting)
+
+    def rest_s(self) -> float:
+        """Seconds for which one more had better be given back, so that another worker may have it; 0.0 when it is soon
+        its turn here.
+        """
+        line = self.waiting - sum(cell.current is None for cell in self._cells)
+        wait_s = line * self._took_s / len(self._cells)
+        return 0.0 if line < _LINE * len(self._cells) or wait_s < _LINE_S else min(wait_s, _REST_MAX_S)
+
+    def interrupt(self) -> None:
+        """End what runs and what waits, as Interrupted: the process is shut down."""
+        self._interrupted.set()
+        for cell in self._cells:
+            cell.kill()
+            cell.wake.set()
+
+    def drop(self, flight: Flight) -> None:
+        """End the attempt of a flight whose lease or claim is lost: its new holder has begun another."""
+        for cell in self._cells:
+            if flight is cell.current:
+                cell.kill()
+
+    async def close(self) -> None:
+        """End the children, and wait for what was under way to be told."""
+        self.interrupt()
+        if self._servers:
+            await asyncio.wait(self._servers.values())  # what they raised has been told
+
+    def _stopped(self, server: "asyncio.Task[None]") -> None:
+        if server.cancelled():
+            self._failed(Meddled("what runs suspects"))
+        elif (error := server.exception()) is not None:
+            self._failed(error)
+
+    async def _serve(self, cell: Cell) -> None:
+        try:
+            while True:
+                while self._waiting:
+                    cell.current, tasks = self._waiting.popleft()
+                    cell.wake.clear()
+                    await self._run(cell, cell.current, tasks)
+                    cell.current = None
+                if self._interrupted.is_set():
+                    return
+                cell.wake.clear()
+                try:
+                    async with asyncio.timeout(_IDLE_S):
+                        await cell.wake.wait()
+                except TimeoutError:
+                    await cell.end()
+                    await cell.wake.wait()
+        finally:
+            await cell.end()
+
+    async def _run(self, cell: Cell, flight: Flight, tasks: Sequence[LoadedTask]) -> None:
+        """One task after the other; a death ends the round, the flow says what comes next."""
+        loop = asyncio.get_running_loop()
+        for index, task in enumerate(tasks):
+            started_at = loop.time()
+            is_over = self._interrupted.is_set() or flight.is_lost or not self._holds(flight)
+            outcome = INTERRUPTED if is_over else await cell.attempt(flight, task, self._begins)
+            self._took_s += (loop.time() - started_at - self._took_s) / 4
+            is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
+            self._ended(flight, task, outcome, started_at, is_last=is_last)
+            if is_last:
+                return
 
 
 def _job(flight: Flight, task: LoadedTask) -> Job:

@@ -47,8 +47,11 @@ from mulligan.worker.channel import (
     Drained,
     Fatal,
     Go,
+    Isolate,
+    Isolated,
     LeasesLost,
     LeftAlone,
+    MayIsolate,
     OtherVersion,
     Problems,
     Ready,
@@ -59,9 +62,10 @@ from mulligan.worker.channel import (
     from_worker,
 )
 from mulligan.worker.child import HOOKS_S, Child, ends_with, spawn
-from mulligan.worker.deal import Hand, deal
+from mulligan.worker.deal import Hand, deal, isolated_for
 from mulligan.worker.exits import told
 from mulligan.worker.failpoint import ARMED, Point, inherited
+from mulligan.worker.gate import Turnstile
 from mulligan.worker.keeper import Keeper, Lost, is_overdue
 from mulligan.worker.opening import insist, unless
 from mulligan.worker.outage import of_start
@@ -98,7 +102,7 @@ _LEFTOVERS_S = 0.5
 """Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
 
-FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | OtherVersion | Fatal | Drained
+FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | Isolate | Isolated | OtherVersion | Fatal | Drained
 
 
 class Fate(Enum):
@@ -160,6 +164,7 @@ class Supervisor:
         hands = deal(settings.no_of_requests_consumers, settings.no_of_rejects_consumers, settings.pool_size)
         self._seats = [Seat(number, hand) for number, hand in enumerate(hands)]
         self._reaper = Reaper()
+        self._turnstile = Turnstile(self._let_isolate)
         self._stopping = asyncio.Event()
         self._reason = ""
         self._signals = 0
@@ -366,8 +371,15 @@ class Supervisor:
             ARMED.reach(Point.SPAWNING)
         channel = seat.channel = await Channel.open(ours, from_worker)
         settings = self._settings.for_worker(self._folder)
-        channel.send(Setup(seat.number, settings, hand.requests, hand.rejects, slots, str(self._folder)))
+        channel.send(
+            Setup(seat.number, settings, hand.requests, hand.rejects, slots, str(self._folder), self._isolated)
+        )
         return channel, process
+
+    @property
+    def _isolated(self) -> int:
+        """Processes for suspects that each worker may have: together as many as cores, one each at least."""
+        return isolated_for(len(self._seats), _cores())
 
     async def _listen(self, seat: Seat, channel: Channel[FromWorker], process: Child) -> End:
         """Until the process has ended: it, and not only its end of the channel, which a child of it may have, too."""
@@ -396,6 +408,8 @@ class Supervisor:
                 seat.requests = counts
             case LeftAlone():
                 self._leave_alone(message)
+            case Isolate() | Isolated():
+                self._turnstile.heard(seat.number, message)
             case OtherVersion(other):
                 return self._changed(f"a new process found {other}")
             case Problems(problems):
@@ -415,6 +429,10 @@ class Supervisor:
             process.kill()
             await process.wait()
             return "it closed the channel to its supervisor, lived on, and was killed"
+
+    def _let_isolate(self, seat: int, number: int) -> None:
+        if (channel := self._seats[seat].channel) is not None:
+            channel.send(MayIsolate(number))
 
     def _leave_alone(self, copy: LeftAlone) -> None:
         if self._remainder is not None:
@@ -443,6 +461,7 @@ class Supervisor:
 
     async def _sweep(self, seat: Seat, end: End) -> int:
         """Give back what the worker held, and add up what it counted; how many messages it held."""
+        self._turnstile.gone(seat.number)
         table = seat.table
         if table is None:
             return 0  # not even that could be had
@@ -637,6 +656,11 @@ class Supervisor:
         if pending:
             self._kill()
             await asyncio.wait(pending, timeout=_KILL_AFTER_S)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _settled(table: LeaseTable | None) -> int:

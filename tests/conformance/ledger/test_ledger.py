@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
 from mulligan.ledger.base import OUTDATED, Claim, Granted, Held, Known, Record
@@ -115,19 +117,42 @@ async def test_claim_knows_generations_apart(ledger):
     assert await ask(ledger, A, "again", generation=0) == Granted(WHOLE)
 
 
-async def test_claim_takes_over_one_whose_time_has_passed_and_counts_a_death(ledger):
+async def test_claim_takes_over_one_whose_time_has_passed_and_tells_so_without_a_death(ledger):
+    """Whatever was in flight on a host that died was taken over alone, one message after the other."""
     await ask(ledger, A, "dead")
     await ledger.save([record(A, "dead", HALF)])
 
     answer = await ask(ledger, A, "heir", at=NOW + 60)
 
-    assert answer == Granted(Progress(HALF.marks, deaths=1))
+    assert answer == Granted(Progress(HALF.marks, deaths=-1))
 
 
-async def test_claim_counts_a_death_when_nothing_was_saved_before_it(ledger):
+async def test_claim_tells_of_one_whose_time_has_passed_when_nothing_was_saved_before_it(ledger):
     await ask(ledger, A, "dead")
 
-    assert await ask(ledger, A, "heir", at=NOW + 61) == Granted(Progress({}, deaths=1))
+    assert await ask(ledger, A, "heir", at=NOW + 61) == Granted(Progress({}, deaths=-1))
+
+
+async def test_claim_that_takes_over_a_second_time_counts_a_death(ledger):
+    await ask(ledger, A, "dead")
+    await ask(ledger, A, "heir", at=NOW + 60)
+    await ledger.save([record(A, "heir", Progress(HALF.marks, deaths=-1))])
+
+    assert await ask(ledger, A, "next", at=NOW + 121) == Granted(Progress(HALF.marks, deaths=1))
+
+
+async def test_claim_that_takes_over_counts_a_death_when_a_suspects_start_was_under_way(ledger):
+    """A message that took its whole host down each time it was run alone did so for ever."""
+    await ask(ledger, A, "dead")
+    await ledger.save([record(A, "dead", Progress(HALF.marks, deaths=-3))])
+
+    assert await ask(ledger, A, "heir", at=NOW + 60) == Granted(Progress(HALF.marks, deaths=3))
+
+
+async def test_claim_under_its_own_token_again_counts_nothing_when_its_time_has_passed(ledger):
+    await ask(ledger, A, "same")
+
+    assert await ask(ledger, A, "same", at=NOW + 61) == Granted(None)
 
 
 async def test_claim_that_takes_over_keeps_a_higher_count_of_deaths(ledger):
@@ -145,7 +170,7 @@ async def test_save_is_refused_after_a_takeover(ledger):
     await ledger.give_back([(A, 0, "heir")])
 
     assert saved == [False]
-    assert await ask(ledger, A, "next", at=NOW + 62) == Granted(Progress({}, deaths=1))
+    assert await ask(ledger, A, "next", at=NOW + 62) == Granted(Progress({}, deaths=-1))
 
 
 async def test_save_is_kept_when_the_time_has_passed_but_nobody_took_over(ledger):
@@ -192,7 +217,7 @@ async def test_save_of_a_batch_that_says_the_same_is_refused_where_somebody_took
 
     assert saved == [False, True, True]
     await ledger.give_back([(A, 0, "heir")])
-    assert await ask(ledger, A, "next", at=NOW + 62) == Granted(Progress({}, deaths=1))
+    assert await ask(ledger, A, "next", at=NOW + 62) == Granted(Progress({}, deaths=-1))
 
 
 async def test_save_of_a_batch_knows_generations_apart(ledger):
@@ -332,7 +357,7 @@ async def test_extend_tells_which_claims_are_lost(ledger):
     await ledger.claim([claim(A, "a"), claim(B, "b")], NOW)
 
     assert await ledger.extend([(A, 0, "stale"), (B, 0, "b"), (C, 0, "c")], NOW + 99) == [False, True, False]
-    assert await ask(ledger, A, "next", at=NOW + 61) == Granted(Progress({}, deaths=1))
+    assert await ask(ledger, A, "next", at=NOW + 61) == Granted(Progress({}, deaths=-1))
 
 
 async def test_give_back_ends_the_claim_without_a_death(ledger):
@@ -342,6 +367,16 @@ async def test_give_back_ends_the_claim_without_a_death(ledger):
 
     assert await ask(ledger, A, "next") == Granted(None)
     assert await ledger.save([record(A, "a")]) == [False]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 1), (-1, -1), (-2, 1), (-3, 2)])
+async def test_give_back_takes_a_start_that_was_under_way_for_none(ledger, before, after):
+    await ask(ledger, A, "a")
+    await ledger.save([record(A, "a", Progress(HALF.marks, deaths=before))])
+
+    await ledger.give_back([(A, 0, "a")])
+
+    assert await ask(ledger, A, "next") == Granted(Progress(HALF.marks, deaths=after))
 
 
 async def test_give_back_with_a_stale_token_leaves_the_claim_alone(ledger):
@@ -359,6 +394,16 @@ async def test_end_ends_the_claim_and_counts_a_death(ledger):
     await ledger.end([(A, 0, "a"), (B, 0, "nothing")])
 
     assert await ask(ledger, A, "next") == Granted(Progress(HALF.marks, deaths=1))
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 1), (-1, 1), (-2, 2), (-3, 3)])
+async def test_end_counts_a_start_that_was_under_way(ledger, before, after):
+    await ask(ledger, A, "a")
+    await ledger.save([record(A, "a", Progress(HALF.marks, deaths=before))])
+
+    await ledger.end([(A, 0, "a")])
+
+    assert await ask(ledger, A, "next") == Granted(Progress(HALF.marks, deaths=after))
 
 
 async def test_end_with_a_stale_token_leaves_the_claim_alone(ledger):

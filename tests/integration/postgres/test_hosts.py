@@ -83,7 +83,7 @@ async def test_claim_runs_out_in_time_when_its_hosts_clock_is_an_hour_ahead(conn
     while isinstance(answer := await ask(one, right, A, "second"), Held):
         assert time.monotonic() - asked_at < 30, "the claim of 0.2 s does not run out"
 
-    assert answer == Granted(Progress({}, deaths=1))
+    assert answer == Granted(Progress({}, deaths=-1))
 
 
 async def test_extension_is_as_long_as_the_caller_meant_when_its_clock_is_behind(connect, schema_url, host_clock):

@@ -12,16 +12,20 @@ from mulligan.core.event import (
     LeaseLost,
     MessageBuried,
     MessageDone,
+    MessageRejected,
+    MessageReleased,
     SuspectDied,
     SuspectIsolated,
     TaskExhausted,
     TaskSkipped,
 )
-from mulligan.ledger.base import Claim
+from mulligan.core.message import TaskName
+from mulligan.core.progress import FRESH, Mark, Progress
+from mulligan.ledger.base import Claim, Granted, Record
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
 from mulligan.worker.channel import Setup
-from mulligan.worker.table import Standing
+from mulligan.worker.table import Counter, Standing
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 
 REAL_TIME = True
@@ -53,15 +57,16 @@ def starts(folder, name):
     return len(file.read_bytes()) if file.exists() else 0
 
 
-async def suspect(service, body="hello"):
-    """A message whose worker died while its tasks ran, as the supervisor's sweep leaves it."""
-    await service.send(body)
-    found = await service.broker.receive(QUEUES.requests, 10, wait_s=0, lease_s=60)
-    delivery = found[-1]
-    uid = fingerprint.uid("t", delivery.id, delivery.body, delivery.sent_at)
+async def suspect(service, *bodies):
+    """Messages whose worker died while their tasks ran, as the supervisor's sweep leaves them."""
+    bodies = bodies or ("hello",)
+    await service.send(*bodies)
+    found = await service.broker.receive(QUEUES.requests, 100, wait_s=0, lease_s=60)
     now = service.clock.now()
-    await service.ledger.claim([Claim(uid, 0, 0, "dead", now + 60)], now)
-    await service.ledger.end([(uid, 0, "dead")])
+    for delivery in found[-len(bodies) :]:
+        uid = fingerprint.uid("t", delivery.id, delivery.body, delivery.sent_at)
+        await service.ledger.claim([Claim(uid, 0, 0, "dead", now + 60)], now)
+        await service.ledger.end([(uid, 0, "dead")])
     await service.broker.release(QUEUES.requests, [(one.receipt, 0.0) for one in found])
 
 
@@ -289,3 +294,165 @@ async def test_suspect_whose_turn_comes_after_the_end_of_its_claim_is_not_starte
 
     assert (tmp_path / "begun").read_text() == "a"
     assert service.told(LeaseLost)[0].reason == "its claim had run out before its tasks could start"
+
+
+async def silent(service, body, *, deaths=None, marks=()):
+    """A message whose claim has run out: nothing was heard again of who had it."""
+    await service.send(body)
+    found = await service.broker.receive(QUEUES.requests, 100, wait_s=0, lease_s=60)
+    delivery = found[-1]
+    uid = fingerprint.uid("t", delivery.id, delivery.body, delivery.sent_at)
+    now = service.clock.now()
+    await service.ledger.claim([Claim(uid, 0, 0, "silent", now - 1)], now)
+    if deaths is not None:
+        progress = Progress(dict(marks), deaths=deaths)
+        await service.ledger.save([Record(uid, 0, "silent", progress)])
+    await service.broker.release(QUEUES.requests, [(one.receipt, 0.0) for one in found])
+
+
+async def test_messages_of_a_dead_host_run_side_by_side_among_others(service, app):
+    """They were taken over one at a time, alone: 300 attempts of 3 s took four workers six minutes."""
+    together = asyncio.Event()
+    one = Recording()
+
+    async def meets(message, context):
+        await one(message, context)
+        if len(one.runs) == 3:
+            together.set()
+        await together.wait()
+
+    for body in ("a", "b", "c"):
+        await silent(service, body)
+
+    worker(service, task("One", meets))
+    await service.until_empty(within_s=60)
+
+    assert sorted(one.runs) == [("a", 1), ("b", 1), ("c", 1)]
+    assert [context.may_repeat for context in one.contexts] == [True] * 3
+    assert service.told(SuspectIsolated) == []
+    assert len(service.told(MessageDone)) == 3
+
+
+async def test_message_whose_claims_ran_out_twice_runs_alone(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("one", "a").write(".")
+    """)
+    await silent(service, "hello", deaths=-1)
+
+    worker(service, task("One", unseen))
+    await service.until_empty(within_s=60)
+
+    assert starts(tmp_path, "one") == 1
+    assert len(service.told(SuspectIsolated)) == 1
+
+
+async def test_poison_is_buried_when_nothing_was_heard_of_its_host_for_the_third_time_it_was_counted(
+    service, app, tmp_path
+):
+    """It took one host down after the other, for ever."""
+    app("""
+        class Good(Task):
+            def run(self, body):
+                open("good", "a").write(".")
+        class Kills(Task):
+            def run(self, body):
+                open("kills", "a").write(".")
+    """)
+    # of two that were due, the one that was due first had begun
+    marks = {TaskName("Good"): Mark(due_at=2.0), TaskName("Kills"): Mark(due_at=1.0)}
+    await silent(service, "poison", deaths=-3, marks=marks.items())
+
+    worker(service, task("Good", unseen), task("Kills", unseen))
+    await service.until_empty(within_s=60)
+
+    (exhausted,) = service.told(TaskExhausted)
+    assert exhausted.task == "Kills"
+    assert exhausted.error == "kills its worker (nothing was heard of it again, nor of its host)"
+    assert (starts(tmp_path, "kills"), starts(tmp_path, "good")) == (0, 1)
+    assert [event.failed for event in service.told(MessageBuried)] == [("Kills",)]
+
+
+async def test_start_of_a_suspect_is_on_record_before_it_is_made_and_its_end_takes_it_back(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("begun", "w").close()
+                while not os.path.exists("go"):
+                    time.sleep(0.01)
+                raise ValueError("no")
+    """)
+    one = worker(service, task("One", unseen, backoff_s=300.0), starts=False)
+    await suspect(service)
+    one.start()
+    await service.until((tmp_path / "begun").exists, within_s=30)
+    ((uid, generation),) = [(flight.message.uid, flight.generation) for flight in one.flights]
+    (at_work,) = await service.ledger.look([(uid, generation)])
+
+    (tmp_path / "go").touch()
+    await service.until(lambda: service.told(MessageRejected), within_s=30)
+
+    assert at_work.progress.deaths == -2
+    (after,) = await service.ledger.look([(uid, generation)])
+    assert after.progress.deaths == 0
+    assert one.table.used == 0
+
+
+async def test_start_of_a_suspect_counts_as_no_death_when_its_worker_ends_in_order(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("begun", "w").close()
+                time.sleep(100)
+    """)
+    one = worker(service, task("One", unseen, timeout_s=200.0), starts=False)
+    await suspect(service)
+    one.start()
+    await service.until((tmp_path / "begun").exists, within_s=30)
+    ((uid, generation),) = [(flight.message.uid, flight.generation) for flight in one.flights]
+
+    await one.drain(0.0)
+
+    now = service.clock.now()
+    (answer,) = await service.ledger.claim([Claim(uid, generation, 0, "next", now + 60)], now)
+    assert answer == Granted(Progress({TaskName("One"): FRESH}, deaths=1))
+
+
+async def test_suspects_beyond_the_line_of_one_worker_are_run_by_another(service, app, tmp_path):
+    """The last ones stood in line at one worker, for minutes, while the others had nothing to do."""
+    app("""
+        class One(Task):
+            def run(self, body):
+                open(f"by{os.getppid()}", "a").write(".")
+                time.sleep(0.3)
+    """)
+    await suspect(service, *[f"message {number}" for number in range(12)])
+    first, second = (worker(service, task("One", unseen), stages=(0,), starts=False, capacity=20) for _ in range(2))
+    first.start()
+    await service.until(lambda: first.in_flight, within_s=30)
+
+    second.start()
+    await service.until_empty(within_s=120)
+
+    assert len(service.told(MessageDone)) == 12
+    assert {event.reason for event in service.told(MessageReleased)} == {"another worker may run it alone sooner"}
+    ran = [worker.table.count(Counter.DONE) for worker in (first, second)]
+    assert sum(ran) == 12
+    assert min(ran) >= 3
+
+
+async def test_suspects_stay_in_line_when_their_queue_would_move_them_away(service, app, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("one", "a").write(".")
+                time.sleep(0.3)
+    """)
+    await suspect(service, *[f"message {number}" for number in range(5)])
+
+    worker(service, task("One", unseen), stages=(0,), receives=4)
+    await service.until_empty(within_s=60)
+
+    assert starts(tmp_path, "one") == 5
+    assert service.told(MessageReleased) == []

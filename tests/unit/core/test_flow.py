@@ -1,6 +1,6 @@
 import pytest
 
-from mulligan.core.flow import mark_buried, next_step, record, settled
+from mulligan.core.flow import begun_alone, mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import (
     INTERRUPTED,
@@ -328,6 +328,31 @@ def test_record_exhausts_a_default_task_at_the_third_death():
     after = record(progress, SLACK, Died("exit code 0"), POLICY, NOW, 0.0)
 
     assert after.alerts == {SLACK: Mark(State.EXHAUSTED, 1, 0.0, "kills its worker (exit code 0)", NOW)}
+
+
+def test_begun_alone_says_which_death_it_will_be_if_nothing_is_heard_of_the_start():
+    assert begun_alone(Progress({JIRA: FRESH}, deaths=2)) == Progress({JIRA: FRESH}, deaths=-3)
+
+
+@pytest.mark.parametrize("deaths", [0, -1, -2])
+def test_begun_alone_makes_nothing_new_of_what_is_no_suspect_or_has_begun(deaths):
+    progress = Progress({JIRA: FRESH}, deaths=deaths)
+
+    assert begun_alone(progress) is progress
+
+
+def test_record_counts_the_death_of_a_start_that_was_told_of_before_it_once():
+    progress = record(Progress({JIRA: FRESH}, deaths=-2), JIRA, Died("signal 11"), POLICY, NOW, 0.0)
+
+    assert progress == Progress({JIRA: FRESH}, deaths=2)
+
+
+def test_record_exhausts_a_task_whose_third_death_was_counted_by_who_took_its_claim_over():
+    progress = record(Progress({JIRA: FRESH, TRELLO: FRESH}, deaths=3), JIRA, Died("no word"), POLICY, NOW, 0.0)
+
+    assert progress == Progress(
+        {JIRA: Mark(State.EXHAUSTED, 1, 0.0, "kills its worker (no word)", NOW), TRELLO: FRESH}, deaths=1
+    )
 
 
 def test_record_keeps_the_deaths_when_a_suspect_ends_in_another_way():

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from mulligan.core.flow import DEATHS_MAX, mark_buried, next_step, record, settled
+from mulligan.core.flow import DEATHS_MAX, begun_alone, mark_buried, next_step, record, settled
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.move import was_dead
 from mulligan.core.outcome import (
@@ -31,7 +31,7 @@ from mulligan.core.outcome import (
     TimedOut,
 )
 from mulligan.core.policy import Policy
-from mulligan.core.progress import FRESH, Mark, Progress, State, is_further, merge
+from mulligan.core.progress import FRESH, Mark, Progress, State, at_rest, is_further, is_suspect, merge
 from mulligan.core.route import UNKNOWN_SINCE, Missing, Route, begin, fit, renew
 from mulligan.core.step import Ack, Bury, Reject, Release, Run
 from mulligan.core.story import Story, decode, encode
@@ -264,6 +264,7 @@ class OneMessage(RuleBasedStateMachine):
                     self.releases.append(delay_s)
                     if self.row.token == token:
                         self.row.token = None
+                        self.row.progress = at_rest(self.row.progress) if self.row.progress else None
                     yield "given back"
                     self.release(copy, receipt, delay_s)
                     return
@@ -271,13 +272,22 @@ class OneMessage(RuleBasedStateMachine):
     def run(self, copy: Copy, token: int, progress: Progress, tasks: tuple[TaskName, ...]) -> Steps[Progress | None]:
         if not self.holds(token):
             return None  # the lease keeper told it: nothing new is started
-        is_suspect = progress.deaths > 0
-        tasks = tasks[:1] if is_suspect else tasks
+        is_alone = is_suspect(progress.deaths)
+        if is_alone:
+            marks = progress.alerts if progress.is_buried else progress.marks
+            tasks = (min(tasks, key=lambda task: marks[task].due_at),)
+            if progress.deaths >= DEATHS_MAX:
+                progress = self.recorded(progress, tasks[0], Died("no word"))
+                return progress if self.save(token, progress) else None
+            progress = begun_alone(progress)
+            if not self.save(token, progress):
+                return None
+            yield "on record that it is about to start"
         self.check_run(copy, progress, tasks)
         self.starts.update(tasks)
         for task in tasks:
             outcome = yield f"{task} runs"
-            if isinstance(outcome, Died) and not is_suspect:
+            if isinstance(outcome, Died) and not is_alone:
                 outcome = SUCCEEDED
             if isinstance(outcome, Interrupted | Died):
                 self.restless[task] += 1
@@ -334,7 +344,8 @@ class OneMessage(RuleBasedStateMachine):
                 self.release(copy, receipt, row.until - self.now if row.until < math.inf else 5.0)
                 return None
             if row.token is not None:
-                self.end_claim(row.token)
+                before = row.progress or Progress({})
+                row.progress = replace(before, deaths=abs(before.deaths) or -1)
             row.token, row.until = token, math.inf
             known = row.progress
         deaths = known.deaths if known else 0
@@ -368,7 +379,7 @@ class OneMessage(RuleBasedStateMachine):
                 assert mark.attempts <= self.policies[name].max_attempts
         assert after.is_buried == progress.is_buried
         if isinstance(outcome, Died):
-            is_last = progress.deaths == DEATHS_MAX - 1
+            is_last = max(progress.deaths + 1, -progress.deaths) >= DEATHS_MAX
             assert ({**after.marks, **after.alerts}[task].state is State.EXHAUSTED) == is_last
         assert after.deaths < DEATHS_MAX == 3
         if outcome in (SUCCEEDED, Skipped("not mine"), Skipped("no")):
@@ -399,7 +410,7 @@ class OneMessage(RuleBasedStateMachine):
     def end_claim(self, token: int) -> None:
         if self.row.token == token:
             known = self.row.progress or Progress({})
-            self.row.progress = replace(known, deaths=max(1, known.deaths))
+            self.row.progress = replace(known, deaths=max(1, abs(known.deaths)))
             self.row.token = None
 
     def let_claim_run_out(self, worker: Worker) -> None:

@@ -1,8 +1,19 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mulligan.core.message import TaskName
-from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State, is_further, merge
+from mulligan.core.progress import (
+    DONE_AT_FIRST_TRY,
+    FRESH,
+    Mark,
+    Progress,
+    State,
+    at_rest,
+    is_further,
+    is_suspect,
+    merge,
+)
 
 JIRA, TRELLO, MAIL = TaskName("Jira"), TaskName("Trello"), TaskName("Mail")
 FAILED_ONCE = Mark(State.PENDING, 1, 130.0, "no route to host", 100.0)
@@ -17,7 +28,7 @@ marks = st.builds(
     st.sampled_from([None, "a", "b"]),
 )
 mark_maps = st.dictionaries(st.sampled_from([JIRA, TRELLO, MAIL]), marks)
-progresses = st.builds(Progress, mark_maps, mark_maps, st.booleans(), st.integers(0, 3))
+progresses = st.builds(Progress, mark_maps, mark_maps, st.booleans(), st.integers(-3, 3))
 
 
 def test_progress_is_not_buried_and_has_neither_alerts_nor_deaths_unless_told():
@@ -95,6 +106,26 @@ def test_merge_keeps_tasks_that_only_one_of_both_knows():
     merged = merge(Progress({JIRA: FRESH}), Progress({TRELLO: EXHAUSTED}))
 
     assert merged == Progress({JIRA: FRESH, TRELLO: EXHAUSTED})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kept"), [(0, -1, -1), (-1, 1, 1), (1, -2, -2), (-2, 2, 2), (2, -3, -3), (0, 0, 0)]
+)
+def test_merge_keeps_that_a_claim_ran_out_or_a_start_is_under_way(one, other, kept):
+    both = [Progress({JIRA: FRESH}, deaths=one), Progress({JIRA: FRESH}, deaths=other)]
+
+    assert merge(*both).deaths == kept
+    assert merge(*reversed(both)).deaths == kept
+
+
+@pytest.mark.parametrize(("deaths", "answer"), [(0, False), (-1, False), (1, True), (3, True), (-2, True)])
+def test_is_suspect_is_no_message_whose_claim_ran_out_once(deaths, answer):
+    assert is_suspect(deaths) is answer
+
+
+@pytest.mark.parametrize(("deaths", "rest"), [(0, 0), (-1, -1), (2, 2), (-2, 1), (-3, 2)])
+def test_at_rest_forgets_a_start_that_was_under_way(deaths, rest):
+    assert at_rest(Progress({JIRA: FRESH}, deaths=deaths)) == Progress({JIRA: FRESH}, deaths=rest)
 
 
 def test_merge_keeps_the_burial_the_alerts_and_the_most_deaths():

@@ -77,7 +77,7 @@ async def test_ledger_of_layout_1_is_read_written_and_left_for_its_own_version(c
     await ledger.close()
 
     assert known == Granted(PROGRESS)
-    assert over == Granted(Progress({}, deaths=1))  # a claim that had run out
+    assert over == Granted(Progress({}, deaths=-1))  # a claim that had run out
     assert kept == [True]
     assert looks(path) == before
     assert before[:2] == (0x4D4C474C, 1)

@@ -1,6 +1,6 @@
 import pytest
 
-from mulligan.worker.deal import Hand, deal
+from mulligan.worker.deal import Hand, deal, isolated_for
 
 
 def test_deal_gives_each_consumer_a_process_when_there_are_as_many():
@@ -31,3 +31,8 @@ def test_deal_loses_no_consumer_whatever_the_pool(pool_size):
     sizes = [hand.requests + hand.rejects for hand in hands]
     assert min(sizes) >= 1
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(("workers", "cores", "each"), [(1, 8, 8), (2, 8, 4), (3, 8, 3), (8, 2, 1), (5, 1, 1)])
+def test_isolated_for_gives_each_worker_its_share_of_the_cores_and_one_at_least(workers, cores, each):
+    assert isolated_for(workers, cores) == each

@@ -147,6 +147,87 @@ async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_
     ]
 
 
+async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, ends, events, make_flight):
+    """The messages of a dead worker were taken over one at a time."""
+    app("""
+        class Meets(Task):
+            def run(self, body, context):
+                open(f"here{os.getpid()}", "w").close()
+                while len([name for name in os.listdir() if name.startswith("here")]) < 2:
+                    time.sleep(0.01)
+    """)
+    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=2)
+    solo = Solo(setup, ends, events.append)
+
+    solo.put(make_flight("Meets"), named("Meets"))
+    solo.put(make_flight("Meets"), named("Meets"))
+
+    assert await ends.until(2) == [("Meets", SUCCEEDED, True), ("Meets", SUCCEEDED, True)]
+    await solo.close()
+
+
+async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, ends, events, make_flight, tmp_path):
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("started", "a").write(body)
+    """)
+    asked, answers = [], [asyncio.get_running_loop().create_future() for _ in range(2)]
+
+    async def begins(flight):
+        asked.append((tmp_path / "started").exists())
+        return await answers[len(asked) - 1]
+
+    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
+    solo = Solo(setup, ends, events.append, begins=begins)
+    solo.put(make_flight("One"), named("One"))
+    solo.put(make_flight("One"), named("One"))
+    answers[0].set_result(False)
+    await ends.until(1)
+
+    answers[1].set_result(True)
+
+    assert await ends.until(2) == [("One", INTERRUPTED, True), ("One", SUCCEEDED, True)]
+    assert asked == [False, False]
+    await solo.close()
+
+
+async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, events, make_flight):
+    app("""
+        class One(Task):
+            def run(self, body): ...
+    """)
+    waiting = asyncio.Event()
+
+    async def begins(flight):
+        waiting.set()
+        return await asyncio.get_running_loop().create_future()
+
+    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
+    solo = Solo(setup, ends, events.append, begins=begins)
+    solo.put(make_flight("One"), named("One"))
+    await waiting.wait()
+
+    async with asyncio.timeout(20):
+        await solo.close()
+
+    assert ends.ends == [("One", INTERRUPTED, True)]
+
+
+async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(ends, events, make_flight):
+    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=2)
+    solo = Solo(setup, ends, events.append)
+    rests = []
+
+    for _ in range(9):
+        rests.append(solo.rest_s())
+        solo.put(make_flight("One"), named("One"))
+
+    # two begin at once, four wait in line; an attempt is taken to last a second
+    assert rests == [0.0] * 6 + [2.0, 2.5, 3.0]
+    await solo.close()
+
+
 async def test_solo_starts_another_child_after_a_death(app, solo, ends, make_flight):
     app("""
         class One(Task):
@@ -370,7 +451,7 @@ async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_fligh
     """)
     solo.put(make_flight("One"), named("One"))
     await ends.until(1)
-    child = solo._child
+    child = solo._cells[0]._child
 
     await solo.close()
 

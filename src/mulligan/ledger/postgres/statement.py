@@ -22,7 +22,7 @@ ON CONFLICT (uid, generation) DO UPDATE SET
     asked_hop = excluded.asked_hop, token = excluded.token, until = excluded.until, touched_at = excluded.touched_at,
     ended = NULL,
     deaths = CASE WHEN record.token IS NULL OR record.token = excluded.token THEN record.deaths
-        ELSE greatest(record.deaths, 1) END
+        WHEN record.deaths = 0 THEN -1 ELSE abs(record.deaths) END
 WHERE record.hop <= excluded.asked_hop
     AND (record.token IS NULL OR record.token = excluded.token OR record.until <= excluded.touched_at)
 RETURNING uid, generation, progress, deaths"""  # noqa: S608 - constants
@@ -75,8 +75,10 @@ SELECT place FROM held"""  # noqa: S608 - constants
 
 
 EXTEND = _on_held(f"until = coalesce(h.at, {_NOW}) + h.for_s")
-GIVE_BACK = _on_held("token = NULL, until = NULL")
-END = _on_held("token = NULL, until = NULL, deaths = greatest(record.deaths, 1)")
+GIVE_BACK = _on_held(
+    "token = NULL, until = NULL, deaths = CASE WHEN record.deaths < -1 THEN -record.deaths - 1 ELSE record.deaths END"
+)
+END = _on_held("token = NULL, until = NULL, deaths = greatest(abs(record.deaths), 1)")
 
 # a row that somebody works on at this moment is no candidate, and several supervisors tidy up side by side
 FORGET = f"""

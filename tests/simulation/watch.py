@@ -305,11 +305,12 @@ class Watch:
             if "/" in who.name and who.name.startswith(f"w{host}."):
                 self.disturbed.add((uid, generation, task))
 
-    def host_lost(self, key: Key) -> None:
-        """A message has taken its host down."""
+    def host_lost(self, key: Key) -> bool:
+        """A message takes its host down; False when that is one too many."""
         self.hosts_lost[key] += 1
         if self.hosts_lost[key] > HOSTS_MAX:
             self.wrong(f"{key[0]} takes down host after host, {self.hosts_lost[key]} by now")
+        return self.hosts_lost[key] <= HOSTS_MAX
 
     def left(self, process: Process, message: Message, context: Any, error: str | None) -> None:
         """A task has ended."""

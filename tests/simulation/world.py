@@ -218,7 +218,9 @@ class World:
             return
         host = int(process.name[1 : process.name.index(".")])
         self.loop.told(process, f"takes down host {host}")
-        self.watch.host_lost((context.uid, context.generation))
+        if not self.watch.host_lost((context.uid, context.generation)):
+            process.end(-9)  # it is known that this goes on and on
+            return
         is_alone = "/" in process.name
         self.kill_host(host, blames_alone=not is_alone)
         wait_s = self.lease_s * random.Random(f"{self.seed}/{self._lives}").random()

@@ -40,10 +40,24 @@ from mulligan.core.progress import (
 from mulligan.core.route import NONE_MISSING, Missing, Route
 from mulligan.core.step import ACK, BURY, Reject, Release, Run, Step
 
-__all__ = ["DEATHS_MAX", "ERROR_MAX", "begun_alone", "mark_buried", "next_step", "record", "settled"]
+__all__ = [
+    "CLOCKS_DIFFER_S",
+    "DEATHS_MAX",
+    "ERROR_MAX",
+    "begun_alone",
+    "mark_buried",
+    "next_step",
+    "rebased",
+    "record",
+    "settled",
+]
 
 DEATHS_MAX = 3
 """Starts without an end after which the task that ran is exhausted. The first claim that runs out is no such start."""
+
+
+CLOCKS_DIFFER_S = 5.0
+"""Seconds by which the clocks of two machines may differ before it matters."""
 
 
 def next_step(
@@ -93,6 +107,19 @@ def next_step(
     return ACK
 
 
+def rebased(progress: Progress, now: float, *, has_waited: bool = False) -> Progress:
+    """The progress with due times by the clock of this host, where that of the host that set them is ahead of it.
+
+    A task that failed in the future has waited for as long as nobody can tell. It waits for as long again as it was
+    told to when it failed, or not at all (has_waited), whatever the clocks say; one that has not failed is due.
+    now: epoch seconds (UTC). What is given back is `progress` where the clocks agree to a few seconds.
+    """
+    marks, alerts = _rebased(progress.marks, now, has_waited), _rebased(progress.alerts, now, has_waited)
+    if marks is progress.marks and alerts is progress.alerts:
+        return progress
+    return Progress(marks, alerts, progress.is_buried, progress.deaths)
+
+
 def record(progress: Progress, task: TaskName, outcome: Outcome, policy: Policy, now: float, rand: float) -> Progress:
     """Where the message stands after one attempt of `task`. Never raises, never loses a mark.
 
@@ -137,6 +164,20 @@ def mark_buried(progress: Progress, route: Route) -> Progress:
 def settled(progress: Progress) -> Progress:
     """The progress that the next copy carries: a settlement forgets the deaths."""
     return Progress(progress.marks, progress.alerts, progress.is_buried) if progress.deaths else progress
+
+
+def _rebased(marks: Mapping[TaskName, Mark], now: float, has_waited: bool) -> Mapping[TaskName, Mark]:
+    latest_at = now + CLOCKS_DIFFER_S
+    changed: dict[TaskName, Mark] = {}
+    for task, mark in marks.items():
+        # what is due has no time left to wait, whatever the clocks say
+        if mark.due_at > latest_at and mark.state is State.PENDING:
+            set_at = mark.failed_at if mark.attempts else mark.due_at
+            if set_at is not None and set_at > latest_at:
+                wait_s = 0.0 if has_waited else max(0.0, mark.due_at - set_at)
+                failed_at = mark.failed_at and now
+                changed[task] = Mark(State.PENDING, mark.attempts, now + wait_s, mark.reason, failed_at)
+    return {**marks, **changed} if changed else marks
 
 
 def _marked(known: Mark, outcome: Outcome, policy: Policy, now: float, rand: float) -> Mark:

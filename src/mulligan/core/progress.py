@@ -115,7 +115,9 @@ def is_further(one: Progress, other: Progress) -> bool:
 
 
 def merge(one: Progress, other: Progress) -> Progress:
-    """The newest of both, task by task: done before exhausted before pending, then more attempts. Commutative."""
+    """The newest of both, task by task: done before exhausted before pending, then more attempts; of one attempt the
+    earlier time of its failure. Commutative.
+    """
     return Progress(
         marks=_merged(one.marks, other.marks),
         alerts=_merged(one.alerts, other.alerts),
@@ -125,7 +127,9 @@ def merge(one: Progress, other: Progress) -> Progress:
 
 
 def _rank(mark: Mark) -> tuple[int, int, float, float, str]:
-    return _RANK[mark.state], mark.attempts, mark.due_at, mark.failed_at or 0.0, mark.reason or ""
+    # one attempt fails once: of two times, the later one is by a clock that is ahead (see `flow.rebased`)
+    failed_at = mark.failed_at or 0.0
+    return _RANK[mark.state], mark.attempts, -failed_at, mark.due_at, mark.reason or ""
 
 
 def _any_further(one: Mapping[TaskName, Mark], other: Mapping[TaskName, Mark]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mulligan.clock import SystemClock
+from mulligan.core.flow import rebased
 from mulligan.core.message import TaskName
 from mulligan.core.move import NO_STORY
 from mulligan.core.progress import FRESH, Progress, is_suspect, merge
@@ -115,7 +116,8 @@ class Briefing:
     def brief(self, flight: Flight, known: Progress | None) -> None:
         """known: the ledger's progress, None when it knows nothing of the message.
 
-        Where today's tasks.xml makes a difference, `progress` is not `saved`: it is to be saved before anything else.
+        Where today's tasks.xml or this host's clock makes a difference, `progress` is not `saved`: it is to be saved
+        before anything else.
         """
         deaths = known.deaths if known is not None else 0
         if self._stage.suspects_repeats and flight.delivery.receive_count > 1:
@@ -134,7 +136,7 @@ class Briefing:
             flight.saved = merge(known, base)
             # a head that is held back is no copy: its attempts are in the ledger alone
             flight.carried = flight.saved if self._stage.holds_groups else base
-            self._fit(flight, flight.saved)
+            self._fit(flight, self._rebased(flight.saved))
             return
         if not has_story:
             flight.carried = self._begun(flight.route)
@@ -151,7 +153,11 @@ class Briefing:
         flight.saved = progress
         flight.progress = progress
         if has_story:
-            self._fit(flight, progress)
+            self._fit(flight, self._rebased(progress))
+
+    def _rebased(self, progress: Progress) -> Progress:
+        # without a ledger a due time that is set anew is forgotten, so that the message would wait again and again
+        return rebased(progress, self._clock.now(), has_waited=self._stage.suspects_repeats)
 
     def lack(self, flight: Flight, task: TaskName) -> None:
         """The process in which `task` was to run doesn't know it: it is one of the flight's missing tasks."""

@@ -24,7 +24,8 @@ from mulligan.core.progress import FRESH, Mark, Progress
 from mulligan.ledger.base import Claim, Granted, Record
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
-from mulligan.worker.channel import Setup
+from mulligan.worker.channel import Isolate, Isolated, Setup
+from mulligan.worker.gate import Gate
 from mulligan.worker.table import Counter, Standing
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 
@@ -456,3 +457,44 @@ async def test_suspects_stay_in_line_when_their_queue_would_move_them_away(servi
 
     assert starts(tmp_path, "one") == 5
     assert service.told(MessageReleased) == []
+
+
+async def test_gate_is_left_when_the_end_of_a_suspects_task_is_on_record_and_not_before(service, app):
+    """The next one may take the host down, and the one that had ended would be held to have done so."""
+    app("""
+        class One(Task):
+            def run(self, body): ...
+    """)
+    sent, is_recorded = [], asyncio.Event()
+    one = worker(service, task("One", unseen), stages=(0,), starts=False)
+    gate = one.lines[0].consumer._gate = Gate(sent.append)
+    one.ledger.faults["save"] = [None, is_recorded.wait]
+    await suspect(service)
+    one.start()
+    await service.until(lambda: sent, within_s=30)
+    gate.granted(1)
+    await service.until(lambda: one.ledger.count("save") == 2, within_s=30)
+    before = list(sent)
+
+    is_recorded.set()
+    await service.until_empty(within_s=30)
+
+    assert before == [Isolate(1, False)]
+    assert sent == [Isolate(1, False), Isolated(1)]
+
+
+@pytest.mark.parametrize(("deaths", "is_last"), [(1, False), (2, True)])
+async def test_gate_is_asked_for_a_start_without_others_when_it_is_the_last_one(service, app, deaths, is_last):
+    app("""
+        class One(Task):
+            def run(self, body): ...
+    """)
+    sent = []
+    one = worker(service, task("One", unseen), stages=(0,), starts=False)
+    one.lines[0].consumer._gate = Gate(sent.append)
+    await silent(service, "hello", deaths=-deaths)
+
+    one.start()
+    await service.until(lambda: sent, within_s=30)
+
+    assert sent == [Isolate(1, is_last)]

@@ -65,6 +65,6 @@ def test_work_of_a_dead_host_is_taken_over_in_twice_the_time_that_it_takes_at_fi
     figure(
         "G5", "sqs",
         f"a host was gone with {IN_FLIGHT} attempts of {TAKES_S:g} s in flight, lease of {LEASE_S} s: the four workers"
-        f" left began with them {begun_at - died_at:.1f} s later and had ended them after another {took_s:.1f} s; the same"
-        f" work takes {usual_s:.1f} s at first",
+        f" left began {begun_at - died_at:.1f} s later and had ended all {took_s:.1f} s after that; the same work takes"
+        f" {usual_s:.1f} s at first",
     )  # fmt: skip

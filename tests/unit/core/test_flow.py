@@ -1,6 +1,6 @@
 import pytest
 
-from mulligan.core.flow import begun_alone, mark_buried, next_step, record, settled
+from mulligan.core.flow import begun_alone, mark_buried, next_step, rebased, record, settled
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import (
     INTERRUPTED,
@@ -378,3 +378,60 @@ def test_settled_forgets_the_deaths_and_nothing_else():
 
 def test_settled_makes_nothing_new_when_there_were_no_deaths():
     assert settled(NEW) is NEW
+
+
+# -- clocks that differ -------------------------------------------------------------------------------------------
+
+AHEAD_S = 3600.0
+
+
+def test_rebased_lets_a_task_wait_no_longer_than_it_was_told_when_the_clock_of_its_host_was_an_hour_ahead():
+    """Retries of a host whose clock had been an hour ahead for a moment were an hour late on all others."""
+    progress = Progress({JIRA: Mark(State.PENDING, 1, NOW + AHEAD_S + 30.0, "no", NOW + AHEAD_S), MAIL: DONE}, deaths=1)
+
+    after = rebased(progress, NOW + 12.0)
+
+    assert after == Progress({JIRA: Mark(State.PENDING, 1, NOW + 42.0, "no", NOW + 12.0), MAIL: DONE}, deaths=1)
+    assert next_step(ROUTE, after, after, NOW + 12.0) == Release(30.0)
+
+
+def test_rebased_lets_a_default_task_wait_no_longer_either():
+    progress = Progress(
+        {JIRA: exhausted()}, {SLACK: Mark(State.PENDING, 1, NOW + AHEAD_S + 30.0, "no", NOW + AHEAD_S)}, is_buried=True
+    )
+
+    after = rebased(progress, NOW)
+
+    assert after.alerts == {SLACK: Mark(State.PENDING, 1, NOW + 30.0, "no", NOW)}
+    assert after.is_buried
+
+
+def test_rebased_lets_a_task_that_has_waited_already_run_at_once():
+    progress = Progress({JIRA: Mark(State.PENDING, 1, NOW + AHEAD_S + 30.0, "no", NOW + AHEAD_S)})
+
+    after = rebased(progress, NOW, has_waited=True)
+
+    assert next_step(ROUTE, progress, after, NOW) == Run((JIRA,))
+
+
+def test_rebased_lets_a_task_that_was_missing_and_never_ran_be_due():
+    progress = Progress({JIRA: Mark(due_at=NOW + AHEAD_S)})
+
+    assert rebased(progress, NOW) == Progress({JIRA: Mark(due_at=NOW)})
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        Mark(State.PENDING, 1, NOW + 1000.0, "no", NOW - 1.0),  # a long wait
+        Mark(State.PENDING, 1, NOW + 4.0, "no", NOW + 3.9),  # clocks that differ by less than matters
+        Mark(State.PENDING, 1, NOW - 10.0, "no", NOW + AHEAD_S),  # it is due, as it says
+        Mark(State.PENDING, 1, NOW + AHEAD_S),  # nobody knows when it failed
+        Mark(State.EXHAUSTED, 1, 0.0, "no", NOW + AHEAD_S),
+        FRESH,
+    ],
+)
+def test_rebased_makes_nothing_new_where_the_clocks_agree_or_nothing_waits(mark):
+    progress = Progress({JIRA: mark})
+
+    assert rebased(progress, NOW) is progress

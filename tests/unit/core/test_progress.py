@@ -108,6 +108,20 @@ def test_merge_keeps_tasks_that_only_one_of_both_knows():
     assert merged == Progress({JIRA: FRESH, TRELLO: EXHAUSTED})
 
 
+def test_merge_keeps_the_earlier_time_of_one_failure():
+    """What a host had set right was undone by the copy of the one whose clock was ahead."""
+    ahead = Progress({JIRA: Mark(State.PENDING, 1, 3730.0, "no", 3700.0)})
+    right = Progress({JIRA: Mark(State.PENDING, 1, 130.0, "no", 100.0)})
+
+    assert merge(ahead, right) == merge(right, ahead) == right
+
+
+def test_merge_keeps_since_when_a_task_that_never_ran_has_been_missing():
+    known, carried = Progress({JIRA: Mark(due_at=100.0)}), Progress({JIRA: FRESH})
+
+    assert merge(known, carried) == merge(carried, known) == known
+
+
 @pytest.mark.parametrize(
     ("one", "other", "kept"), [(0, -1, -1), (-1, 1, 1), (1, -2, -2), (-2, 2, 2), (2, -3, -3), (0, 0, 0)]
 )

@@ -14,6 +14,7 @@ __all__ = ["Result", "run"]
 
 _STAFFED_WITHIN_S = 240.0  # a call of the supervisor may be stuck for two and a half leases
 _ENDS_WITHIN_S = 100_000.0  # what must not be copied waits for 12 hours, before its queue moves it away
+_LATE_S = 2000.0  # twice what retries wait for at most; clocks differ by more
 _TROUBLES = {
     "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
     "ledger down": 2, "restart": 2, "replay": 1, "kill solo": 1,
@@ -77,7 +78,7 @@ async def _history(world: World) -> None:
     if world.ledger_away_s:
         world.loop.create_task(_ledger_away(world))
     hosts = [0, 1] if dice.random() < 0.25 else [0]
-    if world.plan.lacking is not None:
+    if world.plan.lacking is not None or world.has_host_clocks:
         hosts = [0, 1]
     for host in hosts:
         world.begin(host)
@@ -143,7 +144,11 @@ async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noq
                 world.stop(one, seconds)
         case "jump":
             world.has_jumped = True
-            world.jumped_s += dice.choice((-3600.0, -30.0, 30.0, 3600.0))
+            jumped_s = dice.choice((-3600.0, -30.0, 30.0, 3600.0))
+            if world.has_host_clocks:
+                world.ahead_s[host] += jumped_s
+            else:
+                world.jumped_s += jumped_s
         case "broker down":
             world.broker_down_until = world.loop.time() + dice.choice((3.0, 20.0, 2.0 * world.lease_s))
             for connection in world.connections:
@@ -206,7 +211,8 @@ async def _end(world: World, hosts: list[int]) -> None:
         await _until_staffed(world, host)
     for host in hosts:
         await _stop(world, host)
-    until = world.loop.time() + _ENDS_WITHIN_S
+    began = world.loop.time()
+    until = began + _ENDS_WITHIN_S
     while True:
         world.begin(0, drains=True)
         while world.alive(0) or world.is_lost(0):
@@ -216,6 +222,8 @@ async def _end(world: World, hosts: list[int]) -> None:
         if not world.is_estimating:
             _told_rightly(world)
         if _is_empty(world):
+            if world.has_host_clocks and not _may_be_late(world) and world.loop.time() - began > _LATE_S:
+                world.watch.wrong(f"the last message waited {world.loop.time() - began:.0f} s for a clock")
             return
         # what was held when the end began may have been buried since
         may_leave = world.left_undone and (world.held() or world.plan.lacking is not None)
@@ -258,6 +266,11 @@ def _told_rightly(world: World) -> None:
         world.watch.wrong("--drain ended well, and left messages that it can't read or finish")
     if world.left_undone and not is_left and not world.newer.takes:
         world.watch.wrong("--drain told of copies that it left, and there are none")
+
+
+def _may_be_late(world: World) -> bool:
+    """Whether something else than a retry may wait for long at the end."""
+    return bool(world.plan.lacking or world.receives or world.newer.is_there or world.mover.is_there)
 
 
 def _is_empty(world: World) -> bool:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mulligan.core.error import LedgerError, LedgerUnavailable
-from mulligan.ledger.base import Answer, Claim, Key, Known, Record
+from mulligan.ledger.base import Answer, Claim, Held, Key, Known, Record
 from tests.simulation.loop import PROCESS
 
 __all__ = ["SimLedger"]
@@ -31,11 +32,13 @@ class SimLedger:
         now_s = self.world.loop.time()
         if any(self.world.damaged.get(claim.uid, 0.0) > now_s for claim in claims):
             raise LedgerError("a row is damaged")
+        ahead_s, now = self._ahead_s(), now - self._ahead_s()
+        claims = [replace(claim, until=claim.until - ahead_s) for claim in claims]
         before = [self.world.watch.row(claim) for claim in claims]
         answers: list[Answer] = await self.rows.claim(claims, now)
         self.world.watch.claimed(self.process, claims, answers, before, now)
         await self._reply("claim")
-        return answers
+        return [Held(one.until + ahead_s) if isinstance(one, Held) else one for one in answers]
 
     async def look(self, keys: Sequence[Key]) -> list[Known | None]:
         await self._request()
@@ -55,7 +58,7 @@ class SimLedger:
 
     async def extend(self, tokens: Sequence[Token], until: float) -> list[bool]:
         await self._request()
-        kept: list[bool] = await self.rows.extend(tokens, until)
+        kept: list[bool] = await self.rows.extend(tokens, until - self._ahead_s())
         await self._reply("extend")
         return kept
 
@@ -75,6 +78,11 @@ class SimLedger:
 
     async def close(self) -> None:
         pass
+
+    def _ahead_s(self) -> float:
+        """Lengths are what is sent, as to a server that goes by its own clock: `ledger/postgres`."""
+        name = self.process.name
+        return float(self.world.ahead_s[int(name[1 : name.index(".")])])
 
     async def _request(self) -> None:
         world = self.world

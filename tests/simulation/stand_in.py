@@ -78,7 +78,7 @@ class SimSupervisor(Supervisor):
     """The supervisor, whose workers are processes of the simulation."""
 
     def __init__(self, world: Any, host: int, settings: Any, broker: Any, ledger: Any, hub: Any) -> None:
-        super().__init__(settings, broker, ledger, hub, world.clock, Path())
+        super().__init__(settings, broker, ledger, hub, world.clocks[host], Path())
         self.world = world
         self.host = host
 
@@ -116,7 +116,7 @@ async def _worker(world: Any, child: Process, setup: Setup, channel: Pipe, table
     catalogue = world.plan.catalogue(host=_host(child))
     world.watch.catalogues[child.name] = set(catalogue.tasks)
     worker = process.Worker(
-        setup, channel, table, catalogue, hub, world.clock,  # type: ignore[arg-type]
+        setup, channel, table, catalogue, hub, world.clocks[_host(child)],  # type: ignore[arg-type]
     )  # fmt: skip
     code = await worker.serve((_passing,) if world.plan.has_middleware else ())
     child.end(code)

@@ -36,14 +36,16 @@ _RATES = {
 
 
 class _Clock:
-    """The wall clock may jump; the other never does."""
+    """The wall clock may jump, of all or of one host; the other never does. host: None for the servers'."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", host: int | None = None) -> None:
         self._world = world
+        self._host = host
         self.random = world.dice.random
 
     def now(self) -> float:
-        return self._world.true_now() + self._world.jumped_s
+        ahead_s = 0.0 if self._host is None else self._world.ahead_s[self._host]
+        return self._world.true_now() + self._world.jumped_s + ahead_s
 
     def monotonic(self) -> float:
         return self._world.loop.time()
@@ -92,7 +94,13 @@ class World:
         self.outage_hang_s = dice.choice((0.0, 5.0, 25.0))
         self.jumped_s = 0.0
         self.has_jumped = False
+        own = random.Random(f"clocks/{seed}")
+        self.has_host_clocks = seed % 5 == 3 and not self.is_calm
+        """There are two hosts, and a jump is of one's clock."""
+        self.ahead_s = [0.0, own.choice((-3600.0, 0.0, 3600.0)) if self.has_host_clocks else 0.0]
+        """Seconds by which the clock of a host is ahead of those of the servers."""
         self.clock = _Clock(self)
+        self.clocks = [_Clock(self, host) for host in (0, 1)]
         self.rows = MemoryLedger(self.clock)  # type: ignore[arg-type]
         self.newer = Newer(self)
         self.mover = Mover(self)

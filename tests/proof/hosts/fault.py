@@ -13,7 +13,7 @@ from tests.acceptance.clock import HOUR_S
 from tests.network import Direction
 from tests.proof.hosts.bed import LEASE_S, Bed
 
-__all__ = ["FAULTS", "LATE_NAME", "Kind"]
+__all__ = ["ABOUT_BROKER", "FAULTS", "LATE_NAME", "Kind"]
 
 CUT_S = 1.5 * LEASE_S
 """Longer than a lease. Everywhere here: what is tested is that this much time goes by."""
@@ -185,6 +185,18 @@ FAULTS = {
     "the ledger's standby is silent": Kind(_silent_standby),
     "the hosts are replaced": Kind(_replaced),
 }
+
+ABOUT_BROKER = (
+    "a host is cut off",
+    "a host is cut off from the broker",
+    "a host's connections are reset",
+    "a fifth of the packets is lost",
+    "a host is dead",
+    "a host stands still",
+    "the ledger crashes, 5 s",
+    "the hosts are replaced",
+)
+"""Those in which it matters which broker it is."""
 
 LATE_NAME = Kind(_late_name)
 """For hosts that know their ledger by name."""

@@ -1,10 +1,11 @@
-"""Two hosts that consume from RabbitMQ, with one ledger: cut off, frozen, dead, replaced, and their servers as well."""
+"""Two hosts that consume from RabbitMQ, with one ledger. SIZE=full: every round that SQS has, too."""
 
 import pytest
 
 from tests.proof.hosts import bed as hosts
-from tests.proof.hosts.fault import FAULTS, LATE_NAME
+from tests.proof.hosts.fault import ABOUT_BROKER, FAULTS
 from tests.proof.hosts.verdict import check
+from tests.proof.size import IS_FULL
 
 
 @pytest.fixture(scope="module")
@@ -15,19 +16,10 @@ def bed():
 
 
 @pytest.mark.figure
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", FAULTS if IS_FULL else ABOUT_BROKER)
 def test_hosts_lose_and_repeat_nothing_and_are_back_soon_when(bed, name):
     kind = FAULTS[name]
 
     outcome = bed.round(kind.fault, victims=kind.victims)
 
     check(outcome, kind, "rabbitmq", name)
-
-
-@pytest.mark.figure
-def test_hosts_are_back_soon_when_the_name_of_their_ledger_moves_late(bed):
-    bed.use_name()
-
-    outcome = bed.round(LATE_NAME.fault)
-
-    check(outcome, LATE_NAME, "rabbitmq", "the ledger's name moves late")

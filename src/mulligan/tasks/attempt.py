@@ -48,7 +48,14 @@ def outcome_of_result(result: object) -> Outcome:
 
 
 def outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
-    """The outcome of an attempt that raised. A group of one exception counts as that exception."""
+    """The outcome of an attempt that raised. A group of one exception counts as that exception. Never raises."""
+    try:
+        return _outcome_of_error(task, exc)
+    except Exception as raised:  # noqa: BLE001 - an attempt without an end would hold its message for ever
+        return Failed(f"{type(exc).__name__}: (what it says can't be told: {type(raised).__name__})")
+
+
+def _outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
     while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
         exc = exc.exceptions[0]
     match exc:

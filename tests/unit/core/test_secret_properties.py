@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mulligan.brokers.base import Clock
 from mulligan.brokers.open import open_broker
@@ -34,6 +35,16 @@ def told(call: Callable[[str], object], url: str) -> str:
         return repr(call(url))
     except (ConfigurationError, ValueError) as exc:
         return f"{exc} {exc!r} {exc.args} {exc.__cause__!r}"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(["://", "amqp", "me", "1", ":", "/", "@", "?", "&", "token=", "#", " ", "\n", "%"])))
+def test_any_text_can_be_shown(pieces):
+    """Log lines, errors and whole messages hung on one that could not."""
+    text = "".join(pieces)
+
+    for hide in (redacted, redacted_url, Redactor([text])):
+        assert isinstance(hide(text), str)
 
 
 @settings(max_examples=200, deadline=None)

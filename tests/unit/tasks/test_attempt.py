@@ -118,6 +118,17 @@ def test_outcome_of_error_is_a_failure_whatever_was_raised(task, kind, told):
     assert not outcome.is_final
 
 
+class Unchained(ValueError):
+    @property
+    def __cause__(self):
+        raise RuntimeError("as its name says")
+
+
+def test_outcome_of_error_is_a_failure_when_the_exception_can_not_even_be_asked(task):
+    """The attempt had no end: its message stayed with its worker, and a drain waited for it for ever."""
+    assert outcome_of_error(task, Unchained("x")) == Failed("Unchained: (what it says can't be told: RuntimeError)")
+
+
 @pytest.mark.parametrize("exc", [KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
 def test_outcome_of_error_names_the_type_when_there_is_no_text(task, exc):
     assert outcome_of_error(task, exc) == Failed(type(exc).__name__)

@@ -36,6 +36,11 @@ class FailsOnce(Task):
         assert context.previous_error.startswith("RuntimeError: the first time")
 
 
+class FailsWithAPieceOfAUrl(Task):
+    async def run(self, data: str) -> None:
+        raise GiveUp("expected :// in it")
+
+
 class FailsAlways(Task):
     max_attempts = 3
     backoff = Backoff(first_s=8, factor=2)
@@ -49,6 +54,14 @@ class Alert(Task):
 
     async def run(self, data: str, context: TaskContext) -> None:
         self.seen.append((context.failures, context.succeeded))
+
+
+def test_message_is_dead_when_the_error_of_its_task_holds_a_piece_of_a_url():
+    """It never ended: what takes passwords out of the text failed."""
+    played = play(FailsWithAPieceOfAUrl, body="hello")
+
+    assert played.is_dead
+    assert played.attempts[0].outcome.error == "expected :// in it"
 
 
 def test_message_is_done_when_every_task_succeeds():

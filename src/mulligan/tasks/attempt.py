@@ -83,7 +83,7 @@ def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
         return outcome
     try:
         wait_s = max(0.0, float(own(number)))
-    except Exception as exc:  # noqa: BLE001 - the user's function
+    except BaseException as exc:  # noqa: BLE001 - the user's function, which may also call sys.exit()
         if isinstance(outcome, TimedOut):
             return outcome
         return Failed(f"{outcome.error}\nbackoff() raised {_named(exc)}; the default wait is used")

@@ -7,7 +7,7 @@ import pytest
 from mulligan.core import story
 from mulligan.core.delivery import Depth, Outgoing
 from mulligan.core.error import LedgerError
-from mulligan.core.event import MessageBuried, MessageDone, MessageRejected, MessageReleased, TwinFolded
+from mulligan.core.event import MessageBuried, MessageDone, MessageRejected, MessageReleased, RowDamaged, TwinFolded
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.story import Story
@@ -190,12 +190,41 @@ async def test_new_message_behind_one_whose_row_can_not_be_read_is_handed_on_and
     assert await service.totals() == (1, 1, 0)
 
 
+async def test_group_waits_for_its_head_while_the_heads_row_can_not_be_claimed_and_goes_on_in_order(service):
+    one = Recording()
+    worker = service.worker(task("One", one), stages=(0,), holds_groups=True, starts=False)
+    real, first = as_fifo(worker).ledger._real.claim, []
+
+    async def claim(claims, now):
+        first[:] = first or [claims[0].uid]
+        if worker.ledger.cut.get("row") and any(item.uid == first[0] for item in claims):
+            raise LedgerError("the row can't be read")
+        return await real(claims, now)
+
+    worker.ledger._real.claim, worker.ledger.cut["row"] = claim, LedgerError("")
+    await service.send("1")
+    await asyncio.sleep(1)
+    await service.send("2")
+
+    worker.start()
+    await service.until(lambda: service.told(RowDamaged))
+    await asyncio.sleep(600)
+    assert one.runs == []
+    assert await service.totals() == (2, 0, 0)
+    assert all(flight.unread.is_in_ledger for flight, _, _ in worker.left)
+    del worker.ledger.cut["row"]
+    await service.until_empty(2 * HOUR_S)
+
+    assert [body for body, _ in one.runs] == ["1", "2"]
+
+
 async def test_message_that_another_one_works_on_is_left_alone_for_longer_when_few_receives_are_left(service, clock):
     await service.ledger.claim([Claim(UID, 0, 1, "other", clock.now() + 30)], clock.now())
     worker = service.worker(task("One", Recording()), receives=2)
     await service.broker.send(QUEUES.rejects, [waiting(clock, 0.0)])
 
     await service.until(lambda: service.told(TwinFolded))
+    await service.ledger.give_back([(UID, 0, "other")])  # else it counts as a death, and a real process takes real time
     await asyncio.sleep(100)
 
     assert released(worker) == [900.0]

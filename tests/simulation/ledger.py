@@ -88,6 +88,7 @@ class SimLedger:
         world = self.world
         await asyncio.sleep(world.latency())
         if world.ledger_down_until > world.loop.time():
+            await world.ledger_hangs()
             raise LedgerUnavailable("the disk is full")
         if world.chance("lost_request"):
             raise LedgerUnavailable("the database is locked")

@@ -156,6 +156,11 @@ class World:
     def latency(self) -> float:
         return self.dice.choice((0.0, 0.001, 0.01)) if self.is_bad else 0.001
 
+    async def ledger_hangs(self) -> None:
+        """A ledger that is away may be silent: then a call takes its limit to find out."""
+        if self.ledger_away_s and self._away.random() < 0.5:
+            await asyncio.sleep(10.0)
+
     async def reconnect(self) -> None:
         """What a ledger that was away takes for its first answers."""
         if self.ledger_down_until < self.loop.time() < self.ledger_down_until + 5.0 and self.ledger_away_s:

@@ -146,6 +146,8 @@ class SimBroker:
     async def declare(self, queues: Any, *, create: bool, only: Any = None) -> Declared:
         return Declared((), receives=self.world.receives)
 
+    lead = None
+
     async def owners(self, queues: Queues) -> Owners:
         """Nothing to say."""
         return Owners()

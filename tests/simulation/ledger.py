@@ -27,6 +27,9 @@ class SimLedger:
     async def open(self) -> None:
         pass
 
+    async def lead(self) -> None:
+        return None
+
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         await self._request()
         now_s = self.world.loop.time()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Protocol
 
-from mulligan.core.clock import Clock
+from mulligan.core.clock import Clock, Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing, Queues
 from mulligan.core.event import Event
 from mulligan.core.message import AttributeValue, QueueName
@@ -128,6 +128,12 @@ class Broker(Protocol):
     @property
     def billed(self) -> Mapping[str, int]:
         """Requests since the start as the service bills them, by its own names of its actions; {} where it doesn't."""
+
+    @property
+    def lead(self) -> Lead | None:
+        """By how much this machine's clock is ahead of the service's, as it told with its last answers; None where it
+        doesn't tell, or is this machine.
+        """
 
     async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:
         """Check the queues, and create those that are missing if `create`. Must be the first call.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
+from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.message import AttributeValue, QueueName
@@ -101,6 +102,11 @@ class MemoryBroker:
         self._queues = MemoryQueues() if queues is None else queues
         self._waiting: dict[asyncio.Event, None] = {}
         self._is_closed = False
+
+    @property
+    def lead(self) -> Lead | None:
+        """See the seam."""
+        return None
 
     @property
     def billed(self) -> Mapping[str, int]:

@@ -11,9 +11,10 @@ from mulligan.cli.ending import Code, code_of
 from mulligan.cli.output import harmless, hidden, may_color, write
 from mulligan.cli.session import app_dir, settings
 from mulligan.cli.walk import RECEIVES_ENOUGH, walk
+from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth
 from mulligan.core.error import BrokerError, BrokerRefused, ConfigurationError, MulliganError
-from mulligan.core.event import BrokerNotice, Event, LedgerLocal
+from mulligan.core.event import BrokerNotice, ClockDiffers, Event, LedgerLocal
 from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
@@ -65,7 +66,7 @@ def check() -> int:
             findings += [
                 *_of_services(catalogues),
                 *_of_broker(chosen, catalogues),
-                _found("ledger", lambda: asyncio.run(_of_ledger(chosen, folder))),
+                *_of_ledger(chosen, folder),
                 *_of_locality(loaded[0]),
                 *_of_ground(chosen, folder),
             ]
@@ -206,6 +207,7 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: li
         owned = (await broker.owners(chosen.queues)).judged(is_meant=chosen.adopt_rejects)
         told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in (*declared.notes, *owned.notes)]
         told += [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
+        told += _of_clock("queues", chosen.broker_url, broker.lead)
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
@@ -296,13 +298,27 @@ def _of_locality(loaded: Loaded) -> list[_Finding]:
     return [_Finding("ledger", Code.OK, (sentence(notice),), is_note=True) for notice in local]
 
 
-async def _of_ledger(chosen: Settings, folder: Path) -> str:
+def _of_clock(part: str, url: str, lead: Lead | None) -> list[_Finding]:
+    """A clock that is off is no problem of a start."""
+    if lead is None or not lead.matters:
+        return []
+    return [_Finding(part, Code.OK, (sentence(ClockDiffers(redacted_url(url), lead.ahead_s)),), is_note=True)]
+
+
+def _of_ledger(chosen: Settings, folder: Path) -> list[_Finding]:
+    """The ledger, and its server's clock."""
+    told: list[_Finding] = []
+    return [_found("ledger", lambda: asyncio.run(_of_open_ledger(chosen, folder, told))), *told]
+
+
+async def _of_open_ledger(chosen: Settings, folder: Path, told: list[_Finding]) -> str:
     from mulligan.clock import SystemClock
     from mulligan.ledger.open import open_ledger
 
     ledger = open_ledger(chosen.ledger_url, clock=SystemClock(), base_dir=folder)
     try:
         await ledger.open()
+        told += _of_clock("ledger", chosen.ledger_url, await ledger.lead())
         if not ledger.is_durable:
             return f"{redacted_url(chosen.ledger_url)}: nothing is recorded, a crash may repeat tasks that were done"
         return f"{redacted_url(chosen.ledger_url)}: can be written"

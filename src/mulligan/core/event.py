@@ -565,6 +565,15 @@ class BrokerNotice(Event):
 
 
 @value
+class ClockDiffers(Event):
+    """This machine's clock is ahead of a service's, or behind (below 0), by so many seconds. where: the service."""
+
+    level: ClassVar[Level] = "warning"
+    where: str
+    ahead_s: float
+
+
+@value
 class LedgerDown(Event):
     """The ledger can't be written; nothing is acknowledged until it can. Told once an outage, and for a new reason."""
 

@@ -23,6 +23,7 @@ even when its time has come. What holds always (checked by the property tests an
 from collections.abc import Mapping
 from typing import assert_never
 
+from mulligan.core.clock import CLOCKS_DIFFER_S
 from mulligan.core.message import TaskName
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import Policy, delay_s
@@ -41,7 +42,6 @@ from mulligan.core.route import NONE_MISSING, Missing, Route
 from mulligan.core.step import ACK, BURY, Reject, Release, Run, Step
 
 __all__ = [
-    "CLOCKS_DIFFER_S",
     "DEATHS_MAX",
     "ERROR_MAX",
     "begun_alone",
@@ -54,10 +54,6 @@ __all__ = [
 
 DEATHS_MAX = 3
 """Starts without an end after which the task that ran is exhausted. The first claim that runs out is no such start."""
-
-
-CLOCKS_DIFFER_S = 5.0
-"""Seconds by which the clocks of two machines may differ before it matters."""
 
 
 def next_step(

@@ -11,6 +11,7 @@ Life of a row: claim -> save ... save(is_final) | give_back | end. A claim whose
 from collections.abc import Sequence
 from typing import Protocol
 
+from mulligan.core.clock import Lead
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.value import value
@@ -97,6 +98,12 @@ class Ledger(Protocol):
         """Open or create the record. Must be the first call.
 
         Raises ConfigurationError or StorageBroken when it can't be used.
+        """
+
+    async def lead(self) -> Lead | None:
+        """By how much this machine's clock is ahead of that of the ledger's server; None where it goes by this one's.
+
+        Raises LedgerUnavailable.
         """
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mulligan.core.clock import Clock
+from mulligan.core.clock import Clock, Lead
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.value import value
@@ -41,6 +41,10 @@ class MemoryLedger:
 
     async def open(self) -> None:
         """Nothing to open."""
+
+    async def lead(self) -> Lead | None:
+        """None."""
+        return None
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         """See the seam."""

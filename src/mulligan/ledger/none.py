@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mulligan.core.clock import Lead
 from mulligan.core.message import Uid
 from mulligan.ledger.base import GRANTED, Answer, Claim, Key, Known, Record
 
@@ -18,6 +19,10 @@ class NoLedger:
 
     async def open(self) -> None:
         """Nothing to open."""
+
+    async def lead(self) -> Lead | None:
+        """None."""
+        return None
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:  # noqa: ARG002 - the seam's signature
         """Granted, all of them."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mulligan.core.clock import Clock
+from mulligan.core.clock import Clock, Lead
 from mulligan.core.error import LedgerError, LedgerUnavailable, StoryError
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
@@ -140,6 +140,10 @@ class SqliteLedger:
     async def open(self) -> None:
         """See the seam."""
         await self._database.open()
+
+    async def lead(self) -> Lead | None:
+        """None."""
+        return None
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         """See the seam. Raises LedgerError when a row asked for is damaged: then nothing of the batch was claimed."""

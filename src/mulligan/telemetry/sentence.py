@@ -54,6 +54,7 @@ ServiceEvent = (
     | e.BrokerUp
     | e.BrokerRefuses
     | e.BrokerNotice
+    | e.ClockDiffers
     | e.LedgerDown
     | e.LedgerUp
 )
@@ -355,6 +356,12 @@ def _of_service(event: ServiceEvent) -> str:
             return f"broker answers again ({event.where}) after {duration(event.after_s)}"
         case e.BrokerRefuses():
             return f"broker refuses to give messages of {event.queue}, asked again later: {_service(event.error)}"
+        case e.ClockDiffers():
+            way = "ahead of" if event.ahead_s > 0 else "behind"
+            return (
+                f"this machine's clock is {duration(abs(event.ahead_s))} {way} that of {event.where}: retries are early"
+                " or late by it on other hosts. Set it (NTP)"
+            )
         case e.BrokerNotice():
             return f"{event.where}: {_service(event.text)}"
         case e.LedgerDown():

@@ -24,6 +24,7 @@ from mulligan.core.error import (
 )
 from mulligan.core.event import (
     BrokerNotice,
+    ClockDiffers,
     Event,
     ProcessesLeft,
     QueuesDeclared,
@@ -196,6 +197,8 @@ class Supervisor:
         await self._until_ready(self._seats[:1])
         if not self._stopping.is_set():
             await self._declare()
+        if not self._stopping.is_set():
+            await self._compare_clocks()
         tending += [self._start(self._tend(seat)) for seat in self._seats[1:]]
         await self._until_ready(self._seats if not self._stopping.is_set() else [])
         watching = [self._start(self._forget()), self._start(self._count())]
@@ -274,6 +277,20 @@ class Supervisor:
         if declared.problems:
             return declared, Owners()
         return declared, (await self._broker.owners(queues)).judged(is_meant=self._settings.adopt_rejects)
+
+    async def _compare_clocks(self) -> None:
+        """Tell of a clock that differs much from those that this host works with."""
+        stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
+        try:
+            of_ledger = await unless(stopping, self._ledger.lead())
+        except LedgerError:  # what is wrong with it is told by who needs it
+            of_ledger = None
+        finally:
+            stopping.cancel()
+        settings = self._settings
+        for url, lead in ((settings.broker_url, self._broker.lead), (settings.ledger_url, of_ledger)):
+            if lead is not None and lead.matters:
+                self._emit(ClockDiffers(redacted_url(url), lead.ahead_s))
 
     def _begin(self) -> None:
         self._can_go = True

@@ -78,6 +78,8 @@ class BrokerViaBoto3:
         problems = (not_there(missing),) if missing else ()
         return Declared(tuple(created), problems, missing=tuple(missing))
 
+    lead = None
+
     async def owners(self, queues: Queues) -> Owners:
         """Nothing to say."""
         return Owners()

@@ -171,3 +171,13 @@ def test_processes_that_work_on_the_same_rows_neither_block_nor_grant_one_twice(
 
     assert [errors for _, errors in told] == [""] * processes
     assert sum(int(out) for out, _ in told) == 600
+
+
+@pytest.mark.parametrize("offset_s", [3600.0, -3600.0, 0.0])
+async def test_lead_tells_how_far_a_hosts_clock_is_off(connect, schema_url, host_clock, offset_s):
+    ledger = await connect(schema_url, clock=host_clock(offset_s))
+
+    found = await ledger.lead()
+
+    assert found.ahead_s == pytest.approx(offset_s, abs=2.0)
+    assert found.matters is bool(offset_s)

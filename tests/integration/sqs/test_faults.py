@@ -254,6 +254,26 @@ async def test_clock_that_is_off_is_corrected_once_and_told(broker, queues, play
     assert not broker.counts.errors.keys() & {"ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"}
 
 
+@pytest.mark.parametrize("shift_s", [60.0, -60.0])
+async def test_clock_that_is_off_by_less_than_the_service_minds_is_told_by_its_first_answer(
+    start, broker_of, queues, clock, events, shift_s
+):
+    """Retries came a minute late on all other hosts, and nothing said why."""
+    off = type(clock)()
+    off.shift_s = shift_s
+    broker = broker_of(await start(), clock=off)
+
+    await broker.declare(queues, create=True)
+
+    assert broker.lead.ahead_s == pytest.approx(shift_s, abs=2.0)
+    assert broker.lead.matters
+    assert events == []
+
+
+async def test_clock_that_is_right_is_not_told_of(broker, queues):
+    assert not broker.lead.matters
+
+
 async def test_keys_that_expire_are_renewed_and_the_call_signed_again(start, broker_of, queues, clock):
     ending = Key("old", "old", "token", clock.now() + 60)
     server = await start(keys=[ending, Key("new", "new", "token2"), DEFAULT_KEY])

@@ -29,6 +29,7 @@ from mulligan.brokers.rabbitmq.setup import Setup
 from mulligan.brokers.rabbitmq.topology import DELAY_MAX_S, Topology
 from mulligan.brokers.rabbitmq.window import Taken
 from mulligan.core import fingerprint
+from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.event import BrokerNotice
@@ -79,6 +80,11 @@ class RabbitBroker:
     def features(self) -> Features:
         """See the seam."""
         return FEATURES
+
+    @property
+    def lead(self) -> Lead | None:
+        """See the seam."""
+        return None
 
     @property
     def billed(self) -> Mapping[str, int]:

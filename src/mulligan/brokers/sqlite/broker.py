@@ -12,6 +12,7 @@ from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues, not
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.brokers.sqlite import attribute, store
 from mulligan.brokers.sqlite.bell import Bell
+from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable
 from mulligan.core.message import AttributeValue, QueueName
@@ -45,6 +46,11 @@ class SqliteBroker:
         self._numbers: dict[str, int] = {}
         self._offset_s = 0.0
         self._is_closed = False
+
+    @property
+    def lead(self) -> Lead | None:
+        """See the seam."""
+        return None
 
     @property
     def billed(self) -> Mapping[str, int]:

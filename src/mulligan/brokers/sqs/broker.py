@@ -28,6 +28,7 @@ from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
 from mulligan.brokers.sqs.foreign import Accounts
 from mulligan.brokers.sqs.http import Response
 from mulligan.brokers.sqs.owner import Sample
+from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.event import BrokerNotice
@@ -109,6 +110,11 @@ class SqsBroker:
     def requests(self) -> Mapping[str, int]:
         """Requests sent so far by action, repeats included."""
         return self.counts.requests
+
+    @property
+    def lead(self) -> Lead | None:
+        """By the date of an answer."""
+        return self._client.lead if self._client is not None else None
 
     @property
     def billed(self) -> Mapping[str, int]:

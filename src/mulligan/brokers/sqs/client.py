@@ -18,6 +18,7 @@ from mulligan.brokers.sqs.environment import Site
 from mulligan.brokers.sqs.error import Reaction, ServiceRefused, reaction_to, refusal_text, stranger_hint
 from mulligan.brokers.sqs.http import Keep, Pool, Response, Unreachable
 from mulligan.brokers.sqs.sign import Keys, Signer
+from mulligan.core.clock import Lead, lead
 from mulligan.core.error import BrokerUnavailable
 from mulligan.core.event import BrokerNotice
 from mulligan.core.value import value
@@ -61,6 +62,9 @@ class PollCut(Exception):
 
 
 _CUT_STATUSES = (408, 502, 504)  # of a proxy that lost patience and says so, in words of its own
+
+_DATE_ERROR_S = 1.0
+"""An answer that tells the service's time to this is good enough: no other is looked at. A date has whole seconds."""
 
 _PASSING = (Reaction.RETRY, Reaction.BACK_OFF, Reaction.SLOW_DOWN)
 
@@ -110,6 +114,8 @@ class Client:
         self._pool = pool or Pool(site.endpoint, tls=site.tls, proxy=site.proxy)
         self._signer: Signer | None = None
         self._skew_s = 0.0
+        self.lead: Lead | None = None
+        """This machine's clock against the service's; None once that is corrected, which is told of by itself."""
         self._budget = BUDGET
         self._closing = asyncio.Event()
 
@@ -157,13 +163,16 @@ class Client:
         signer = self._signer
         if signer is None or signer.keys is not self._ring.keys:
             signer = await self._make_signer()
-        head = signer.head(action, body_hash, len(body), clock.now() + self._skew_s)
+        asked_at = clock.now()
+        head = signer.head(action, body_hash, len(body), asked_at + self._skew_s)
         Counts.add(self.counts.requests, action)
         began_at = clock.monotonic()
         try:
             response = await self._pool.exchange(head + body, wait_s + READ_S, keep)
             if response.sent_count > 1:
                 Counts.add(self.counts.requests, action, response.sent_count - 1)
+            if not self._skew_s and (self.lead is None or self.lead.error_s > _DATE_ERROR_S):
+                self._compare(asked_at, response.headers.get(b"date", b""))
             if response.status == 200:
                 result = read(response.body)
                 self._succeeded(action, len(body) + len(response.body))
@@ -231,15 +240,23 @@ class Client:
         )
         self._emit(BrokerNotice(self.site.endpoint.authority, text))
 
+    def _compare(self, asked_at: float, date: bytes) -> None:
+        """Keep what an answer tells of the clock, if it tells more than those before."""
+        served_at = _epoch(date)
+        if served_at is None:
+            return
+        found = lead(asked_at, self._clock.now(), served_at, 1.0)
+        if self.lead is None or found.error_s < self.lead.error_s:
+            self.lead = found
+
     def _correct_clock(self, date: bytes) -> bool:
-        try:
-            served_at = parsedate_to_datetime(date.decode("latin-1")).timestamp()
-        except ValueError:
+        served_at = _epoch(date)
+        if served_at is None:
             return False
         skew_s = served_at - self._clock.now()
         if abs(skew_s - self._skew_s) < SKEW_MIN_S:
             return False
-        self._skew_s = skew_s
+        self._skew_s, self.lead = skew_s, None
         text = (
             f"this machine's clock is off by {-skew_s:+.0f} s; requests are signed with the service's time. "
             f"Set the clock (NTP): delays and expiries here are off as well."
@@ -273,3 +290,11 @@ class Client:
         Counts.add(
             self.counts.billed, action, 1 if payload_bytes <= BILLED_BYTES else -(-payload_bytes // BILLED_BYTES)
         )
+
+
+def _epoch(date: bytes) -> float | None:
+    """Epoch seconds of an answer's date; None when there is none that can be read."""
+    try:
+        return parsedate_to_datetime(date.decode("latin-1")).timestamp()
+    except ValueError:
+        return None

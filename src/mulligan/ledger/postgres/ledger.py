@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mulligan.core.clock import Clock
+from mulligan.core.clock import Clock, Lead, lead
 from mulligan.core.error import LedgerError, StoryError
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
@@ -91,6 +91,18 @@ class PostgresLedger:
     async def open(self) -> None:
         """See the seam. Raises LedgerUnavailable when the server can't be reached. Twice is once."""
         await self._changing.run(lambda connection: schema.ensure(connection, self._shown), is_opening=True)
+
+    async def lead(self) -> Lead | None:
+        """See the seam."""
+        if not self._has_server_clock:
+            return None
+
+        async def ask(connection: Connection) -> Lead:
+            asked_at = self._clock.now()
+            told = await connection.fetchval(statement.NOW)
+            return lead(asked_at, self._clock.now(), told)
+
+        return await self._changing.run(ask)
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
         """See the seam. Raises LedgerError when a row asked for is damaged: then nothing of the batch stays claimed."""

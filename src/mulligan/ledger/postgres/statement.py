@@ -8,9 +8,11 @@ A row's token names its claim, NULL for none; `ended` is the token whose last re
 record can be repeated after its answer was lost. `asked_hop` is the hop of the last claim that was granted.
 """
 
-__all__ = ["CLAIM", "END", "EXTEND", "FORGET", "GIVE_BACK", "KNOWN", "LOOK", "SAVE"]
+__all__ = ["CLAIM", "END", "EXTEND", "FORGET", "GIVE_BACK", "KNOWN", "LOOK", "NOW", "SAVE"]
 
 _NOW = "extract(epoch FROM clock_timestamp())::float8"
+
+NOW = f"SELECT {_NOW}"
 
 CLAIM = f"""
 INSERT INTO mulligan_record AS record (uid, generation, hop, asked_hop, token, until, deaths, touched_at)

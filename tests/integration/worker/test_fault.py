@@ -22,7 +22,7 @@ from mulligan.core.event import (
 )
 from mulligan.tasks.signal import GiveUp
 from mulligan.worker.table import Counter as Count
-from tests.integration.worker.service import DOWN, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
+from tests.integration.worker.service import DOWN, LEASE_S, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
 
 # -- the broker: receiving
 
@@ -488,11 +488,13 @@ async def test_claim_is_given_back_when_the_lease_was_lost_while_the_ledger_was_
     assert service.told(TwinFolded) == []
 
 
-async def test_message_of_a_worker_that_vanished_is_a_suspect_when_its_claim_ran_out(service):
-    """Here it is stopped for longer than its lease, which looks the same."""
-    service.worker(task("One", Recording(1000.0), timeout_s=2000.0), stages=(0,), keeps=False)
+async def test_message_is_a_suspect_when_the_second_worker_that_has_it_vanishes_and_not_before(service):
+    """Here they are stopped for longer than their leases, which looks the same."""
+    for _ in range(2):
+        service.worker(task("One", Recording(1000.0), timeout_s=2000.0), stages=(0,), keeps=False)
     await service.send("hello")
-    await asyncio.sleep(1)
+    await asyncio.sleep(1.5 * LEASE_S)
+    assert service.told(SuspectIsolated) == []
 
     service.worker(task("One", Recording()), stages=(0,))
     await service.until(lambda: service.told(SuspectIsolated), within_s=100)

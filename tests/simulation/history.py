@@ -270,7 +270,7 @@ def _told_rightly(world: World) -> None:
 
 def _may_be_late(world: World) -> bool:
     """Whether something else than a retry may wait for long at the end."""
-    return bool(world.plan.lacking or world.receives or world.newer.is_there or world.mover.is_there)
+    return bool(world.has_changed or world.receives or world.newer.is_there or world.mover.is_there)
 
 
 def _is_empty(world: World) -> bool:

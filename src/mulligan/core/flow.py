@@ -87,6 +87,8 @@ def next_step(
                     due_at = missing.again_at(mark, now)
                 elif marks is before or mark.attempts == before.get(task, FRESH).attempts:
                     due.append(task)
+            elif mark.failed_at is not None and mark.failed_at > now + CLOCKS_DIFFER_S:
+                due_at = now + max(0.0, due_at - mark.failed_at)  # this host's clock was set back since
             wake_at = due_at if wake_at is None else min(wake_at, due_at)
         elif state is State.EXHAUSTED:
             has_exhausted = True

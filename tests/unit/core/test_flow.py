@@ -89,6 +89,20 @@ def test_next_step_rejects_until_the_earliest_of_three_backoffs():
     assert next_step(ROUTE, NEW, progress, NOW) == Reject(delay_s=20.0)
 
 
+def test_next_step_waits_no_longer_than_the_backoff_when_the_clock_was_set_back_since_the_failure():
+    """The rest of its tasks took a second, in which the clock was set back: its copy was not to be had for an hour."""
+    progress = Progress({JIRA: failed(due_at=NOW + 30), TRELLO: DONE, MAIL: DONE})
+
+    assert next_step(ROUTE, NEW, progress, NOW - 3600) == Reject(31.0)
+    assert next_step(ROUTE, progress, progress, NOW - 3600) == Release(31.0)
+
+
+def test_next_step_waits_the_rest_when_the_clock_was_set_back_by_a_few_seconds():
+    progress = Progress({JIRA: failed(due_at=NOW + 30), TRELLO: DONE, MAIL: DONE})
+
+    assert next_step(ROUTE, NEW, progress, NOW - 4) == Reject(34.0)
+
+
 def test_next_step_rejects_while_a_sibling_is_exhausted_and_another_still_waits():
     progress = Progress({JIRA: exhausted(), TRELLO: failed(due_at=NOW + 20), MAIL: DONE})
 

@@ -20,7 +20,7 @@ from mulligan.core.event import (
     TaskSkipped,
 )
 from mulligan.core.message import TaskName
-from mulligan.core.progress import FRESH, Mark, Progress
+from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress
 from mulligan.ledger.base import Claim, Granted, Record
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
@@ -481,6 +481,29 @@ async def test_gate_is_left_when_the_end_of_a_suspects_task_is_on_record_and_not
 
     assert before == [Isolate(1, False)]
     assert sent == [Isolate(1, False), Isolated(1)]
+
+
+async def test_suspect_is_held_to_have_started_nothing_while_it_waits_for_its_next_task(service, app):
+    """Its host may die of another one meanwhile, and it was blamed for that."""
+    app("""
+        class One(Task):
+            def run(self, body): ...
+        class Two(Task):
+            def run(self, body): ...
+    """)
+    sent = []
+    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
+    gate = one.lines[0].consumer._gate = Gate(sent.append)
+    await suspect(service)
+    one.start()
+    await service.until(lambda: sent, within_s=30)
+
+    gate.granted(1)
+    await service.until(lambda: sent[1:] == [Isolate(2, False), Isolated(1)], within_s=30)
+
+    ((uid, generation),) = [(flight.message.uid, flight.generation) for flight in one.flights]
+    (known,) = await service.ledger.look([(uid, generation)])
+    assert known.progress == Progress({TaskName("One"): DONE_AT_FIRST_TRY, TaskName("Two"): FRESH}, deaths=1)
 
 
 @pytest.mark.parametrize(("deaths", "is_last"), [(1, False), (2, True)])

@@ -22,7 +22,11 @@ __all__ = ["Address", "address_of"]
 _SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S108 - where the server makes its socket
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 _SERVER = re.compile(r"(?P<host>/[^:]*|\[[^\[\]]+\]|[^:/\[\]]+)(?::(?P<port>[0-9]*))?")
-_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_CHOICES = (
+    ("target_session_attrs", ("read-write", "primary", "any"), ": a ledger is written to"),
+    ("sslmode", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"), ""),
+)
+"""What a parameter may be, and why not more."""
 
 
 @value
@@ -77,9 +81,9 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         given["target_session_attrs"] = "read-write"
         parts = parts._replace(query=urlencode(given))
         url = urlunsplit(parts)
+    for what in _not_a_choice(given):
+        raise _problem(shown, what)
     mode = given.get("sslmode")
-    if mode is not None and mode not in _MODES:
-        raise _problem(shown, f"sslmode is {mode!r}, expected one of {', '.join(_MODES)}")
     takes_system_roots = _takes_system_roots(hosts, given)
     if takes_system_roots:
         query = urlencode({name: item for name, item in given.items() if name not in {"sslmode", "sslrootcert"}})
@@ -94,6 +98,12 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         True if takes_system_roots else None,
         servers,
     )
+
+
+def _not_a_choice(given: Mapping[str, str]) -> Iterator[str]:
+    for name, choices, why in _CHOICES:
+        if given.get(name, choices[0]) not in choices:
+            yield f"{name} is {given[name]!r}, expected one of {', '.join(choices)}{why}"
 
 
 def _takes_system_roots(hosts: list[str], given: Mapping[str, str]) -> bool:

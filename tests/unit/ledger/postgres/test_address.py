@@ -65,6 +65,11 @@ def test_address_is_shown_without_its_password():
     [
         ("postgresql://me:s3cret@h", "names no database"),
         ("postgresql://me:s3cret@h/db?sslmode=sure", "sslmode is 'sure'"),
+        (
+            "postgresql://me:s3cret@a,b/db?target_session_attrs=primry",
+            "is 'primry', expected one of read-write",
+        ),
+        ("postgresql://me:s3cret@a,b/db?target_session_attrs=prefer-standby", "a ledger is written to"),
         ("postgresql://me:s3cret@h/db?sslmode", "can't be read"),
         ("postgresql://me:s3cret@[::1/db", "can't be read"),
     ],

@@ -134,13 +134,20 @@ def _frozen_host(bed: Bed) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def _dead_host(bed: Bed) -> Iterator[None]:
-    bed.hosts[0].die()
-    time.sleep(CUT_S)
-    yield
-    bed.hosts[0].node.heal()
-    bed.hosts[0].up()
+def _dead(number: int) -> Callable[[Bed], AbstractContextManager[None]]:
+    """So many hosts are gone, and started anew afterwards."""
+
+    @contextmanager
+    def fault(bed: Bed) -> Iterator[None]:
+        for host in bed.hosts[:number]:
+            host.die()
+        time.sleep(CUT_S)
+        yield
+        for host in bed.hosts[:number]:
+            host.node.heal()
+            host.up()
+
+    return fault
 
 
 def _clock(by_s: float) -> Callable[[Bed], AbstractContextManager[None]]:
@@ -174,7 +181,8 @@ FAULTS = {
     "a host's connections are reset": Kind(_reset, victims=(0,)),
     "a fifth of the packets is lost": Kind(_lossy),
     "a host stands still": Kind(_frozen_host, victims=(0,)),
-    "a host is dead": Kind(_dead_host, victims=(0,)),
+    "a host is dead": Kind(_dead(1), victims=(0,)),
+    "two hosts are dead": Kind(_dead(2), victims=(0, 1)),
     "a clock is an hour fast": Kind(_clock(HOUR_S)),
     "a clock is an hour slow": Kind(_clock(-HOUR_S)),
     "the ledger crashes, 1 s": Kind(_crash(1.0)),

@@ -1,4 +1,4 @@
-"""Two hosts that consume from SQS, with one ledger: cut off, frozen, dead, replaced, and their servers as well."""
+"""Three hosts that consume from SQS, with one ledger: cut off, frozen, dead, replaced, and their servers as well."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.proof.hosts.verdict import check
 
 @pytest.fixture(scope="module")
 def bed():
-    with hosts.running("sqs", 2) as found:
+    with hosts.running("sqs", 3) as found:
         yield found
         assert found.finish() == []
 

@@ -7,7 +7,6 @@ from tests.proof.hosts.fault import ABOUT_BROKER, FAULTS
 from tests.proof.hosts.verdict import check
 from tests.proof.size import IS_FULL
 
-
 NAMES = [name for name, kind in FAULTS.items() if name in ABOUT_BROKER or (IS_FULL and len(kind.victims) < 2)]
 
 

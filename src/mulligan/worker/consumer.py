@@ -639,7 +639,11 @@ class Consumer:
     def isolated(self, flight: Flight, task: LoadedTask, outcome: Outcome, started_at: float, *, is_last: bool) -> None:
         """Take the end of an attempt in a process of its own. is_last: no other task of this `Run` follows."""
         flight.progress = at_rest(flight.progress)
-        flight.leaving, flight.gate = flight.gate, 0
+        if not flight.leaving:
+            flight.leaving = flight.gate
+        elif flight.gate:  # the end of the one before is not on record yet, so this one has not even started
+            self._gate.leave(flight.gate)
+        flight.gate = 0
         if is_last:
             flight.running -= 1
         self.outcome(flight, task, outcome, self._clock.now(), started_at)

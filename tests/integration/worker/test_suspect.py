@@ -521,3 +521,32 @@ async def test_gate_is_asked_for_a_start_without_others_when_it_is_the_last_one(
     await service.until(lambda: sent, within_s=30)
 
     assert sent == [Isolate(1, is_last)]
+
+
+async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_tasks(service, app):
+    """A worker on which that had happened held up every last start on its host until it ended."""
+    app("""
+        class One(Task):
+            def run(self, body): ...
+        class Two(Task):
+            def run(self, body): ...
+    """)
+    sent, may_answer = [], asyncio.Event()
+    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
+    gate = one.lines[0].consumer._gate = Gate(sent.append)
+    one.ledger.faults["save"] = [None, may_answer.wait]
+    await suspect(service)
+    one.start()
+    await service.until(lambda: sent, within_s=30)
+    gate.granted(1)
+    await service.until(lambda: len(sent) == 2, within_s=30)
+    gate.granted(2)
+    await service.until(lambda: any(flight.start is not None for flight in one.flights), within_s=30)
+    (flight,) = one.flights
+
+    one.lines[0].consumer.drop(flight, "its claim was taken by another worker")
+    await service.until(lambda: Isolated(2) in sent, within_s=30)
+    may_answer.set()
+    await service.until(lambda: one.table.used == 0, within_s=30)
+
+    assert sorted(message.number for message in sent if isinstance(message, Isolated)) == [1, 2]

@@ -56,4 +56,33 @@ def test_poison_that_takes_its_host_down_is_buried_after_four_starts_and_its_nei
     assert {one.body for one in app.effects("Work", "end")} == set(neighbours)
     assert [one.body for one in app.effects("Alert", "end")] == ["poison"]
     (letter,) = app.dead()
-    assert "nothing was heard of it again, nor of its host" in str(letter)
+    assert "nothing was heard of it again, nor of its worker" in str(letter)
+
+
+def test_poison_that_kills_the_worker_that_runs_it_alone_is_buried_after_three_starts(app):
+    """It took one worker down after the other for ever: the process beside it told of no end, and nobody counted."""
+    app.task(
+        "work",
+        """
+    class Work(Task):
+        async def run(self, data, context: TaskContext):
+            with effect(data, context):
+                await asyncio.sleep(0.05)
+                if data == "poison":
+                    is_alone = "solo" in open("/proc/self/cmdline").read()
+                    os.kill(os.getppid() if is_alone else os.getpid(), signal.SIGKILL)
+                    await asyncio.sleep(60)
+""",
+    )
+    app.manifest("work Work")
+    app.settings |= {"LEASE_S": LEASE_S, "POOL_SIZE": 1, "CONCURRENCY": 1}
+    app.send(["good-1", "poison", "good-2"])
+
+    code = app.start("--drain").wait(LONG_S)
+
+    assert code == 0
+    starts = [one.body for one in app.effects("Work", "start")]
+    assert starts.count("poison") == 3
+    assert {one.body for one in app.effects("Work", "end")} == {"good-1", "good-2"}
+    (letter,) = app.dead()
+    assert "nothing was heard of it again" in str(letter)

@@ -62,7 +62,7 @@ _UNREADABLE_ROW = "its row in the ledger can't be read"
 _AWAY = "the ledger can't be reached"
 _UNREAD = "its state can't be read"
 _LINE_IS_LONG = "another worker may run it alone sooner"
-_NO_WORD = "nothing was heard of it again, nor of its host"
+_NO_WORD = "nothing was heard of it again, nor of its worker"
 
 _RECEIVES_KEPT = 2
 """Receives that a suspect must have left, beyond the present one, to be given back for another worker: its worker may

@@ -486,7 +486,9 @@ class Supervisor:
         seat.requests = {}
         guilty = seat.guilty
         if guilty is None and end.fate is Fate.DIED:
-            guilty = {one.slot for one in table.holdings() if one.standing is Standing.RUNNING}
+            # what runs alone may have ended its worker all the same; of what only waits for that no death is counted
+            blamed = (Standing.RUNNING, Standing.ISOLATED)
+            guilty = {one.slot for one in table.holdings() if one.standing in blamed}
         seat.guilty = None
         seat.table = None
         try:

@@ -370,7 +370,7 @@ async def test_poison_is_buried_when_nothing_was_heard_of_its_host_for_the_third
 
     (exhausted,) = service.told(TaskExhausted)
     assert exhausted.task == "Kills"
-    assert exhausted.error == "kills its worker (nothing was heard of it again, nor of its host)"
+    assert exhausted.error == "kills its worker (nothing was heard of it again, nor of its worker)"
     assert (starts(tmp_path, "kills"), starts(tmp_path, "good")) == (0, 1)
     assert [event.failed for event in service.told(MessageBuried)] == [("Kills",)]
 

@@ -145,6 +145,8 @@ class Settler:
 
         self._acks: Batcher[Flight] = batcher(self._ack)
         self._releases: Batcher[tuple[Flight, float]] = batcher(self._release, min(features.linger_s, 0.1))
+        # by themselves: their claims are given back first, and what has none waits for no ledger
+        self._claimed_releases: Batcher[tuple[Flight, float]] = batcher(self._release, min(features.linger_s, 0.1))
         self._rejects: Batcher[tuple[Flight, float]] = batcher(self._reject, min(features.linger_s, 0.1))
         self._burials: Batcher[Flight] = batcher(self._bury, min(features.linger_s, 0.1))
 
@@ -154,7 +156,7 @@ class Settler:
             case Ack():
                 self._acks.put(flight)
             case Release(delay_s):
-                self._releases.put((flight, delay_s))
+                self._put_release(flight, delay_s)
             case Reject(delay_s):
                 self._rejects.put((flight, delay_s))
 
@@ -165,7 +167,8 @@ class Settler:
     @property
     def is_idle(self) -> bool:
         """Everything that was put is settled."""
-        return all(one.is_idle for one in (self._acks, self._releases, self._rejects, self._burials))
+        batchers = (self._acks, self._releases, self._claimed_releases, self._rejects, self._burials)
+        return all(one.is_idle for one in batchers)
 
     def give_up(self) -> None:
         """From now on a broker that is not available is not waited for: the process has to end."""
@@ -176,8 +179,15 @@ class Settler:
         """Let everything out and wait for it."""
         while not self.is_idle:
             await asyncio.gather(
-                self._rejects.drain(), self._burials.drain(), self._releases.drain(), self._acks.drain()
+                self._rejects.drain(),
+                self._burials.drain(),
+                self._releases.drain(),
+                self._claimed_releases.drain(),
+                self._acks.drain(),
             )
+
+    def _put_release(self, flight: Flight, delay_s: float) -> None:
+        (self._claimed_releases if flight.token else self._releases).put((flight, delay_s))
 
     # -- the calls
 
@@ -292,7 +302,7 @@ class Settler:
         if flight.is_handed_on or self._has_few_left(flight):
             rest_s = _HANDED_ON_AGAIN_S
         self._tell(flight, f"copy to {target}", fault, "it is released, and tried again when it comes back")
-        self._releases.put((flight, rest_s))
+        self._put_release(flight, rest_s)
 
     def _has_few_left(self, flight: Flight) -> bool:
         return self._receives is not None and flight.delivery.receive_count >= self._receives - 1

@@ -544,3 +544,24 @@ async def test_twins_are_worked_on_one_at_a_time_when_they_fail_first(service, c
 
     assert [attempt for _, attempt in one.runs] == [1, 2]
     assert len(service.told(MessageDone)) == 1
+
+
+async def test_messages_without_a_claim_go_to_others_while_one_with_a_claim_waits_for_the_ledger(service):
+    """They stood behind it, with their leases extended, for as long as the ledger was away."""
+
+    async def long(message, context):
+        await asyncio.sleep(10_000)
+
+    cut_off = service.worker(task("One", long, timeout_s=20_000.0), stages=(0,))
+    cut_off.network.group = "group"
+    await service.send("head", "behind it")
+    await service.until(lambda: len(cut_off.flights) == 2 and any(one.running for one in cut_off.flights))
+    cut_off.ledger.cut |= dict.fromkeys(("claim", "look", "save", "give_back"), LEDGER_DOWN)
+    (head,) = [flight for flight in cut_off.flights if flight.running]
+    cut_off.lines[0].consumer.lose(head.slot, cut_off.table.sequence(head.slot))
+    await service.send("not claimed")
+    await service.until(lambda: cut_off.network.count("receive") > 2 or len(cut_off.flights) > 2)
+
+    service.worker(task("One", there := Recording()), stages=(0,))
+
+    await service.until(lambda: ("not claimed", 1) in there.runs, within_s=200)

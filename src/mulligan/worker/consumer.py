@@ -26,7 +26,7 @@ from mulligan.core.event import (
     SuspectIsolated,
 )
 from mulligan.core.flow import DEATHS_MAX, begun_alone, mark_buried, next_step, record, settled
-from mulligan.core.message import TaskName
+from mulligan.core.message import TaskName, Uid
 from mulligan.core.move import was_dead
 from mulligan.core.outcome import SUCCEEDED, Died, Interrupted, Outcome
 from mulligan.core.policy import again_in_s
@@ -194,25 +194,30 @@ class Consumer:
             self._forsake(flight)
 
     async def _go_without(self, flights: Sequence[Flight]) -> None:
-        """The ledger is away for long, perhaps only from here: let others have what was not begun. Until it is back
-        nothing more is asked for, which is until this ends.
+        """The ledger is away for long, perhaps only from here: let others have what was not begun. Until it can be
+        written again nothing more is asked for, which is until this ends.
 
         What its queue would soon move away is kept: where the ledger is away from everybody, each look is a receive.
         """
         kept: list[Flight] = []
+        unsure: list[tuple[Uid, int, str]] = []
         for flight in flights:
+            if not flight.is_lost and self._stage.hands_on(flight.delivery.receive_count, 0.0):
+                kept.append(flight)
+                continue
+            unsure.append(flight.key)
             if flight.is_lost:
                 self._forsake(flight)
-            elif self._stage.hands_on(flight.delivery.receive_count, 0.0):
-                kept.append(flight)
             else:
-                flight.token = ""  # nothing is known of a claim, and there is nobody to ask
+                flight.token = ""  # it does not wait for the end of its claim, of which nothing is known
                 self._finish(flight, Release(0.0), _AWAY)
-        if not kept:
-            key = flights[0].message.uid, flights[0].generation
+        if unsure:
+            # one may have been made whose answer was lost; and a ledger that only reads can't end it
             with contextlib.suppress(LedgerError):  # that is an answer
-                await unless(self._stopping, self._recorder.look(key))
-        elif (answers := await self._recorder.claim(kept)) is not None:
+                await unless(self._stopping, self._recorder.give_back_all(unsure))
+        if not kept:
+            return
+        if (answers := await self._recorder.claim(kept)) is not None:
             self._answered(kept, answers)
         else:
             self._not_claimed(kept)

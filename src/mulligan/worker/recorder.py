@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from mulligan.brokers.base import Emit
 from mulligan.clock import SystemClock
 from mulligan.core.error import LedgerError, LedgerUnavailable
+from mulligan.core.message import Uid
 from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Key, Known, Ledger, Record
 from mulligan.worker.batcher import Batcher
 from mulligan.worker.brake import Brake
@@ -210,9 +211,13 @@ class Recorder:
 
         False when that lasted until `give_up`. A claim that is left to run out looks like that of a dead worker.
         """
+        return await self.give_back_all([flight.key for flight in flights])
+
+    async def give_back_all(self, tokens: Sequence[tuple[Uid, int, str]]) -> bool:
+        """The same of claims (uid, generation, token), whether they were made or not."""
         for attempt in range(1_000_000):
             try:
-                await self._ledger.give_back([flight.key for flight in flights])
+                await self._ledger.give_back(tokens)
             except LedgerUnavailable as exc:
                 if not await self._wait(attempt, exc):
                     return False

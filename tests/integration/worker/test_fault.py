@@ -16,10 +16,12 @@ from mulligan.core.event import (
     MessageBuried,
     MessageDone,
     MessageRejected,
+    MessageReleased,
     SettlementFailed,
     SuspectIsolated,
     TwinFolded,
 )
+from mulligan.ledger.base import Claim
 from mulligan.tasks.signal import GiveUp
 from mulligan.worker.table import Counter as Count
 from tests.integration.worker.service import DOWN, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
@@ -313,7 +315,7 @@ async def test_message_is_settled_when_its_claim_was_asked_for_while_the_answer_
 async def test_messages_that_have_not_begun_go_to_others_when_one_host_alone_has_lost_the_ledger(service, clock):
     """They were kept until the host's own way to the ledger was mended, for as long as that took."""
     cut_off = service.worker(task("One", here := Recording()), stages=(0,), capacity=20)
-    cut_off.ledger.cut |= {"claim": LEDGER_DOWN, "look": LEDGER_DOWN}
+    cut_off.ledger.cut |= dict.fromkeys(("claim", "look", "give_back"), LEDGER_DOWN)
     await service.send(*(f"message {number}" for number in range(5)))
     await asyncio.sleep(30)
     service.worker(task("One", there := Recording()), stages=(0,))
@@ -333,7 +335,7 @@ async def test_messages_that_have_not_begun_go_to_others_when_one_host_alone_has
 
 async def test_worker_that_waits_for_its_ledger_with_nothing_in_hand_ends_at_once_when_it_is_told_to(service, clock):
     worker = service.worker(task("One", Recording()), stages=(0,))
-    worker.ledger.cut |= {"claim": LEDGER_DOWN, "look": LEDGER_DOWN}
+    worker.ledger.cut |= dict.fromkeys(("claim", "look", "give_back"), LEDGER_DOWN)
     await service.send("hello")
     await asyncio.sleep(100)
     began_at = clock.monotonic()
@@ -347,7 +349,7 @@ async def test_worker_that_waits_for_its_ledger_with_nothing_in_hand_ends_at_onc
 async def test_message_stays_while_the_ledger_is_away_when_its_queue_would_soon_move_it_elsewhere(service):
     """Each host that took it and gave it back would be one receive more."""
     worker = service.worker(task("One", one := Recording()), stages=(0,), receives=2)
-    worker.ledger.cut |= {"claim": LEDGER_DOWN, "look": LEDGER_DOWN}
+    worker.ledger.cut |= dict.fromkeys(("claim", "look", "give_back"), LEDGER_DOWN)
     await service.send("hello")
 
     await asyncio.sleep(600)
@@ -565,3 +567,38 @@ async def test_messages_without_a_claim_go_to_others_while_one_with_a_claim_wait
     service.worker(task("One", there := Recording()), stages=(0,))
 
     await service.until(lambda: ("not claimed", 1) in there.runs, within_s=200)
+
+
+async def test_nothing_more_is_asked_for_while_the_ledger_only_reads(service):
+    """Its answer to a question was taken for the end of the outage: every lease each message was one receive more."""
+    worker = service.worker(task("One", one := Recording()), stages=(0,))
+    writes = ("claim", "save", "extend", "give_back", "end")
+    worker.ledger.cut |= dict.fromkeys(writes, LEDGER_DOWN)
+    await service.send("hello")
+
+    await asyncio.sleep(20 * LEASE_S)
+    told = len(service.told(LedgerUp))
+    worker.ledger.cut.clear()
+    await service.until_empty(within_s=10)
+
+    assert worker.network.count("receive") <= 4
+    assert told == 0
+    assert len(one.runs) == 1
+
+
+async def test_claim_that_was_made_without_an_answer_is_given_back_with_its_message_when_the_ledger_is_back(service):
+    """The message waited for the end of that claim, and its next host was told that one had died with it."""
+    worker = service.worker(task("One", one := Recording()), stages=(0,))
+    worker.ledger.cut |= dict.fromkeys(("claim", "look", "give_back"), LEDGER_DOWN)
+    await service.send("hello")
+    await service.until(lambda: worker.flights)
+    (flight,) = worker.flights
+    now = service.clock.now()
+    made = Claim(flight.message.uid, flight.generation, flight.hop, flight.token, now + 10 * LEASE_S)
+    await service.ledger.claim([made], now)
+    await service.until(lambda: service.told(MessageReleased), within_s=2 * LEASE_S)
+
+    worker.ledger.cut.clear()
+    await service.until_empty(within_s=10)
+
+    assert len(one.runs) == 1

@@ -76,6 +76,7 @@ class Recorder:
         self._lost = lost
         self._left = left
         self._outage = of_ledger(clock, emit)
+        self._lateness = of_ledger(clock, emit)
         self._saves: Batcher[Flight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
         self._returns: Batcher[Flight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
         self._claims: Batcher[_Ask] = Batcher(self._claim, max_batch=_ASKS_MAX, failed=failed)
@@ -107,11 +108,11 @@ class Recorder:
         """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`, or for
         patience_s.
 
-        An answer that comes late is asked for again: what it grants may have run out on its way.
+        An answer that comes late is asked for again, for as long: what it grants may have run out on its way.
         """
         if self._keeps_nothing:
             return [GRANTED for _ in flights]
-        until = self._clock.monotonic() + patience_s
+        until, late = self._clock.monotonic() + patience_s, 0
         for attempt in range(1_000_000):
             ask = _Ask(flights)
             if attempt == 0:
@@ -131,8 +132,24 @@ class Recorder:
             self._outage.is_over()
             # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
             if not self._is_late(asked_at):
+                self._lateness.is_over()
                 return [*answers]
+            late += 1
+            if late > 1:  # one may come of a process that stood still
+                self._tell_late(asked_at)
+            if self._clock.monotonic() >= until:
+                return None
         return None
+
+    def _tell_late(self, asked_at: float) -> None:
+        took_s, good_s = self._clock.monotonic() - asked_at, CLAIM_SPENT * self._lease_s
+        self._lateness.goes_on(
+            LedgerUnavailable(
+                f"it answers too late: a claim took {took_s:.1f} s, and is good for its message only within {good_s:g} s"
+                " (a quarter of LEASE_S). It is asked again; look at the ledger's load and the way to it, or raise"
+                " LEASE_S."
+            )
+        )
 
     async def _claim(self, asks: list[_Ask]) -> None:
         """What several receives brought goes together: a transaction costs as much as the claims of ten messages.

@@ -602,3 +602,18 @@ async def test_claim_that_was_made_without_an_answer_is_given_back_with_its_mess
     await service.until_empty(within_s=10)
 
     assert len(one.runs) == 1
+
+
+async def test_messages_go_to_others_when_the_ledger_answers_one_host_too_late(service):
+    """They were claimed there again and again for as long as the way to it was slow, and no line told it."""
+    slow = service.worker(task("One", Recording()), stages=(0,))
+    slow.ledger.faults["claim"] = [lambda: asyncio.sleep(LEASE_S / 3)] * 1000
+    await service.send("hello")
+    await service.until(lambda: slow.ledger.count("claim"), within_s=10)
+
+    service.worker(task("One", there := Recording()), stages=(0,))
+
+    await service.until(lambda: len(there.runs) == 1, within_s=3 * LEASE_S)
+    (told,) = service.told(LedgerDown)
+    assert "it answers too late: a claim took 20.0 s" in told.error
+    assert service.told(SuspectIsolated) == []

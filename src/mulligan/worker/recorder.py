@@ -145,8 +145,8 @@ class Recorder:
         took_s, good_s = self._clock.monotonic() - asked_at, CLAIM_SPENT * self._lease_s
         self._lateness.goes_on(
             LedgerUnavailable(
-                f"it answers too late: a claim took {took_s:.1f} s, and is good for its message only within {good_s:g} s"
-                " (a quarter of LEASE_S). It is asked again; look at the ledger's load and the way to it, or raise"
+                f"it answers too late: a claim took {took_s:.1f} s, and is good for its message only within {good_s:g}"
+                " s (a quarter of LEASE_S). It is asked again; look at the ledger's load and the way to it, or raise"
                 " LEASE_S."
             )
         )

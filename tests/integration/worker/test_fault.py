@@ -24,7 +24,7 @@ from mulligan.core.event import (
 from mulligan.ledger.base import Claim
 from mulligan.tasks.signal import GiveUp
 from mulligan.worker.table import Counter as Count
-from tests.integration.worker.service import DOWN, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
+from tests.integration.worker.service import DOWN, LEASE_S, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
 
 # -- the broker: receiving
 

@@ -53,7 +53,8 @@ class Worker:
 
     async def until(self, broker, stages, is_over):
         """Work on the queues until something is true."""
-        policy = Policy(2, Backoff(0.0, 2.0, 1.0), 60.0)
+        # a copy that comes before the claim of its original has ended waits for that as long as the claim may last
+        policy = Policy(2, Backoff(0.5, 2.0, 1.0), 60.0)
         tasks = {
             name: LoadedTask(TaskName(name), policy, False, True, True, run)
             for name, run in (("Good", self.good), ("Bad", self.bad))

@@ -95,8 +95,10 @@ class Cell:
         """Whether its child is there."""
         return self._channel is not None
 
-    async def attempt(self, flight: Flight, task: LoadedTask, begins: Begins) -> Outcome:
-        """Run one task."""
+    async def attempt(
+        self, flight: Flight, task: LoadedTask, begins: Begins, holds: Callable[[Flight], bool]
+    ) -> Outcome:
+        """Run one task. begins, holds: as `Solo` has them; the last word before the start is that of `holds`."""
         channel = await self._until_started(flight, task)
         if self._interrupted.is_set():
             return INTERRUPTED
@@ -104,6 +106,8 @@ class Cell:
             return channel
         if not await self._unless_interrupted(begins(flight)):
             await self.end()  # it may have been killed for a flight that is lost
+            return INTERRUPTED
+        if not holds(flight):  # this process stood still once its start was on record, and somebody else may run it
             return INTERRUPTED
         channel.send(_job(flight, task))
         try:
@@ -336,7 +340,7 @@ class Solo:
         for index, task in enumerate(tasks):
             started_at = loop.time()
             is_over = self._interrupted.is_set() or flight.is_lost or not self._holds(flight)
-            outcome = INTERRUPTED if is_over else await cell.attempt(flight, task, self._begins)
+            outcome = INTERRUPTED if is_over else await cell.attempt(flight, task, self._begins, self._holds)
             self._took_s += (loop.time() - started_at - self._took_s) / 4
             is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
             self._ended(flight, task, outcome, started_at, is_last=is_last)

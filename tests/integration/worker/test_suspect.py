@@ -550,3 +550,26 @@ async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_
     await service.until(lambda: one.table.used == 0, within_s=30)
 
     assert sorted(message.number for message in sent if isinstance(message, Isolated)) == [1, 2]
+
+
+async def test_suspect_is_not_started_when_its_worker_stood_still_once_its_start_was_on_record(service, app, tmp_path):
+    """Another worker had it by then, and both ran it."""
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("one", "a").write(".")
+    """)
+    one = worker(service, task("One", unseen), stages=(0,), starts=False)
+
+    async def stand_still():
+        (flight,) = one.flights
+        flight.claimed_until = 0.0
+
+    one.ledger.faults["save"] = [stand_still]
+    await suspect(service)
+
+    one.start()
+    await service.until(lambda: service.told(LeaseLost), within_s=30)
+
+    assert starts(tmp_path, "one") == 0
+    assert [event.reason for event in service.told(LeaseLost)] == ["its claim had run out before its tasks could start"]

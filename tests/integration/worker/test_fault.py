@@ -482,6 +482,7 @@ async def test_claim_is_given_back_when_the_lease_was_lost_while_the_ledger_was_
     await service.send("hello")
     await service.until(lambda: service.told(LeaseLost))
     assert worker.table.used == 0
+    await service.until(lambda: all(row.claimed is None for row in service.ledger._rows.values()), within_s=5)
 
     await service.until_empty()
 

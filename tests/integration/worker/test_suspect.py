@@ -573,25 +573,3 @@ async def test_suspect_is_not_started_when_its_worker_stood_still_once_its_start
 
     assert starts(tmp_path, "one") == 0
     assert [event.reason for event in service.told(LeaseLost)] == ["its claim had run out before its tasks could start"]
-
-
-async def test_suspect_that_waits_for_its_next_task_is_not_held_to_have_started_it(service, app):
-    app("""
-        class One(Task):
-            def run(self, body): ...
-        class Two(Task):
-            def run(self, body): ...
-    """)
-    sent = []
-    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
-    gate = one.lines[0].consumer._gate = Gate(sent.append)
-    await suspect(service)
-    one.start()
-    await service.until(lambda: sent, within_s=30)
-
-    gate.granted(1)
-    await service.until(lambda: Isolated(1) in sent and Isolate(2, False) in sent, within_s=30)
-
-    (flight,) = one.flights
-    (row,) = await service.ledger.look([(flight.message.uid, flight.generation)])
-    assert row.progress.deaths == 1

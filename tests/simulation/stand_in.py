@@ -94,6 +94,7 @@ class SimSupervisor(Supervisor):
         supervising.at_end.append(ours.close)
         child.keeper = supervising
         world.workers.append(child)
+        child.at_end.append(lambda: world.watch.worker_ended(child))
         world.watch.places[child.name] = (hand.requests + hand.rejects) * capacity
         seat.process = child  # type: ignore[assignment] # as much of a process as the supervisor asks of one
         setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots, "", world.isolated)

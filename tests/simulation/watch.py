@@ -306,6 +306,12 @@ class Watch:
             if "/" in who.name and who.name.startswith(f"w{host}."):
                 self.disturbed.add((uid, generation, task))
 
+    def worker_ended(self, worker: Process) -> None:
+        """One that was killed from outside may have been by what runs alone beside it: those starts are counted."""
+        for who, uid, generation, task in self.running:
+            if worker.returncode == -9 and who.name.startswith(f"{worker.name}/"):
+                self.disturbed.add((uid, generation, task))
+
     def host_lost(self, key: Key) -> bool:
         """A message takes its host down; False when that is one too many."""
         self.hosts_lost[key] += 1

@@ -486,8 +486,9 @@ class Supervisor:
         seat.requests = {}
         guilty = seat.guilty
         if guilty is None and end.fate is Fate.DIED:
-            # what runs alone may have ended its worker all the same; of what only waits for that no death is counted
-            blamed = (Standing.RUNNING, Standing.ISOLATED)
+            # killed from outside, it may have been by what runs alone beside it; what only waits for that loses nothing
+            is_killed = seat.process is not None and seat.process.returncode == -signal.SIGKILL
+            blamed = (Standing.RUNNING, Standing.ISOLATED) if is_killed else (Standing.RUNNING,)
             guilty = {one.slot for one in table.holdings() if one.standing in blamed}
         seat.guilty = None
         seat.table = None

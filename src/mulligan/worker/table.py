@@ -28,7 +28,7 @@ class Standing(IntEnum):
     FREE = 0
     HELD = 1  # not started, or only to be settled: a death is not its doing
     RUNNING = 2  # its tasks run in the worker: it is a suspect of a death
-    ISOLATED = 3  # its tasks run, or are to run, in a process of their own: a death of either counts if one had begun
+    ISOLATED = 3  # its tasks run, or are to run, in a process of their own: a suspect of its worker's SIGKILL, too
 
 
 class Counter(IntEnum):

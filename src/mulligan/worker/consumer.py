@@ -68,6 +68,9 @@ _RECEIVES_KEPT = 2
 """Receives that a suspect must have left, beyond the present one, to be given back for another worker: its worker may
 die, and an answer may be lost."""
 
+_LAST_TRY_S = 1.0
+"""What a process that is to end leaves the ledger to end claims that may have been made."""
+
 _NO_BODY_S = 60.0
 _NO_BODY_MAX_S = 3600.0
 """A copy whose body can't be had is looked at again after so long, then twice that, and so on: somebody has to act."""
@@ -214,7 +217,7 @@ class Consumer:
         if unsure:
             # one may have been made whose answer was lost; and a ledger that only reads can't end it
             with contextlib.suppress(LedgerError):  # that is an answer
-                await unless(self._stopping, self._recorder.give_back_all(unsure))
+                await unless(self._stopping, self._recorder.give_back_all(unsure), grace_s=_LAST_TRY_S)
         if not kept:
             return
         if (answers := await self._recorder.claim(kept)) is not None:

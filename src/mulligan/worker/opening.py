@@ -57,11 +57,13 @@ async def _told(call: Callable[[], Awaitable[T]], silent: Callable[[], None]) ->
         timer.cancel()
 
 
-async def unless(ending: "asyncio.Future[Any]", work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` gives or raises. None when `ending` is done before: the work is cancelled then."""
+async def unless(ending: "asyncio.Future[Any]", work: Coroutine[Any, Any, T], *, grace_s: float = 0.0) -> T | None:
+    """What `work` gives or raises. None when `ending` is done before, for grace_s seconds: the work is cancelled then."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         await asyncio.wait([task, ending], return_when=asyncio.FIRST_COMPLETED)
+        if grace_s and not task.done():
+            await asyncio.wait([task], timeout=grace_s)
         if task.done():
             return task.result()
         task.cancel()

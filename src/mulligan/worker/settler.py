@@ -193,8 +193,12 @@ class Settler:
 
     async def _ack(self, flights: list[Flight]) -> None:
         # the claim of a message that was found finished; every other has ended with its last record
-        if held := [flight for flight in flights if flight.token and not flight.ends_claim]:
-            await self._recorder.give_back(held)
+        held = [flight for flight in flights if flight.token and not flight.ends_claim]
+        if held and not await self._recorder.give_back(held):
+            # the process ends: they stay in the lease table, and the supervisor does both
+            flights = [flight for flight in flights if not flight.token or flight.ends_claim]
+            if not flights:
+                return
 
         def call(some: Sequence[Flight]) -> Awaitable[list[EntryFault | None]]:
             return self._broker.ack(self._queue, [flight.delivery.receipt for flight in some])

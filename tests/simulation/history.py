@@ -14,7 +14,7 @@ __all__ = ["Result", "run"]
 
 _STAFFED_WITHIN_S = 240.0  # a call of the supervisor may be stuck for two and a half leases
 _ENDS_WITHIN_S = 100_000.0  # what must not be copied waits for 12 hours, before its queue moves it away
-_LATE_S = 2000.0  # twice what retries wait for at most; clocks differ by more
+_LATE_S = 3000.0  # retries wait for a third of it at most, and suspects one for another; clocks differ by more
 _TROUBLES = {
     "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
     "ledger down": 2, "restart": 2, "replay": 1, "kill solo": 1,

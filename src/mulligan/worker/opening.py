@@ -58,7 +58,7 @@ async def _told(call: Callable[[], Awaitable[T]], silent: Callable[[], None]) ->
 
 
 async def unless(ending: "asyncio.Future[Any]", work: Coroutine[Any, Any, T], *, grace_s: float = 0.0) -> T | None:
-    """What `work` gives or raises. None when `ending` is done before, and grace_s seconds later: it is cancelled then."""
+    """What `work` gives or raises. None when `ending` is done before, and grace_s seconds later: it is cancelled."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         await asyncio.wait([task, ending], return_when=asyncio.FIRST_COMPLETED)

@@ -98,7 +98,8 @@ class Outcome:
 
     lost: ends that are missing. again: starts after the record of their end. repeated: starts beyond the first that no
     failure of the task asked for. in_flight: attempts of messages that the victims had at work while the fault lasted.
-    back_s: from the end of the fault until the last of the hosts that had lived through it had begun something.
+    back_s: from the end of the fault until the last of the hosts that had lived through it had begun something, or
+    until there was nothing left for it.
     """
 
     messages: int
@@ -150,7 +151,7 @@ class Bed:
             sum(1 for one in effects if one.what == "start" and one.at > recorded.get((one.uid, one.task), one.at)),
             _repeated(effects),
             sum(_at_work(_of(self.hosts[number], name), fault_at, healed_at) for number in victims),
-            max((_first_start(_of(host, name), healed_at) for host in stayed), default=0.0),
+            max((_first_start(_of(host, name), healed_at, effects[-1].at) for host in stayed), default=0.0),
         )
 
     def finish(self) -> list[str]:
@@ -259,8 +260,10 @@ def _at_work(effects: Sequence[Effect], since: float, before: float) -> int:
     return sum(1 for one in effects if one.what == "start" and one.body in found)
 
 
-def _first_start(effects: Sequence[Effect], since: float) -> float:
-    return min((one.at - since for one in effects if one.what == "start" and one.at >= since), default=LONG_S)
+def _first_start(effects: Sequence[Effect], since: float, all_done_at: float) -> float:
+    """Seconds until a host began something again; until there was nothing left for it, where it did not."""
+    starts = [one.at for one in effects if one.what == "start" and one.at >= since]
+    return max(0.0, min(starts, default=all_done_at) - since)
 
 
 # -- set up

@@ -230,7 +230,7 @@ def carry_out(
     supervisor_at = {(number + 1) * kills // (supervisor_kills + 1) for number in range(supervisor_kills)}
     for number in range(kills):
         try:
-            killer.wait_for_share(0.9 * (number + 1) / (kills + 1), system)
+            killer.wait_for_share(0.75 * (number + 1) / (kills + 1), system)
             if number in supervisor_at:
                 system.kill()
                 killer.snapshot()

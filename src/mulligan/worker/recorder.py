@@ -104,14 +104,16 @@ class Recorder:
         """Everything that was put is saved, and every claim that was to be left is given back."""
         return self._saves.is_idle and self._returns.is_idle
 
-    async def claim(self, flights: Sequence[Flight], *, patience_s: float = math.inf) -> list[Answer | Damaged] | None:
+    async def claim(
+        self, flights: Sequence[Flight], *, patience_s: float = math.inf
+    ) -> Sequence[Answer | Damaged] | None:
         """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`, or for
         patience_s.
 
         An answer that comes late is asked for again, for as long: what it grants may have run out on its way.
         """
         if self._keeps_nothing:
-            return [GRANTED for _ in flights]
+            return [GRANTED] * len(flights)
         until, late = self._clock.monotonic() + patience_s, 0
         for attempt in range(1_000_000):
             ask = _Ask(flights)
@@ -133,7 +135,7 @@ class Recorder:
             # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
             if not self._is_late(asked_at):
                 self._lateness.is_over()
-                return [*answers]
+                return answers
             late += 1
             if late > 1:  # one may come of a process that stood still
                 self._tell_late(asked_at)

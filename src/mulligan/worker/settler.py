@@ -129,7 +129,6 @@ class Settler:
         self._buried = buried
         self._over = over
         self._left_alone = left_alone
-        self._is_giving_up = False
         self._gave_up = asyncio.Event()
         self._refusals = _Refusals()
         self._outage = of_broker(clock, emit, f"settling {queue}")
@@ -172,7 +171,6 @@ class Settler:
 
     def give_up(self) -> None:
         """From now on a broker that is not available is not waited for: the process has to end."""
-        self._is_giving_up = True
         self._gave_up.set()
 
     async def drain(self) -> None:
@@ -238,10 +236,8 @@ class Settler:
 
     async def _uncrowded(self, entries: list[tuple[Flight, float]]) -> list[tuple[Flight, float]]:
         """What is to be released; long waits go to rejects as copies where too much of the queue is in flight."""
-        is_long = [
-            self._max_delay_s > 0 and delay_s > self._max_delay_s and _may_wait_as_copy(one) for one, delay_s in entries
-        ]
-        if self._is_giving_up or not any(is_long) or not await self._crowd.is_over(sum(is_long)):
+        is_long = [0 < self._max_delay_s < delay_s and _may_wait_as_copy(one) for one, delay_s in entries]
+        if self._gave_up.is_set() or not any(is_long) or not await self._crowd.is_over(sum(is_long)):
             return entries
         for (flight, delay_s), is_copied in zip(entries, is_long, strict=True):
             if is_copied:
@@ -361,7 +357,7 @@ class Settler:
             except BrokerUnavailable as exc:
                 self._outage.goes_on(exc)
                 answers = [EntryFault(Fault.RETRY, str(exc))] * len(left)
-                tries = tries if self._is_giving_up else -1
+                tries = tries if self._gave_up.is_set() else -1
                 outages += 1
             except BrokerRefused as exc:
                 answers = [EntryFault(Fault.REFUSED, self._refusals.add(str(exc)))] * len(left)
@@ -372,7 +368,7 @@ class Settler:
                     return [(entry, None) for entry in entries]
             tries += 1
             results.update(zip(left, answers, strict=True))
-            is_last = tries >= _TRIES or self._is_giving_up
+            is_last = tries >= _TRIES or self._gave_up.is_set()
             left = [] if is_last else [at for at in left if _is_passing(results[at])]
             if left:
                 await self._pause(_AGAIN_S[min(outages, len(_AGAIN_S)) - 1] if outages else _RETRY_S[tries - 1])

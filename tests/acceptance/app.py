@@ -336,13 +336,22 @@ class App:
         return found
 
     def effects(
-        self, task: str | None = None, what: str | None = None, body: str | None = None, *, tail_bytes: int = 0
+        self,
+        task: str | None = None,
+        what: str | None = None,
+        body: str | None = None,
+        *,
+        tail_bytes: int = 0,
+        start: int = 0,
     ) -> list[Effect]:
-        """The lines of the effect log, in order. tail_bytes: only those in so much of its end; 0 for all."""
+        """The lines of the effect log, in order. tail_bytes: only those in so much of its end; 0 for all. start: those
+        from this byte on, where a line begins.
+        """
         path = Path(self.environment["EFFECT_LOG"])
         if not path.exists():
             return []
         with path.open("rb") as log:
+            log.seek(start)
             if 0 < tail_bytes < path.stat().st_size:
                 log.seek(-tail_bytes, os.SEEK_END)
                 log.readline()

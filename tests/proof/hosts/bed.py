@@ -59,6 +59,7 @@ class Host(App):
         self.node = node
         self.before = node.before
         self.system: System | None = None
+        self._round_at = 0
         self.lay_out()
         self.task("work", _CODE)
         self.manifest(*(f"work {name}" for name in _TASKS))
@@ -67,6 +68,15 @@ class Host(App):
     def up(self) -> None:
         """Start it, and wait until it works."""
         self.system = self.start().until_up()
+
+    def begin_round(self) -> None:
+        """From now on `round_effects` tells what is done; before, nothing may be at work."""
+        log = Path(self.environment["EFFECT_LOG"])
+        self._round_at = log.stat().st_size if log.exists() else 0
+
+    def round_effects(self) -> list[Effect]:
+        """What was done in this round: it is asked for again and again, and the log has all rounds."""
+        return self.effects(start=self._round_at)
 
     def stop(self, within_s: float = LONG_S) -> int:
         """As a service manager does; the exit code."""
@@ -126,6 +136,8 @@ class Bed:
     def round(self, fault: Fault, *, victims: Sequence[int] = (), messages: int = 200) -> Outcome:
         """Carry one out. victims: the hosts that are hit so hard that they may repeat what they had in flight."""
         name = f"r{next(self._rounds)}"
+        for host in self.hosts:
+            host.begin_round()
         bodies = [f"{name}-{number}" for number in range(messages)]
         later = [f"{name}-later{number}" for number in range(messages // 2)]
         self._send(bodies[: messages // 2])
@@ -237,7 +249,7 @@ class Bed:
 
 
 def _of(host: Host, name: str) -> list[Effect]:
-    return [one for one in host.effects() if one.body.startswith(f"{name}-")]
+    return [one for one in host.round_effects() if one.body.startswith(f"{name}-")]
 
 
 def _repeated(effects: Sequence[Effect]) -> int:

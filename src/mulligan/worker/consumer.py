@@ -38,7 +38,7 @@ from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.catalogue import Catalogue, Crew, LoadedTask
 from mulligan.worker.briefing import PATIENT_S, Briefing, Stage
 from mulligan.worker.failpoint import ARMED, Point
-from mulligan.worker.flight import Damaged, Flight
+from mulligan.worker.flight import Alone, Damaged, Flight
 from mulligan.worker.gate import Gate
 from mulligan.worker.hearing import Believed, Hearing, New, Newest
 from mulligan.worker.hold import Holds, Misses
@@ -151,7 +151,8 @@ class Consumer:
         wrapped: list[tuple[Flight, Story]] = []
         unread: list[tuple[Flight, Unread]] = []
         pleading: list[Flight] = []
-        flights = [self._board(delivery, now, lease_until, wrapped, unread, pleading) for delivery in deliveries]
+        flights = [self._board(delivery, now, wrapped, unread, pleading) for delivery in deliveries]
+        self._enter(flights, lease_until)
         self.in_flight += len(flights)
         if unread:
             flights = self._hold(flights, unread)
@@ -177,12 +178,13 @@ class Consumer:
         claimed_until = self._clock.monotonic() + self._claim_s
         dropped: list[Flight] = []
         first: list[Flight] = []
+        claimed: list[int] = []
         lost_groups: set[str | None] = set()
         for flight, answer in zip(flights, answers, strict=True):
             group = flight.delivery.group
             flight.answer, flight.claimed_until = answer, claimed_until
             if isinstance(answer, Granted):
-                self._table.set_claimed(flight.slot)
+                claimed.append(flight.slot)
             if flight.is_lost:
                 dropped.append(flight)
                 lost_groups.add(group)
@@ -192,6 +194,7 @@ class Consumer:
                 self._return(flight, _HEAD_FIRST)
             elif self._turns.enter(group, flight):
                 first.append(flight)
+        self._table.set_claimed(claimed)
         self._let_in(first)  # after all have entered: a head that ends at once must find those behind it
         for flight in dropped:
             self._forsake(flight)
@@ -237,7 +240,7 @@ class Consumer:
         """Messages that nothing is known of go the same way: it is asked for once."""
         new: list[Flight] = []
         for flight in flights:
-            if self._briefing.is_new(flight) and not flight.must_leave:
+            if self._briefing.is_new(flight):
                 new.append(flight)
             else:
                 self._begin(flight)
@@ -332,8 +335,8 @@ class Consumer:
         if flight.running:
             self._runner.interrupt(lambda one: one is flight)
             self._solo.drop(flight)
-            if flight.start is not None and not flight.start.done():
-                flight.start.set_result(False)
+            if flight.alone is not None:
+                flight.alone.answer(may_start=False)
         else:
             self._forsake(flight)
 
@@ -361,7 +364,6 @@ class Consumer:
         self,
         delivery: Delivery,
         now: float,
-        lease_until: float,
         wrapped: list[tuple[Flight, Story]],
         unread: list[tuple[Flight, Unread]],
         pleading: list[Flight],
@@ -381,19 +383,15 @@ class Consumer:
                 flight.replay()
         elif flight.is_stray or (story.ATTRIBUTE in delivery.attributes and not self._stage.is_trusted):
             pleading.append(flight)
-        self._enter(flight, lease_until)
         return flight
 
-    def _enter(self, flight: Flight, lease_until: float) -> None:
-        slot = flight.slot = self._table.put(
-            self._stage.index,
-            flight.delivery.receipt,
-            flight.message.uid,
-            flight.generation,
-            flight.token,
-            lease_until,
-        )
-        self._flights[slot] = flight
+    def _enter(self, flights: Sequence[Flight], lease_until: float) -> None:
+        put, index = self._table.put, self._stage.index
+        for flight in flights:
+            slot = flight.slot = put(
+                index, flight.delivery.receipt, flight.message.uid, flight.generation, flight.token, lease_until
+            )
+            self._flights[slot] = flight
 
     async def _hear(self, flights: list[Flight], pleading: Sequence[Flight], lease_until: float) -> list[Flight]:
         """Find out which messages those are that carry a story where none is believed, or none where all should; the
@@ -431,7 +429,7 @@ class Consumer:
         """Have the lease table say whose claim is extended, now that the message is known."""
         self._table.remove(flight.slot)
         del self._flights[flight.slot]
-        self._enter(flight, lease_until)
+        self._enter((flight,), lease_until)
 
     def _hold(self, flights: Sequence[Flight], unread: Sequence[tuple[Flight, Unread]]) -> list[Flight]:
         """Leave copies alone whose state can't be read, and with them what is behind them in their groups; the rest."""
@@ -448,7 +446,8 @@ class Consumer:
                     stopped.add(group)
             elif group is not None and group in stopped:
                 if self._stage.hands_on(flight.delivery.receive_count, 0.0):
-                    flight.must_leave = True  # it comes back as often as its head, and its queue would move it away
+                    # it comes back as often as its head, and its queue would move it away
+                    flight.must_leave, flight.is_fresh = True, False
                     rest.append(flight)
                 else:
                     flight.token = ""
@@ -565,7 +564,7 @@ class Consumer:
         for flight in flights:
             if not self._holds_at(flight, now):  # somebody else may have run them
                 self.drop(flight, "its claim had run out before its tasks could start")
-            elif is_suspect(flight.progress.deaths):
+            elif flight.progress.deaths and is_suspect(flight.progress.deaths):
                 self._isolate(flight, crew)
             else:
                 # the slot says so first: whatever a task does to the process, its message is known as a suspect
@@ -610,18 +609,22 @@ class Consumer:
         it has is made while no other suspect's task runs on this host.
         """
         is_last = at_rest(flight.progress).deaths == DEATHS_MAX - 1
-        flight.gate = await self._gate.enter(is_last=is_last)
+        if flight.alone is None:
+            flight.alone = Alone()
+        alone = flight.alone
+        alone.gate = await self._gate.enter(is_last=is_last)
         if flight.is_lost or not self.holds(flight):
             return False
         flight.progress = begun_alone(flight.progress)
         if flight.progress is flight.saved:
             return True
-        flight.start = asyncio.get_running_loop().create_future()
+        start: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        alone.start = start
         self._recorder.put(flight)
         try:
-            return await flight.start
+            return await start
         finally:
-            flight.start = None
+            alone.start = None
 
     def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
         """Take the ends of attempts, many at a time."""
@@ -647,21 +650,24 @@ class Consumer:
     def isolated(self, flight: Flight, task: LoadedTask, outcome: Outcome, started_at: float, *, is_last: bool) -> None:
         """Take the end of an attempt in a process of its own. is_last: no other task of this `Run` follows."""
         flight.progress = at_rest(flight.progress)
-        if not flight.leaving:
-            flight.leaving = flight.gate
-        elif flight.gate:  # the end of the one before is not on record yet, so this one has not even started
-            self._gate.leave(flight.gate)
-        flight.gate = 0
+        alone = flight.alone
+        if alone is not None:
+            if not alone.leaving:
+                alone.leaving = alone.gate
+            elif alone.gate:  # the end of the one before is not on record yet, so this one has not even started
+                self._gate.leave(alone.gate)
+            alone.gate = 0
         if is_last:
             flight.running -= 1
         self.outcome(flight, task, outcome, self._clock.now(), started_at)
-        self._leave_gate(flight)
+        if alone is not None:
+            self._leave_gate(flight, alone)
 
-    def _leave_gate(self, flight: Flight) -> None:
+    def _leave_gate(self, flight: Flight, alone: Alone) -> None:
         """Let other suspects start, once it is on record that this one does not run: the next may end the host."""
-        if flight.leaving and (flight.is_lost or flight.slot < 0 or flight.progress is flight.saved):
-            self._gate.leave(flight.leaving)
-            flight.leaving = 0
+        if alone.leaving and (flight.is_lost or flight.slot < 0 or flight.progress is flight.saved):
+            self._gate.leave(alone.leaving)
+            alone.leaving = 0
 
     def outcome(self, flight: Flight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
         """Record one outcome and have it saved. The flight's `running` has been counted down already."""
@@ -673,13 +679,13 @@ class Consumer:
             ARMED.reach(Point.ENDED)
         before = flight.progress
         usual = self._usual.after(before, task.name) if outcome is SUCCEEDED else None
-        if isinstance(outcome, Interrupted) and outcome.lacks_task:
+        if usual is not None:
+            after, is_finished = usual
+        elif isinstance(outcome, Interrupted) and outcome.lacks_task:
             self._briefing.lack(flight, task.name)
             self._misses.add(flight)
             after, is_finished = flight.progress, False
             before = after if _is_pending(after, task.name) else before  # else it has failed for good, which is told
-        elif usual is not None:
-            after, is_finished = usual
         else:
             after = record(before, task.name, outcome, task.policy, now, self._clock.random())
             is_finished = False
@@ -700,9 +706,10 @@ class Consumer:
     def kept(self, flights: Sequence[Flight]) -> None:
         """Go on with flights whose progress is now saved."""
         for flight in flights:
-            if flight.start is not None and flight.progress is flight.saved and not flight.start.done():
-                flight.start.set_result(True)
-            self._leave_gate(flight)
+            if flight.alone is not None:
+                if flight.progress is flight.saved:
+                    flight.alone.answer(may_start=True)
+                self._leave_gate(flight, flight.alone)
             if flight.is_lost or flight.is_settling or flight.running:
                 continue
             if flight.progress is not flight.saved:
@@ -792,9 +799,12 @@ class Consumer:
             del self._flights[flight.slot]
             self._table.remove(flight.slot)
             flight.slot = -1
-            self._leave_gate(flight)
-            # a burial that was refused ends here without a settlement of ours; and a poller may wait for a slot
-            self._land(flight)
+            if flight.alone is not None:
+                self._leave_gate(flight, flight.alone)
+            if flight.has_landed:
+                self._freed()  # a poller may wait for a slot
+            else:  # a burial that was refused ends here without a settlement of ours
+                self._land(flight)
 
 
 def _is_pending(progress: Progress, task: TaskName) -> bool:

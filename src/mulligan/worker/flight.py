@@ -10,7 +10,7 @@ from mulligan.core.story import Story, Unread, id_of
 from mulligan.core.value import value
 from mulligan.ledger.base import Answer
 
-__all__ = ["Damaged", "Flight"]
+__all__ = ["Alone", "Damaged", "Flight"]
 
 
 @value
@@ -23,6 +23,25 @@ class Damaged:
     problem: str
 
 
+class Alone:
+    """The starts of a suspect's tasks, one after the other.
+
+    start: while it is being put on record that a task is about to: whether it may. gate, leaving: the number at the
+    gate of the present attempt, and of one whose end is not on record yet; 0 for none.
+    """
+
+    __slots__ = ("gate", "leaving", "start")
+
+    def __init__(self) -> None:
+        self.start: asyncio.Future[bool] | None = None
+        self.gate = self.leaving = 0
+
+    def answer(self, *, may_start: bool) -> None:
+        """Tell whoever waits for the record, if somebody does."""
+        if self.start is not None and not self.start.done():
+            self.start.set_result(may_start)
+
+
 _NOTHING = Progress({})
 _NO_ROUTE = Route(())
 
@@ -31,7 +50,7 @@ class Flight:
     """A delivery, its claim, and how far its message is.
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
-    is_fresh: it came without a story, as a new message.
+    is_fresh: it came without a story, as a new message, and may go the way of all new ones.
     told: the story that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is its
     replay. is_stray: it came to rejects without a story.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
@@ -48,18 +67,17 @@ class Flight:
     unread: why its state, or its row in the ledger, can't be read; then it is not claimed, and released, nothing else.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
-    start: of a suspect whose task may start once that is on record: whether it may. gate, leaving: its number there,
-    and that of an attempt whose end is not on record yet; 0 for none.
+    alone: of a suspect of which a task was about to start: how that stands.
     unrecorded: ends of attempts whose record is not under way yet.
     has_place: it is one of those that may be worked on now. waits_since: the loop's seconds since which it waits for
     that; 0.0 when it doesn't.
     """
 
     # what most flights never change is the class's: a hundred thousand of them a second are made
+    alone: Alone | None = None
     answer: Answer | Damaged | None = None
     claimed_until = 0.0
     ends_claim = False
-    gate = 0
     has_landed = False
     has_moved = False
     has_place = False
@@ -70,7 +88,6 @@ class Flight:
     is_saving = False
     is_settling = False
     is_stray = False
-    leaving = 0
     missing: Missing = NONE_MISSING
     must_leave = False
     owes_letter = False
@@ -79,7 +96,6 @@ class Flight:
     running = 0
     slot = -1
     spends_stored = False
-    start: "asyncio.Future[bool] | None" = None
     stored: str | None = None
     told: Story | None = None
     unread: Unread | None = None

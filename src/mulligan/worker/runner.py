@@ -272,7 +272,7 @@ class Runner:
         A success after the timeout is one all the same: a retry would repeat its effect.
         """
         if not isinstance(outcome, Failed):
-            if isinstance(outcome, Succeeded) and isinstance(attempt.why, TimedOut):
+            if attempt.why is not None and isinstance(outcome, Succeeded) and isinstance(attempt.why, TimedOut):
                 took_s = self._loop.time() - attempt.started_at
                 self._emit(TaskLate(attempt.flight.message.uid, attempt.task.name, took_s, attempt.why.after_s))
             return outcome

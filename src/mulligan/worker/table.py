@@ -13,7 +13,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 from mulligan.core.message import Uid
@@ -82,7 +82,7 @@ _HEADER_BYTES = 256
 _SLOT_BYTES = 2048
 # sequence, standing, queue, is claimed, padding, generation, padding, lease_until, deadline, lengths of uid, token and
 # receipt
-_FIXED = struct.Struct("=IBBBBIIddHHH")
+_FIXED = struct.Struct("=IBBBxI4xddHHH")
 _STANDING_AT = 4
 _CLAIMED_AT = 6
 _DEADLINE_AT = 24
@@ -136,7 +136,8 @@ class LeaseTable:
         that does not fit (SQS receipts have up to 1,024 characters).
         """
         text = f"{uid}{token}{receipt}".encode()
-        if len(text) > _TEXT_BYTES:
+        length, uid_length, token_length = len(text), len(uid), len(token)
+        if length > _TEXT_BYTES:
             raise ValueError(f"a receipt of {len(receipt)} characters does not fit the lease table")
         slot = self._free.pop()
         at = _HEADER_BYTES + slot * _SLOT_BYTES
@@ -145,19 +146,20 @@ class LeaseTable:
         memory = self._memory
         # odd from the first byte on that differs; uid and token are ASCII, a receipt is what the broker gave
         _FIXED.pack_into(
-            memory, at, sequence - 1 & 0xFFFFFFFF, _HELD, queue, 0, 0, generation, 0, lease_until, 0.0,
-            len(uid), len(token), len(text) - len(uid) - len(token),
+            memory, at, sequence - 1 & 0xFFFFFFFF, _HELD, queue, 0, generation, lease_until, 0.0,
+            uid_length, token_length, length - uid_length - token_length,
         )  # fmt: skip
         start = at + _FIXED.size
-        memory[start : start + len(text)] = text
+        memory[start : start + length] = text
         self._words[at >> 2] = sequence
         self._used += 1
         self._words[0] = self._used
         return slot
 
-    def set_claimed(self, slot: int) -> None:
-        """Say that the claim of a slot's message was granted: from now on it is to be extended."""
-        self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _CLAIMED_AT] = 1
+    def set_claimed(self, slots: Iterable[int]) -> None:
+        """Say that the claims of these slots' messages were granted: from now on they are to be extended."""
+        for slot in slots:
+            self._memory[_HEADER_BYTES + slot * _SLOT_BYTES + _CLAIMED_AT] = 1
 
     def set_standing(self, slot: int, standing: Standing, deadline: float = 0.0) -> None:
         """Say what is being done with the message of a slot, and until when it has to be over (monotonic seconds)."""
@@ -242,9 +244,7 @@ class LeaseTable:
     def _read(self, slot: int) -> Holding | None:
         at = _HEADER_BYTES + slot * _SLOT_BYTES
         raw = self._memory[at : at + _SLOT_BYTES]
-        sequence, standing, queue, is_claimed, _, generation, _, lease_until, deadline, *lengths = _FIXED.unpack_from(
-            raw
-        )
+        sequence, standing, queue, is_claimed, generation, lease_until, deadline, *lengths = _FIXED.unpack_from(raw)
         is_stable = sequence == self._words[at >> 2] and sequence % 2 == 0
         if not is_stable or standing == Standing.FREE:
             return None

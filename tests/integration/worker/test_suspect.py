@@ -541,7 +541,9 @@ async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_
     gate.granted(1)
     await service.until(lambda: len(sent) == 2, within_s=30)
     gate.granted(2)
-    await service.until(lambda: any(flight.start is not None for flight in one.flights), within_s=30)
+    await service.until(
+        lambda: any(flight.alone is not None and flight.alone.start for flight in one.flights), within_s=30
+    )
     (flight,) = one.flights
 
     one.lines[0].consumer.drop(flight, "its claim was taken by another worker")

@@ -67,7 +67,7 @@ def hold(broker, ledger, queues, clock, table):
         now = clock.now()
         await ledger.claim([Claim(uid, 0, 0, token, now + LEASE_S)], now)
         slot = table.put(queue, delivery.receipt, uid, 0, token, clock.monotonic() + LEASE_S)
-        table.set_claimed(slot)
+        table.set_claimed([slot])
         return slot
 
     return hold
@@ -220,7 +220,7 @@ async def test_keeper_extends_a_claim_at_once_when_it_is_granted_after_half_of_i
     await keeper.extend_claims([(0, table)])
     now = clock.now()
     await ledger.claim([Claim(f"{UID}0", 0, 0, "t0", now + LEASE_S)], now)
-    table.set_claimed(slot)
+    table.set_claimed([slot])
 
     assert await keeper.extend_claims([(0, table)]) == {}
 
@@ -319,7 +319,7 @@ async def test_keeper_extends_the_others_when_a_worker_has_ended_while_the_ledge
 ):
     await hold()
     gone = LeaseTable.create(1)
-    gone.set_claimed(gone.put(0, "no receipt", f"{UID}9", 0, "t9", clock.monotonic() + LEASE_S))
+    gone.set_claimed([gone.put(0, "no receipt", f"{UID}9", 0, "t9", clock.monotonic() + LEASE_S)])
     await asyncio.sleep(31)
 
     async def ends():

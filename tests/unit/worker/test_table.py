@@ -53,7 +53,7 @@ def test_table_shows_a_claim_once_it_is_granted_and_not_with_the_next_use_of_the
     slot = put(worker)
     before = [one.is_claimed for one in supervisor.holdings()]
 
-    worker.set_claimed(slot)
+    worker.set_claimed([slot])
 
     assert before == [False]
     assert [one.is_claimed for one in supervisor.holdings()] == [True]

@@ -9,11 +9,22 @@ from typing import Any
 
 from tests.acceptance.source import IS_FIRST
 
-__all__ = ["CODE", "TASKS", "failing", "lay_out"]
+__all__ = ["CODE", "PACE", "TASKS", "failing", "lay_out"]
 
 TASKS = ("First", "Second", "Third")
 
+PACE = "pace"
+"""A file in the application's folder: how many seconds the first task takes. Who breaks the system slows it down by
+that when the work gets ahead of the faults."""
+
 _TASKS = """
+def slow_s():
+    try:
+        with open("pace") as file:
+            return float(file.read())
+    except FileNotFoundError:
+        return float(os.environ.get("SLOW_S", "0.02"))
+
 def fails(context, data, place):
     kind, number = data.split("-")
     if int(number) % 3 != place:
@@ -25,7 +36,7 @@ def fails(context, data, place):
 class First(Task):
     async def run(self, data, context: TaskContext):
         with effect(data, context):
-            await asyncio.sleep(float(os.environ.get("SLOW_S", "0.02")))
+            await asyncio.sleep(slow_s())
             if fails(context, data, 0):
                 raise RuntimeError("as its name says")
 

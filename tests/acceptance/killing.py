@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.acceptance import fate
 from tests.acceptance.app import finished_in
-from tests.acceptance.fate import TASKS
+from tests.acceptance.fate import PACE, TASKS
 from tests.acceptance.figure import figure, spread
 
 FAIL_ONCE = 0.05
@@ -30,6 +30,10 @@ MEAN_REPEATS = 12.0
 UNRECORDED_MAX keeps to it; what runs when the limit is reached may all end before the next record, though, and a busy
 machine takes long for that.
 """
+AHEAD = 0.05
+"""How far, as a share of all, the work may get ahead of the kills before it is slowed down."""
+SLOW_S = 2.0
+"""What the first task takes then: the work that is in flight at once takes about as long as a kill."""
 END_S = 300.0
 """After the last kill; only a hang takes so long."""
 TAIL_BYTES = 200_000
@@ -41,10 +45,6 @@ class Recorded(NamedTuple):
 
     done: set[tuple[str, str]]
     log_length: int
-
-
-class Over(AssertionError):
-    """The system has done all its work: there is nothing left to be killed."""
 
 
 class Killer:
@@ -73,16 +73,30 @@ class Killer:
         self._progress: dict[str, str] = {}
 
     def wait_for_share(self, share: float, system) -> None:
-        wanted = share * self.messages * len(TASKS)
-        log = self.app.folder / "effects.log"
+        """Wait for a share of the work; where more than that and AHEAD is done already, slow the system down."""
 
         def is_reached() -> bool:
-            if system.popen.poll() is not None:
-                raise Over(f"the system ended early:\n{system.log()[-2000:]}")
-            # about 65 bytes a line, two lines an attempt: only where to strike is read from it
-            return log.exists() and log.stat().st_size >= wanted * 2 * 65
+            assert system.popen.poll() is None, f"the system ended early:\n{system.log()[-2000:]}"
+            return self.share_done() >= share
 
         self.until(is_reached, f"{share:.0%} of the work is done")
+        self.set_pace(SLOW_S if self.share_done() > share + AHEAD else None)
+
+    def share_done(self) -> float:
+        """About how much of the work is done: only where to strike is read from it."""
+        log = self.app.folder / "effects.log"
+        # about 65 bytes a line, two lines an attempt
+        return log.stat().st_size / (self.messages * len(TASKS) * 2 * 65) if log.exists() else 0.0
+
+    def set_pace(self, seconds: float | None) -> None:
+        """Have the first task of each message take so long from now on; as long as it is set up to without."""
+        pace = self.app.folder / PACE
+        if seconds is None:
+            pace.unlink(missing_ok=True)
+            return
+        draft = pace.with_suffix(".new")
+        draft.write_text(f"{seconds}")
+        draft.rename(pace)
 
     def kill_worker(self, system) -> bool:
         """SIGKILL to a random worker with a task in flight, which is a start without an end; False when there is none.
@@ -118,8 +132,7 @@ class Killer:
         return False
 
     def busy(self, system) -> list[int]:
-        if system.popen.poll() is not None:
-            raise Over(f"the system ended before all kills:\n{system.log()[-2000:]}")
+        assert system.popen.poll() is None, f"the system ended before all kills:\n{system.log()[-2000:]}"
         effects = self.app.effects(tail_bytes=TAIL_BYTES)
         return [pid for pid in system.workers() if in_flight(effects, pid)]
 
@@ -206,12 +219,8 @@ def lay_out(app, **settings) -> None:
     }
 
 
-def carry_out(
-    app, until, *, messages: int, worker_kills: int, supervisor_kills: int, least: int | None = None, sent=lambda: None
-) -> Run:
-    """Send, start, kill, and wait for the end. least: so many kills will do if the work is done too soon for all of
-    them; all without it. sent: called between the sending and the start.
-    """
+def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills: int, sent=lambda: None) -> Run:
+    """Send, start, kill, and wait for the end. sent: called between the sending and the start."""
     seed = int(os.environ.get("MULLIGAN_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"seed: MULLIGAN_TEST_SEED={seed}")
     rand = random.Random(seed)
@@ -229,19 +238,14 @@ def carry_out(
     kills = worker_kills + supervisor_kills
     supervisor_at = {(number + 1) * kills // (supervisor_kills + 1) for number in range(supervisor_kills)}
     for number in range(kills):
-        try:
-            killer.wait_for_share(0.75 * (number + 1) / (kills + 1), system)
-            if number in supervisor_at:
-                system.kill()
-                killer.snapshot()
-                system = app.start("--drain")
-            else:
-                killer.kill_worker(system)
-        except Over:
-            if number < (kills if least is None else least):
-                raise
-            kills = number
-            break
+        killer.wait_for_share(0.75 * (number + 1) / (kills + 1), system)
+        if number in supervisor_at:
+            system.kill()
+            killer.snapshot()
+            system = app.start("--drain")
+        else:
+            killer.kill_worker(system)
+    killer.set_pace(None)
     assert system.wait(END_S) == 0, system.log()[-3000:]
     log = "".join(path.read_text("utf-8", "replace") for path in sorted(app.folder.glob("stderr-*.log")))
     return Run(app, bodies, killer, kills, -(-5 // POOL) * SLOTS, time.monotonic() - began_at, log)

@@ -27,7 +27,7 @@ def test_nothing_is_lost_or_run_again_after_its_record_under_kills_and_a_service
     sqs.point(app)
 
     run = killing.carry_out(
-        app, until, messages=MESSAGES, worker_kills=30, supervisor_kills=1, least=25,
+        app, until, messages=MESSAGES, worker_kills=30, supervisor_kills=1,
         sent=lambda: sqs.play(7, *FAULTS),
     )  # fmt: skip
     counters = sqs.counters()

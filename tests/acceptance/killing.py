@@ -30,10 +30,10 @@ MEAN_REPEATS = 12.0
 UNRECORDED_MAX keeps to it; what runs when the limit is reached may all end before the next record, though, and a busy
 machine takes long for that.
 """
-AHEAD = 0.05
-"""How far, as a share of all, the work may get ahead of the kills before it is slowed down."""
+AHEAD = 2
+"""For how many kills more the work may be done before it is slowed down, or none would be left for the last ones."""
 SLOW_S = 2.0
-"""What the first task takes then: the work that is in flight at once takes about as long as a kill."""
+"""What the first task takes then: what is in flight at once takes about as long as a kill."""
 END_S = 300.0
 """After the last kill; only a hang takes so long."""
 TAIL_BYTES = 200_000
@@ -73,14 +73,11 @@ class Killer:
         self._progress: dict[str, str] = {}
 
     def wait_for_share(self, share: float, system) -> None:
-        """Wait for a share of the work; where more than that and AHEAD is done already, slow the system down."""
-
         def is_reached() -> bool:
             assert system.popen.poll() is None, f"the system ended early:\n{system.log()[-2000:]}"
             return self.share_done() >= share
 
         self.until(is_reached, f"{share:.0%} of the work is done")
-        self.set_pace(SLOW_S if self.share_done() > share + AHEAD else None)
 
     def share_done(self) -> float:
         """About how much of the work is done: only where to strike is read from it."""
@@ -237,8 +234,10 @@ def carry_out(app, until, *, messages: int, worker_kills: int, supervisor_kills:
     system = app.start("--drain")
     kills = worker_kills + supervisor_kills
     supervisor_at = {(number + 1) * kills // (supervisor_kills + 1) for number in range(supervisor_kills)}
+    step = 0.75 / (kills + 1)
     for number in range(kills):
-        killer.wait_for_share(0.75 * (number + 1) / (kills + 1), system)
+        killer.wait_for_share(step * (number + 1), system)
+        killer.set_pace(SLOW_S if killer.share_done() > step * (number + 1 + AHEAD) else None)
         if number in supervisor_at:
             system.kill()
             killer.snapshot()

@@ -7,7 +7,7 @@ from mulligan.core.message import Message
 from mulligan.core.policy import Backoff
 from mulligan.tasks.base import Note, Task
 from mulligan.tasks.context import Failure, TaskContext
-from mulligan.tasks.signal import GiveUp, Retry, Skip
+from mulligan.tasks.exceptions import GiveUp, Retry, Skip
 
 __all__ = ["Backoff", "Failure", "GiveUp", "Message", "Note", "Retry", "Skip", "Task", "TaskContext", "__version__"]
 

@@ -162,7 +162,7 @@ class System:
         return [
             process.pid
             for process in self.group()
-            if process.parent == self.pid and "mulligan.worker.process" in process.command
+            if process.parent == self.pid and "mulligan.worker.process.worker_process" in process.command
         ]
 
     def interrupt(self) -> None:

@@ -12,7 +12,7 @@ import asyncio, sys
 from pathlib import Path
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.settings.model import Settings
 
@@ -28,7 +28,7 @@ async def main():
     else:
         await broker.send(settings.queues.requests, [Outgoing(b"again", {})])
         (one,) = await broker.receive(settings.queues.requests, 1, wait_s=0.0, lease_s=30.0)
-        print(story.read(one, settings.queues.prefix, is_trusted=False)[0].uid)
+        print(retry_state.read(one, settings.queues.prefix, is_trusted=False)[0].uid)
         await broker.release(settings.queues.requests, [(one.receipt, 0.0)])
     await broker.close()
 

@@ -72,8 +72,8 @@ def send_raw(app):
         ("TaskFailed", "once-1"),  # the failure is known, and nothing of it is on a queue
         ("MessageRejected", "once-1"),  # the copy is on rejects, the original is still there
         ("TaskExhausted", "never-1"),  # before the burial
-        ("MessageBuried", "never-1"),  # the dead letter is there, nobody was alerted
-        ("AlertsDone", "never-1"),  # alerted, not removed
+        ("MessageDeadLettered", "never-1"),  # the dead letter is there, nobody was alerted
+        ("DefaultTasksFinished", "never-1"),  # alerted, not removed
         ("MessageDone", "good-1"),  # done, not removed
     ],
 )

@@ -88,12 +88,12 @@ def changed(path, old, new):
 def upgraded(folder):
     """Another version, whose first message has other fields."""
     changed(folder / "__init__.py", '__version__ = "0.1.0"', '__version__ = "9.9.9"')
-    changed(folder / "worker" / "channel.py", "    worker: int\n", "    seat: str\n    worker: int\n")
+    changed(folder / "worker" / "ipc" / "channel.py", "    worker: int\n", "    seat: str\n    worker: int\n")
 
 
 def broken(folder):
     """One of which a worker can't even begin."""
-    (folder / "worker" / "process.py").write_text("from mulligan.worker import gone\n")
+    (folder / "worker" / "process" / "worker_process.py").write_text("from mulligan.worker import gone\n")
 
 
 def removed(folder):

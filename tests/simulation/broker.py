@@ -11,7 +11,7 @@ from typing import Any
 
 from mulligan.brokers.base import Declared, Features, Owners
 from mulligan.brokers.limit import delay_fault, size_fault
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing, Queues
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.message import QueueName, Uid
@@ -92,7 +92,7 @@ class SimQueues:
                 return None
             self._sent.add(outgoing.dedup_id)
         is_trusted = name != world.queues.requests
-        message, told, _ = story.read(self._delivery(name, outgoing), world.queues.prefix, is_trusted=is_trusted)
+        message, told, _ = retry_state.read(self._delivery(name, outgoing), world.queues.prefix, is_trusted=is_trusted)
         stored = self.place(
             name, outgoing, message.uid, told.generation if told else 0, told.hop if told else 0,
             told.progress if told else None,

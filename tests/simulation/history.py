@@ -5,7 +5,7 @@ import gc
 import random
 from dataclasses import dataclass
 
-from mulligan.worker.deal import deal
+from mulligan.worker.supervisor.allocation import allocate
 from tests.simulation.loop import Deadlock, SimLoop, ended
 from tests.simulation.stand_in import standing_in
 from tests.simulation.world import World
@@ -236,7 +236,7 @@ async def _until_staffed(world: World, host: int) -> None:
     """No worker's place stays empty, however the one before came to its end."""
     until = world.loop.time() + _STAFFED_WITHIN_S
     chosen = world.settings
-    places = len(deal(chosen.no_of_requests_consumers, chosen.no_of_rejects_consumers, chosen.pool_size))
+    places = len(allocate(chosen.no_of_requests_consumers, chosen.no_of_rejects_consumers, chosen.pool_size))
     while True:
         alive = world.alive(host)
         if any(one.is_stopped for one in alive):

@@ -8,12 +8,12 @@ import asyncio
 import random
 from typing import Any
 
-from mulligan.core import fingerprint, story
+from mulligan.core import fingerprint, retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import QueueName
 from mulligan.core.move import may_be_of, was_dead
 from mulligan.core.progress import Progress
-from mulligan.core.route import renew
+from mulligan.core.route import reset_for_replay
 from tests.simulation.broker import Stored
 
 __all__ = ["Mover"]
@@ -52,9 +52,9 @@ class Mover:
         if target == world.queues.rejects and delivery.queue == world.queues.requests:
             # by the broker's id it would be another message there; and a group's order ends where rejects begin
             return fingerprint.ID_ATTRIBUTE in delivery.attributes and delivery.group is None
-        if story.ATTRIBUTE not in delivery.attributes:
+        if retry_state.ATTRIBUTE not in delivery.attributes:
             return False
-        told = story.decode(delivery.attributes[story.ATTRIBUTE])
+        told = retry_state.decode(delivery.attributes[retry_state.ATTRIBUTE])
         if target == world.queues.rejects:
             return True
         row = world.watch.known((told.uid, told.generation))
@@ -75,9 +75,9 @@ class Mover:
 
     def _place(self, stored: Stored, target: QueueName, outgoing: Outgoing) -> None:
         """Have a copy of ours on a queue; a dead letter is its own replay there."""
-        told = story.decode(outgoing.attributes[story.ATTRIBUTE])  # type: ignore[index] # `_may_go` has looked
+        told = retry_state.decode(outgoing.attributes[retry_state.ATTRIBUTE])  # type: ignore[index] # `_may_go` has looked
         generation, hop, progress = told.generation, told.hop, told.progress
         if was_dead(told):
-            generation, hop, progress = generation + 1, 0, renew(Progress(progress.marks), ())
+            generation, hop, progress = generation + 1, 0, reset_for_replay(Progress(progress.marks), ())
             self._world.watch.replayed((stored.uid, generation), progress)
         self._world.stored.place(target, outgoing, stored.uid, generation, hop, progress)

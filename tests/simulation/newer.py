@@ -8,7 +8,7 @@ import asyncio
 import random
 from typing import Any
 
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Delivery, Outgoing
 from mulligan.core.progress import Progress
 from tests.simulation.broker import Stored
@@ -47,7 +47,7 @@ class Newer:
         world, number = self._world, next(self._numbers)
         uid = f"018bcfe56800-newer{number}"
         state = f'{{"v":2,"uid":"{uid}","gen":0,"hop":1,"jobs":{{"Task0":"done"}}}}'
-        outgoing = Outgoing(world.body(number), {story.ATTRIBUTE: state})
+        outgoing = Outgoing(world.body(number), {retry_state.ATTRIBUTE: state})
         world.loop.told("NEWER", f"leaves message {number} on {queue}")
         self.uids.add(uid)
         stored = world.stored.place(queue, outgoing, uid, 0, 0, Progress({}))

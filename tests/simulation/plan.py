@@ -8,8 +8,8 @@ from typing import Any
 
 from mulligan.core.message import Message, TaskName
 from mulligan.core.policy import Backoff, Policy
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
-from mulligan.tasks.signal import GiveUp, Retry, Skip
+from mulligan.tasks.exceptions import GiveUp, Retry, Skip
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from tests.simulation.loop import PROCESS
 
 __all__ = ["Act", "Plan", "Spec", "fate", "number_of"]
@@ -90,10 +90,10 @@ class Plan:
             told.append(f"with {new.name}")
         return f"tasks.xml {' '.join(told) or 'as it was'}"
 
-    def catalogue(self, *, is_alone: bool = False, host: int = 0) -> Catalogue:
+    def catalogue(self, *, is_alone: bool = False, host: int = 0) -> TaskRegistry:
         """The present tasks. is_alone: for a solo process, in which a sync task holds nobody up but itself."""
         specs = [spec for spec in self.specs if not (host and spec.name == self.lacking)]
-        return Catalogue(
+        return TaskRegistry(
             {spec.name: self._loaded(spec, is_alone) for spec in specs}, drops_unrouted=self.drops_unrouted
         )
 

@@ -10,12 +10,15 @@ from typing import Any
 from unittest.mock import patch
 
 from mulligan.telemetry.hub import Hub
-from mulligan.worker import line, process, runner, solo_process, supervisor
-from mulligan.worker.channel import Job, JobEnd, Setup
-from mulligan.worker.child import ends_with
-from mulligan.worker.solo import Cell, Solo
-from mulligan.worker.supervisor import End, Seat, Supervisor
-from mulligan.worker.table import LeaseTable
+from mulligan.worker.ipc.channel import Job, JobEnd, Setup
+from mulligan.worker.ipc.child import ends_with
+from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.isolation import isolated_process
+from mulligan.worker.isolation.isolated_runner import IsolatedProcess, IsolatedRunner
+from mulligan.worker.pipeline import pipeline, runner
+from mulligan.worker.process import worker_process
+from mulligan.worker.supervisor import supervisor
+from mulligan.worker.supervisor.supervisor import Supervisor, WorkerExit, WorkerHandle
 from tests.simulation.broker import SimBroker
 from tests.simulation.ledger import SimLedger
 from tests.simulation.loop import PROCESS, Process
@@ -82,7 +85,7 @@ class SimSupervisor(Supervisor):
         self.world = world
         self.host = host
 
-    async def _live(self, seat: Seat) -> End:
+    async def _live(self, seat: WorkerHandle) -> WorkerExit:
         world, hand, capacity = self.world, seat.hand, self._settings.concurrency
         slots = sum(supervisor.slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
         table = seat.table = world.table(LeaseTable.create(slots))
@@ -116,7 +119,7 @@ async def _worker(world: Any, child: Process, setup: Setup, channel: Pipe, table
     hub = Hub([world.listener(child)])
     catalogue = world.plan.catalogue(host=_host(child))
     world.watch.catalogues[child.name] = set(catalogue.tasks)
-    worker = process.Worker(
+    worker = worker_process.Worker(
         setup, channel, table, catalogue, hub, world.clocks[_host(child)],  # type: ignore[arg-type]
     )  # fmt: skip
     code = await worker.serve((_passing,) if world.plan.has_middleware else ())
@@ -132,7 +135,7 @@ async def _passing(call_next: Any, context: Any) -> Any:
     return await call_next()
 
 
-class SimCell(Cell):
+class SimCell(IsolatedProcess):
     """The real one, whose child is a process of the simulation."""
 
     async def _open(self) -> Any:
@@ -154,7 +157,7 @@ class SimCell(Cell):
         return ours
 
 
-class SimSolo(Solo):
+class SimSolo(IsolatedRunner):
     """The real one, with cells of the simulation."""
 
     cell = SimCell
@@ -173,8 +176,8 @@ async def _solo(world: Any, child: Process, channel: Pipe) -> None:
     await channel.receive()
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
-        outcome = await solo_process._run(job, catalogue)
-        channel.send(solo_process._told(outcome))
+        outcome = await isolated_process._run(job, catalogue)
+        channel.send(isolated_process._told(outcome))
     child.end(0)
 
 
@@ -263,14 +266,14 @@ def standing_in(world: Any) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for module, name, new in (
-            (process, "open_broker", lambda url, **more: SimBroker(world)),
-            (process, "open_ledger", lambda url, **more: SimLedger(world)),
-            (process, "slots_for", slots_for),
-            (process, "_tokens", tokens),
-            (process, "BodyFolder", lambda path: _Folder(world)),
+            (worker_process, "open_broker", lambda url, **more: SimBroker(world)),
+            (worker_process, "open_ledger", lambda url, **more: SimLedger(world)),
+            (worker_process, "slots_for", slots_for),
+            (worker_process, "_tokens", tokens),
+            (worker_process, "BodyFolder", lambda path: _Folder(world)),
             (supervisor, "slots_for", slots_for),
-            (supervisor.tally, "write", lambda totals, file: None),
-            (line, "Solo", SimSolo),
+            (supervisor.run_stats, "write", lambda totals, file: None),
+            (pipeline, "IsolatedRunner", SimSolo),
             (runner, "Threads", SimThreads),
         ):
             stack.enter_context(patch.object(module, name, new))

@@ -6,16 +6,16 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from mulligan.cli.letter import copy_of, letter_of, nothing_runs, renewed
+from mulligan.cli.dead_letter import copy_of, dead_letter_of, nothing_runs, renewed
 from mulligan.core import fingerprint
 from mulligan.core.delivery import Outgoing, Queues
-from mulligan.core.error import LeftUndoneError, MulliganError, ParcelError
+from mulligan.core.error import LeftUndoneError, MulliganError, PackingError
 from mulligan.core.message import QueueName
 from mulligan.core.progress import State, merge
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
-from mulligan.worker.table import LeaseTable
+from mulligan.worker.ipc.lease_table import LeaseTable
 from tests.simulation.broker import FEATURES, SimBroker, SimQueues
 from tests.simulation.ledger import SimLedger
 from tests.simulation.loop import BEGINS_AT, Process, SimLoop
@@ -178,7 +178,7 @@ class World:
 
     def loaded(self, name: str) -> bytes:
         if name not in self.bodies or self.bodies_hidden_until > self.loop.time():
-            raise ParcelError(f"there is no body {name}")
+            raise PackingError(f"there is no body {name}")
         return self.bodies[name]
 
     def table(self, table: LeaseTable) -> LeaseTable:
@@ -311,7 +311,7 @@ class World:
         """Replay the dead letters, as `mulligan dead replay` does; now and then one stays on dead all the same."""
         dead = self.stored.queues[self.queues.dead]
         for name, stored in list(dead.stored.items()):
-            letter = letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
+            letter = dead_letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
             if letter.is_too_new:  # as `mulligan dead replay` does
                 continue
             catalogue = self.plan.catalogue()

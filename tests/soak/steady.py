@@ -71,7 +71,7 @@ class Steady(threading.Thread):
 
     def _sample(self, system: System, at: float) -> None:
         for process in system.group():
-            kind = "worker" if "mulligan.worker.process" in process.command else "supervisor"
+            kind = "worker" if "mulligan.worker.process.worker_process" in process.command else "supervisor"
             if process.pid == system.pid or kind == "worker":
                 with suppress(OSError):
                     self.samples.append((at, kind, _figures(Path("/proc") / str(process.pid))))

@@ -13,7 +13,7 @@ from mulligan.core.clock import Clock, Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Outgoing, Queues
 from mulligan.core.event import Event
 from mulligan.core.message import AttributeValue, QueueName
-from mulligan.core.parcel import Limits
+from mulligan.core.packing import Limits
 from mulligan.core.value import value
 
 __all__ = ["MEANT", "Broker", "Clock", "Declared", "Emit", "Features", "Owners", "Queues", "not_there"]

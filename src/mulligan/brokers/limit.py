@@ -2,7 +2,7 @@
 
 from mulligan.brokers.base import Features
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
-from mulligan.core.parcel import size_bytes
+from mulligan.core.packing import size_bytes
 
 __all__ = ["batch_fault", "delay_fault", "lease_fault", "size_fault"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mulligan.cli.ending import ended
+from mulligan.cli.exit import ended
 
 __all__ = ["app", "main"]
 
@@ -194,7 +194,7 @@ def dead_replay(
     everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
 ) -> None:
     """Send dead letters round again. Tasks that are done stay done; the others start afresh."""
-    from mulligan.cli.ending import UsageError
+    from mulligan.cli.exit import UsageError
     from mulligan.cli.replay import replay
 
     if bool(uids) is everything:
@@ -256,7 +256,7 @@ def setup() -> None:
 @app.command(epilog=_examples("mulligan settings", "MULLIGAN_POOL_SIZE=2 mulligan settings --json"))
 def settings(as_json: Annotated[bool, _AS_JSON] = False) -> None:
     """Show each setting, its value and where that came from."""
-    from mulligan.cli.listing import listing
+    from mulligan.cli.settings_list import listing
 
     listing(as_json=as_json)
 

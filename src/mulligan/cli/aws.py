@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl
 
-from mulligan.cli.ending import UsageError
+from mulligan.cli.exit import UsageError
 from mulligan.cli.output import write
 from mulligan.cli.session import app_dir, of_application, settings
 from mulligan.core.secret import redacted_url
 from mulligan.settings.model import Settings
-from mulligan.tasks.wording import shown
+from mulligan.tasks.text import shown
 
 __all__ = ["beside", "iam_policy", "sqs_server"]
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mulligan.brokers.base import Broker
-from mulligan.cli import ground
-from mulligan.cli.ending import Code, code_of
+from mulligan.cli import preflight
+from mulligan.cli.browse import RECEIVES_ENOUGH, walk
+from mulligan.cli.exit import Code, code_of
 from mulligan.cli.output import harmless, hidden, may_color, write
 from mulligan.cli.session import app_dir, settings
-from mulligan.cli.walk import RECEIVES_ENOUGH, walk
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth
 from mulligan.core.error import BrokerError, BrokerRefused, ConfigurationError, MulliganError
-from mulligan.core.event import BrokerNotice, ClockDiffers, Event, LedgerLocal
+from mulligan.core.event import BrokerWarning, ClockDiffers, Event, LedgerLocal
 from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
@@ -22,9 +22,10 @@ from mulligan.settings.load import DEFAULT, Loaded
 from mulligan.settings.model import Settings
 from mulligan.settings.notice import notices, prefix_note
 from mulligan.tasks.base import Note
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
-from mulligan.tasks.wording import raised
-from mulligan.telemetry.sentence import sentence
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.tasks.text import raised
+from mulligan.telemetry.messages import sentence
+from mulligan.telemetry.messages import unlisted as unlisted_sentence
 
 __all__ = ["check"]
 
@@ -50,7 +51,7 @@ def check() -> int:
     """Print a line for each part of the application; the exit code of the gravest finding."""
     folder = app_dir()
     loaded: list[Loaded] = []
-    catalogues: list[Catalogue] = []
+    catalogues: list[TaskRegistry] = []
 
     def read_settings() -> str:
         loaded.append(settings())
@@ -62,7 +63,7 @@ def check() -> int:
         findings += _of_names(loaded[0])
         findings.append(_found("tasks", lambda: _of_tasks(chosen, folder, catalogues)))
         findings += _of_unlisted(chosen, folder)
-        if ground.is_application(folder, loaded[0]):  # else the looks would leave an empty queue behind
+        if preflight.is_application(folder, loaded[0]):  # else the looks would leave an empty queue behind
             findings += [
                 *_of_services(catalogues),
                 *_of_broker(chosen, catalogues),
@@ -108,11 +109,11 @@ def _of_names(loaded: Loaded) -> list[_Finding]:
     return [_Finding("settings", Code.OK, (text,), is_note=True) for text in told]
 
 
-def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> str:
+def _of_tasks(chosen: Settings, folder: Path, catalogues: list[TaskRegistry]) -> str:
     from mulligan.tasks.loader import load
-    from mulligan.worker.trial import trial
+    from mulligan.worker.supervisor.trial import trial
 
-    ground.require_own_names(folder)
+    preflight.require_own_names(folder)
     # before they are loaded here: a file that ends the process that imports it would end this one
     if problems := asyncio.run(trial(chosen, folder)):
         raise ConfigurationError(problems)
@@ -126,10 +127,9 @@ def _of_tasks(chosen: Settings, folder: Path, catalogues: list[Catalogue]) -> st
 def _of_unlisted(chosen: Settings, folder: Path) -> list[_Finding]:
     """Tasks that no message goes to, because the manifest doesn't name them."""
     from mulligan.tasks.unlisted import unlisted
-    from mulligan.telemetry import sentence
 
     texts = [
-        sentence.unlisted(one.file, one.class_name, chosen.tasks_xml_file)
+        unlisted_sentence(one.file, one.class_name, chosen.tasks_xml_file)
         for one in unlisted(folder, chosen.tasks_xml_file)
     ]
     return [_Finding("tasks", Code.OK, (text,), is_note=True) for text in texts]
@@ -137,15 +137,15 @@ def _of_unlisted(chosen: Settings, folder: Path) -> list[_Finding]:
 
 def _of_ground(chosen: Settings, folder: Path) -> list[_Finding]:
     """What is there by default is not told of, unless something is wrong with it."""
-    findings = [_found("bodies", lambda: ground.of_bodies(chosen, folder))]
+    findings = [_found("bodies", lambda: preflight.of_bodies(chosen, folder))]
     if chosen.log_file is not None:
-        findings.append(_found("log", lambda: ground.of_log(chosen, folder)))
+        findings.append(_found("log", lambda: preflight.of_log(chosen, folder)))
     if chosen.middleware or chosen.listeners:
-        findings.append(_found("settings", lambda: ground.of_functions(chosen, folder)))
+        findings.append(_found("settings", lambda: preflight.of_functions(chosen, folder)))
     return findings
 
 
-def _of_services(catalogues: Sequence[Catalogue]) -> list[_Finding]:
+def _of_services(catalogues: Sequence[TaskRegistry]) -> list[_Finding]:
     """What the tasks that call services say of them. Empty when no task does, or the tasks could not be loaded."""
     tasks = [task for catalogue in catalogues for task in catalogue.tasks.values() if task.probe is not None]
     if not tasks:
@@ -187,18 +187,18 @@ def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
     return findings or [_Finding("services", Code.OK, (f"{task.name}: answers as it should",))]
 
 
-def _of_broker(chosen: Settings, catalogues: Sequence[Catalogue]) -> list[_Finding]:
+def _of_broker(chosen: Settings, catalogues: Sequence[TaskRegistry]) -> list[_Finding]:
     """The queues, and what the broker's server says of itself."""
     told: list[_Finding] = []
     return [_found("queues", lambda: asyncio.run(_of_queues(chosen, catalogues, told))), *told]
 
 
-async def _of_queues(chosen: Settings, catalogues: Sequence[Catalogue], told: list[_Finding]) -> str:
+async def _of_queues(chosen: Settings, catalogues: Sequence[TaskRegistry], told: list[_Finding]) -> str:
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
     def note(event: Event) -> None:
-        if isinstance(event, BrokerNotice):  # a clock that is off, keys that can't be renewed
+        if isinstance(event, BrokerWarning):  # a clock that is off, keys that can't be renewed
             told.append(_Finding("queues", Code.OK, (f"{event.where}: {event.text}",), is_note=True))
 
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=note, base_dir=app_dir())
@@ -234,7 +234,7 @@ async def _copies(
     receives: as in `Declared`. Of a queue that gives a message a few times only none is received: each look would bring
     it nearer to the dead queue.
     """
-    from mulligan.worker.stranger import LOOKED_AT_MAX
+    from mulligan.worker.process.unknown_tasks import LOOKED_AT_MAX
 
     found: dict[QueueName, Sequence[Mapping[str, AttributeValue]]] = {}
     for queue in (chosen.queues.rejects, chosen.queues.dead):
@@ -251,10 +251,10 @@ async def _copies(
 
 
 def _of_tasks_of_others(
-    copies: Mapping[QueueName, Sequence[Mapping[str, AttributeValue]]], catalogues: Sequence[Catalogue]
+    copies: Mapping[QueueName, Sequence[Mapping[str, AttributeValue]]], catalogues: Sequence[TaskRegistry]
 ) -> list[_Finding]:
     """Copies of tasks that this application doesn't have."""
-    from mulligan.worker.stranger import unknown_tasks
+    from mulligan.worker.process.unknown_tasks import unknown_tasks
 
     told = [unknown_tasks(queue, found, catalogues[0].tasks) for queue, found in copies.items()]
     return [_Finding("queues", Code.OK, (sentence(event),), is_note=True) for event in told if event is not None]

@@ -5,8 +5,8 @@ from pathlib import Path
 from mulligan.cli.output import write
 from mulligan.cli.session import settings
 from mulligan.core.error import MulliganError
-from mulligan.worker.table import Counter
-from mulligan.worker.tally import Totals, read
+from mulligan.worker.ipc.lease_table import Counter
+from mulligan.worker.supervisor.run_stats import RunStats, read
 
 __all__ = ["cost", "told"]
 
@@ -24,7 +24,7 @@ def cost() -> None:
     write(told(totals, chosen.price_per_million))
 
 
-def told(totals: Totals, price_per_million: float) -> str:
+def told(totals: RunStats, price_per_million: float) -> str:
     """The lines. price_per_million: of requests."""
     finished = totals.messages[Counter.DONE] + totals.messages[Counter.BURIED]
     requests = sum(totals.requests.values())

@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from mulligan.cli.letter import Key, Letter, as_data, failed, joined, last_error, letter_of, slim
+from mulligan.cli.browse import LEASE_S, walk
+from mulligan.cli.dead_letter import DeadLetter, Key, as_data, dead_letter_of, failed, joined, last_error, slim
 from mulligan.cli.output import age, harmless, hidden, say, table, write
-from mulligan.cli.picture import first_line, picture
+from mulligan.cli.render import first_line, picture
 from mulligan.cli.session import Session, run
-from mulligan.cli.walk import LEASE_S, walk
 from mulligan.core.error import MulliganError
-from mulligan.tasks.wording import shown
+from mulligan.tasks.text import shown
 
 __all__ = ["ls", "show", "unknown"]
 
@@ -48,24 +48,24 @@ def _held(hidden: int) -> str:
     return f", but {hidden} can't be seen now: somebody looks at them, they come back within {LEASE_S:.0f} s"
 
 
-async def _listed(session: Session) -> tuple[list[Letter], int, float]:
-    letters: dict[Key, Letter] = {}
+async def _listed(session: Session) -> tuple[list[DeadLetter], int, float]:
+    letters: dict[Key, DeadLetter] = {}
     async with walk(session.broker, session.queues.dead) as walked:
         async for batch in walked.batches():
             for delivery in batch:
-                letter = slim(letter_of(delivery, session.queues.prefix, session.bodies.load))
+                letter = slim(dead_letter_of(delivery, session.queues.prefix, session.bodies.load))
                 key = (letter.uid, letter.generation)
                 letters[key] = joined(letters[key], letter) if key in letters else letter
     return sorted(letters.values(), key=lambda letter: letter.dead_at), walked.hidden, session.now()
 
 
-async def _matching(session: Session, text: str) -> list[Letter]:
-    letters: dict[Key, Letter] = {}
+async def _matching(session: Session, text: str) -> list[DeadLetter]:
+    letters: dict[Key, DeadLetter] = {}
     seen: list[str] = []
     async with walk(session.broker, session.queues.dead) as walked:
         async for batch in walked.batches():
             for delivery in batch:
-                letter = letter_of(delivery, session.queues.prefix, session.bodies.load)
+                letter = dead_letter_of(delivery, session.queues.prefix, session.bodies.load)
                 seen.append(letter.uid)
                 if not letter.uid.startswith(text):
                     continue
@@ -79,7 +79,7 @@ async def _matching(session: Session, text: str) -> list[Letter]:
     return sorted(letters.values(), key=lambda letter: letter.generation)
 
 
-def _table(letters: Sequence[Letter], now: float) -> str:
+def _table(letters: Sequence[DeadLetter], now: float) -> str:
     rows = [["uid", "dead for", "copies", "failed", "last error"]]
     for letter in letters:
         names = ", ".join((*failed(letter.progress), *_moved(letter))) or _without_names(letter)
@@ -89,11 +89,11 @@ def _table(letters: Sequence[Letter], now: float) -> str:
     return table(rows, right=(1, 2))
 
 
-def _moved(letter: Letter) -> tuple[str, ...]:
+def _moved(letter: DeadLetter) -> tuple[str, ...]:
     return (f"moved, with {', '.join(letter.unfinished)} unfinished",) if letter.unfinished else ()
 
 
-def _without_names(letter: Letter) -> str:
+def _without_names(letter: DeadLetter) -> str:
     if letter.is_too_new:
         return "of a newer version"
     if letter.unread is not None and letter.unread.is_held:
@@ -101,5 +101,5 @@ def _without_names(letter: Letter) -> str:
     return "no story" if letter.story is None else "no task takes it"
 
 
-def _text(letter: Letter) -> str | None:
+def _text(letter: DeadLetter) -> str | None:
     return None if letter.body_problem is not None else letter.message.body.decode("utf-8", "backslashreplace")

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import mulligan
-from mulligan.cli.ending import UsageError
+from mulligan.cli.exit import UsageError
 from mulligan.cli.output import harmless, say, write
 from mulligan.core.error import MulliganError
 from mulligan.settings.describe import default_of

@@ -1,13 +1,13 @@
 """`mulligan peek`: look at messages of a queue without taking them."""
 
+from mulligan.cli.browse import RECEIVES_ENOUGH, walk
 from mulligan.cli.output import age, harmless, say, write
-from mulligan.cli.picture import TOO_NEW, attributes_text, body_text
+from mulligan.cli.render import TOO_NEW, attributes_text, body_text
 from mulligan.cli.session import Session, run
-from mulligan.cli.walk import RECEIVES_ENOUGH, walk
-from mulligan.core import parcel, story
+from mulligan.core import packing, retry_state
 from mulligan.core.delivery import Delivery
-from mulligan.core.error import MulliganError, ParcelError
-from mulligan.tasks.wording import shown
+from mulligan.core.error import MulliganError, PackingError
+from mulligan.tasks.text import shown
 
 __all__ = ["peek"]
 
@@ -48,14 +48,14 @@ async def _pictures(session: Session, kind: str, uid: str | None, count: int) ->
 
 def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -> str | None:
     is_trusted = kind != "requests"
-    message, told, unread = story.read(delivery, session.queues.prefix, is_trusted=is_trusted)
+    message, told, unread = retry_state.read(delivery, session.queues.prefix, is_trusted=is_trusted)
     if uid is not None and message.uid != uid:
         return None
     body_problem = None
     if told is not None:
         try:
-            message = parcel.unpack(message, told, session.bodies.load)
-        except ParcelError as exc:
+            message = packing.unpack(message, told, session.bodies.load)
+        except PackingError as exc:
             body_problem = str(exc)
     facts = [
         harmless(message.uid),

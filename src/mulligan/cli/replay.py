@@ -7,18 +7,18 @@ no copy of its letter is left: rather a file too many than a letter without a bo
 
 from collections.abc import Collection, Mapping, Sequence
 
-from mulligan.cli.confirm import confirmed
+from mulligan.cli.browse import Walk, walk
 from mulligan.cli.dead import unknown
-from mulligan.cli.ending import PartialError
-from mulligan.cli.letter import Key, Letter, copy_of, joined, letter_of, nothing_runs, renewed
+from mulligan.cli.dead_letter import DeadLetter, Key, copy_of, dead_letter_of, joined, nothing_runs, renewed
+from mulligan.cli.exit import PartialError
 from mulligan.cli.output import say
+from mulligan.cli.retry import confirmed
 from mulligan.cli.session import Session, app_dir, run, settings
-from mulligan.cli.walk import Walk, walk
-from mulligan.core import parcel
+from mulligan.core import packing
 from mulligan.core.delivery import Delivery, Outgoing
-from mulligan.core.error import BrokerUnavailable, MulliganError, ParcelError
+from mulligan.core.error import BrokerUnavailable, MulliganError, PackingError
 from mulligan.core.message import Uid
-from mulligan.tasks.catalogue import Catalogue
+from mulligan.tasks.registry import TaskRegistry
 
 __all__ = ["Replay", "replay"]
 
@@ -78,10 +78,10 @@ def _idle_text(problem: str, uids: Sequence[Uid]) -> str:
 class Replay:
     """One replay, and what became of it: keys of letters that were replayed, sentences about problems."""
 
-    def __init__(self, session: Session, catalogue: Catalogue) -> None:
+    def __init__(self, session: Session, catalogue: TaskRegistry) -> None:
         self._session = session
         self._catalogue = catalogue
-        self._letters: dict[Key, Letter] = {}
+        self._letters: dict[Key, DeadLetter] = {}
         self._held_bytes = 0
         self._files: dict[str, str] = {}  # stored bodies by id of the copy that is on the dead queue
         self._emptied: set[str] = set()
@@ -109,9 +109,9 @@ class Replay:
         self.problems += [unknown(uid, sorted(seen), walked.hidden) for uid in dict.fromkeys(uids) if uid not in seen]
 
     def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
-        letter = letter_of(delivery, self._session.queues.prefix, self._session.bodies.load)
+        letter = dead_letter_of(delivery, self._session.queues.prefix, self._session.bodies.load)
         wrap = letter.story.wrap if letter.story is not None else None
-        if wrap is not None and wrap.file is not None and parcel.belongs(wrap.file, parcel.DEAD):
+        if wrap is not None and wrap.file is not None and packing.is_for(wrap.file, packing.DEAD):
             self._files[delivery.id] = wrap.file
         if letter.is_too_new:
             self._too_new[letter.uid] = letter.problem or ""
@@ -130,11 +130,11 @@ class Replay:
         for at in range(0, len(letters), size):
             await self._batch(walked, letters[at : at + size])
 
-    async def _batch(self, walked: Walk, letters: Sequence[Letter]) -> None:
+    async def _batch(self, walked: Walk, letters: Sequence[DeadLetter]) -> None:
         # a copy that comes after its letter was replayed in an earlier round only has to go
         fresh = [letter for letter in letters if (letter.uid, letter.generation) not in self.replayed]
         refused: set[Key] = set()
-        packed: list[tuple[Letter, Outgoing]] = []
+        packed: list[tuple[DeadLetter, Outgoing]] = []
         for letter in fresh:
             try:
                 outgoing = self._outgoing(letter)
@@ -142,7 +142,7 @@ class Replay:
                     refused.add((letter.uid, letter.generation))
                 else:
                     packed.append((letter, outgoing))
-            except ParcelError as exc:
+            except PackingError as exc:
                 refused.add((letter.uid, letter.generation))
                 self.problems.append(f"{letter.uid} can't be replayed: {exc}")
         entries = [outgoing for _, outgoing in packed]
@@ -157,12 +157,12 @@ class Replay:
         gone = [one for letter in letters if (letter.uid, letter.generation) not in refused for one in letter.ids]
         await self._remove(walked, gone)
 
-    def _outgoing(self, letter: Letter) -> Outgoing | None:
+    def _outgoing(self, letter: DeadLetter) -> Outgoing | None:
         """The copy to send; what it leaves in a file is on disk. None where it would run nothing: it would be taken for
-        done, or come back, and the letter would be gone. Raises ParcelError.
+        done, or come back, and the letter would be gone. Raises PackingError.
         """
         if letter.body_problem is not None:  # before any task is asked whether it takes what is no body
-            raise ParcelError(letter.body_problem)
+            raise PackingError(letter.body_problem)
         names = self._catalogue.names
         progress = renewed(letter, self._catalogue.route(letter.message), names)
         if (problem := nothing_runs(letter, progress, names)) is not None:
@@ -180,7 +180,7 @@ class Replay:
         for name in sorted(self._emptied - set(self._files.values())):
             try:
                 self._session.bodies.drop(name)
-            except ParcelError as exc:
+            except PackingError as exc:
                 self.problems.append(str(exc))
 
     async def _remove(self, walked: Walk, ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mulligan.brokers.open import open_broker
 from mulligan.cli.aws import beside
-from mulligan.cli.ground import require_own_names
+from mulligan.cli.preflight import require_own_names
 from mulligan.cli.session import app_dir, service_links
 from mulligan.clock import SystemClock
 from mulligan.core.event import TaskUnlisted, VariablesIgnored
@@ -16,9 +16,9 @@ from mulligan.settings.notice import notices
 from mulligan.tasks.unlisted import unlisted
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
-from mulligan.worker.extension import named
-from mulligan.worker.loop import run as run_loop
-from mulligan.worker.supervisor import Supervisor
+from mulligan.worker.process.extension import load_functions
+from mulligan.worker.process.loop import run as run_loop
+from mulligan.worker.supervisor.supervisor import Supervisor
 
 __all__ = ["run"]
 
@@ -32,7 +32,7 @@ def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | Non
     """
     settings, clock, folder = loaded.settings, SystemClock(), app_dir()
     require_own_names(folder)
-    listeners = named(settings.listeners, "LISTENERS", folder)
+    listeners = load_functions(settings.listeners, "LISTENERS", folder)
     hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
     try:
         if links := service_links():

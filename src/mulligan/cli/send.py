@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mulligan.brokers.base import Features
-from mulligan.cli.confirm import Sleep, confirmed
-from mulligan.cli.ending import PartialError, UsageError
+from mulligan.cli.exit import PartialError, UsageError
+from mulligan.cli.input import Line, TooLong, UnreadableError, lines
 from mulligan.cli.output import say, write
+from mulligan.cli.retry import Sleep, confirmed
 from mulligan.cli.session import Session, run
-from mulligan.cli.source import Line, TooLong, UnreadableError, lines
-from mulligan.core import fingerprint, story
+from mulligan.core import fingerprint, retry_state
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
 
-__all__ = ["Sender", "Wish", "attributes_of", "send"]
+__all__ = ["SendOptions", "Sender", "attributes_of", "send"]
 
 _TOLD_MAX = 5
 """Refused lines that are told one by one; the rest is counted."""
@@ -33,7 +33,7 @@ Told = Callable[[int, int], None]
 
 
 @value
-class Wish:
+class SendOptions:
     """How messages are to be sent. group: for FIFO queues, and for standard ones of SQS."""
 
     attributes: Mapping[str, str]
@@ -43,7 +43,7 @@ class Wish:
 
 def send(text: str, *, attributes: Sequence[str], delay_s: float, queue: str, group: str | None = None) -> None:
     """Send BODY, `-` or `@FILE`. Raises UsageError, PartialError or a broker's error."""
-    wish = Wish(attributes_of(attributes), delay_s, group)
+    wish = SendOptions(attributes_of(attributes), delay_s, group)
     if text == "-":
         fd = _stdin()
         run(lambda session: _stream(session, fd, wish, queue), create=True, only=queue)
@@ -64,8 +64,10 @@ def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, content = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"--attribute {pair!r}: expected name=value, such as --attribute source=shop.")
-        if name == story.ATTRIBUTE:
-            raise UsageError(f"--attribute {pair!r}: the name {story.ATTRIBUTE!r} is mulligan's own. Choose another.")
+        if name == retry_state.ATTRIBUTE:
+            raise UsageError(
+                f"--attribute {pair!r}: the name {retry_state.ATTRIBUTE!r} is mulligan's own. Choose another."
+            )
         if name in found:
             raise UsageError(f"--attribute {name!r} is given twice. Give it once.")
         found[name] = content
@@ -79,7 +81,7 @@ class Sender:
         self,
         session: Session,
         queue: QueueName,
-        wish: Wish,
+        wish: SendOptions,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -130,7 +132,7 @@ class Sender:
         return failure
 
 
-async def _single(session: Session, body: bytes, wish: Wish, kind: str) -> None:
+async def _single(session: Session, body: bytes, wish: SendOptions, kind: str) -> None:
     features = session.broker.features
     _check_delay(wish.delay_s, features)
     if len(body) > features.max_message_bytes:
@@ -149,7 +151,7 @@ async def _single(session: Session, body: bytes, wish: Wish, kind: str) -> None:
     say(f"sent 1 message to {queue}")
 
 
-async def _stream(session: Session, fd: int, wish: Wish, kind: str) -> None:
+async def _stream(session: Session, fd: int, wish: SendOptions, kind: str) -> None:
     features = session.broker.features
     _check_delay(wish.delay_s, features)
     queue = session.queue(kind)

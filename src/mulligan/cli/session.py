@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mulligan.brokers.base import Broker
-from mulligan.cli import ground
+from mulligan.cli import preflight
 from mulligan.cli.output import hide, say
 from mulligan.core.delivery import Queues
 from mulligan.core.error import BrokerRefused
@@ -83,7 +83,7 @@ def of_application() -> Settings:
 def loaded_application() -> Loaded:
     """The same, with where each value came from."""
     loaded = settings()
-    ground.require_application(app_dir(), loaded)
+    preflight.require_application(app_dir(), loaded)
     return loaded
 
 
@@ -126,6 +126,6 @@ async def session(chosen: Settings, *, create: bool, only: str | None = None) ->
 def told(event: Event) -> None:
     """Say what a broker tells while a command waits for it."""
     if event.level in ("warning", "error"):
-        from mulligan.telemetry.sentence import sentence_of
+        from mulligan.telemetry.messages import sentence_of
 
         say(sentence_of(event))

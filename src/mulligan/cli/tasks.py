@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, assert_never
 
-from mulligan.cli.ending import Code, UsageError
+from mulligan.cli.exit import Code, UsageError
 from mulligan.cli.output import harmless, hidden, say, table, write
 from mulligan.cli.send import attributes_of
 from mulligan.cli.session import app_dir, settings
@@ -18,10 +18,10 @@ from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.outcome import NOT_TAKEN, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import delay_s
 from mulligan.settings.model import Settings
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.loader import load
-from mulligan.tasks.wording import did_you_mean, shown
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.tasks.text import did_you_mean, shown
 
 __all__ = ["ls", "run"]
 
@@ -121,7 +121,7 @@ def _next(task: LoadedTask, attempt: int, *, is_final: bool, retry_after_s: floa
     return f"in the system it would be tried again in about {wait_s:.0f} s, {left} more time{'s' if left > 1 else ''}"
 
 
-def _load(chosen: Settings) -> Catalogue:
+def _load(chosen: Settings) -> TaskRegistry:
     return load(app_dir(), tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
 
 

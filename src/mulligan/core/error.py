@@ -16,10 +16,10 @@ __all__ = [
     "LeftUndoneError",
     "Meddled",
     "MulliganError",
-    "ParcelError",
+    "PackingError",
+    "RetryStateError",
+    "RetryStateTooNewError",
     "StorageBroken",
-    "StoryError",
-    "StoryTooNewError",
 ]
 
 
@@ -66,7 +66,7 @@ class LeftUndoneError(MulliganError):
     """A run to the end has ended, and left messages that this version can't read. Exit code 3."""
 
 
-class ParcelError(MulliganError):
+class PackingError(MulliganError):
     """A copy can't be packed so that it fits, or its body can't be had: the message stays where it is."""
 
 
@@ -74,11 +74,11 @@ class StorageBroken(MulliganError):
     """A database is corrupt, or the disk failed an fsync. Never retried: the process stops, exit code 1."""
 
 
-class StoryError(MulliganError):
+class RetryStateError(MulliganError):
     """The `mulligan` attribute of a message is not one that this version can read."""
 
 
-class StoryTooNewError(StoryError):
+class RetryStateTooNewError(RetryStateError):
     """A newer version of this program wrote it. version: of its state. uid: the message's, None where it has none."""
 
     def __init__(self, text: str, version: int, uid: str | None) -> None:

@@ -107,7 +107,7 @@ class MessageReleased(Event):
 
 
 @value
-class MessageBuried(Event):
+class MessageDeadLettered(Event):
     """A dead letter with the whole story is on the dead queue. failed: tasks exhausted; empty when none took it."""
 
     level: ClassVar[Level] = "error"
@@ -116,7 +116,7 @@ class MessageBuried(Event):
 
 
 @value
-class AlertsDone(Event):
+class DefaultTasksFinished(Event):
     """The default tasks of a buried message have ended. exhausted: those that failed for good."""
 
     uid: Uid
@@ -124,7 +124,7 @@ class AlertsDone(Event):
 
 
 @value
-class TwinFolded(Event):
+class DuplicateSkipped(Event):
     """Another copy of the message is being worked on or has gone further: this one was not run."""
 
     level: ClassVar[Level] = "debug"
@@ -136,7 +136,7 @@ Becomes = Literal["dead", "run", "known"]
 
 
 @value
-class StoryMissing(Event):
+class RetryStateMissing(Event):
     """A message on rejects carries no story, so mulligan did not put it there. becomes: "dead", a dead letter that says
     so, or "run", all its tasks run as those of a new message (`UNKNOWN_ON_REJECTS`); "known", the ledger knows its
     message, which goes on from there, and is put on dead again if it was buried.
@@ -149,7 +149,7 @@ class StoryMissing(Event):
 
 
 @value
-class StoryNotBelieved(Event):
+class RetryStateNotTrusted(Event):
     """A copy of ours came on requests, where somebody has moved it, and nothing vouches for its story: it is a new
     message, and all its tasks run, those that are done, too. told: the uid in its story, None where it can't be read.
     """
@@ -393,7 +393,7 @@ class ProcessesLeft(Event):
 
 
 @value
-class ThreadsShort(Event):
+class ThreadLimitReached(Event):
     """The system gives a worker no thread beyond these: sync tasks wait for each other. Told once a worker."""
 
     level: ClassVar[Level] = "warning"
@@ -547,7 +547,7 @@ class BrokerUp(Event):
 
 
 @value
-class BrokerRefuses(Event):
+class ReceiveRefused(Event):
     """The broker refuses to give messages of a queue; it is asked again once a minute, the other queues go on."""
 
     level: ClassVar[Level] = "error"
@@ -556,7 +556,7 @@ class BrokerRefuses(Event):
 
 
 @value
-class BrokerNotice(Event):
+class BrokerWarning(Event):
     """Something at the broker that a person should know: `text` is a sentence. where: the queue, or the endpoint."""
 
     level: ClassVar[Level] = "warning"
@@ -589,7 +589,7 @@ class LedgerUp(Event):
 
 
 @value
-class ListenerRaised(Event):
+class ListenerFailed(Event):
     """A listener raised; it changes nothing. Told once a listener and kind of error."""
 
     level: ClassVar[Level] = "warning"

@@ -8,7 +8,7 @@ would have done. The `consumer` acts on it; docs/moves.md has the whole table. P
 from mulligan.core import fingerprint
 from mulligan.core.message import Message
 from mulligan.core.progress import Progress, State, is_refused
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 
 __all__ = ["NO_STORY", "is_finished", "is_over", "may_be_of", "proves", "was_dead"]
 
@@ -16,7 +16,7 @@ NO_STORY = "it came to the rejects queue without a story, so mulligan did not pu
 """Why the tasks of a message are exhausted that somebody else put on rejects."""
 
 
-def was_dead(told: Story) -> bool:
+def was_dead(told: RetryState) -> bool:
     """Whether a copy with this story was put on the dead queue, so that on any other somebody has moved it.
 
     Stories of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay has
@@ -45,7 +45,7 @@ def is_finished(progress: Progress) -> bool:
     return bool(progress.marks) and all(mark.state is State.DONE for mark in progress.marks.values())
 
 
-def proves(told: Story, message: Message, prefix: str) -> bool:
+def proves(told: RetryState, message: Message, prefix: str) -> bool:
     """Whether a story is of this message: its uid is what prefix, id and body make.
 
     message: unpacked. Where stories are not believed this holds what a producer may choose: nothing but a repeat of a
@@ -54,7 +54,7 @@ def proves(told: Story, message: Message, prefix: str) -> bool:
     return told.id is not None and fingerprint.is_of(told.uid, prefix, told.id, message.body)
 
 
-def may_be_of(told: Story, known: Progress, hop: int) -> bool:
+def may_be_of(told: RetryState, known: Progress, hop: int) -> bool:
     """Whether the ledger's record of the story's uid and generation vouches for a copy with this story.
 
     hop: of the newest copy on record. The newest copy that there is may be one ahead of it.

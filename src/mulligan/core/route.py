@@ -17,8 +17,8 @@ __all__ = [
     "Route",
     "begin",
     "exhaust",
-    "fit",
-    "renew",
+    "reconcile",
+    "reset_for_replay",
 ]
 
 UNKNOWN_SINCE = "unknown here since"
@@ -74,7 +74,7 @@ class Missing:
 NONE_MISSING = Missing()
 
 
-def fit(
+def reconcile(
     progress: Progress, known: Container[TaskName], now: float, *, grace_s: float, since_at: float
 ) -> tuple[Progress, Missing]:
     """`progress` under today's manifest, and which of its pending tasks are missing there.
@@ -95,7 +95,9 @@ def fit(
     return fitted, Missing(lacking | also_lacking, grace_s)
 
 
-def renew(progress: Progress, tasks: tuple[TaskName, ...], manifest: Container[TaskName] | None = None) -> Progress:
+def reset_for_replay(
+    progress: Progress, tasks: tuple[TaskName, ...], manifest: Container[TaskName] | None = None
+) -> Progress:
     """The progress of a replayed dead letter: done stays done, every other task of today's manifest starts afresh.
 
     A task that did not take the message is not done: `accepts` may have been mended.

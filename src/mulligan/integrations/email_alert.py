@@ -18,9 +18,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from mulligan.core.message import Message
 from mulligan.dial import dial
 from mulligan.integrations.alert import Alert, alert_of, lines_of, title_of
+from mulligan.integrations.alert_group import AlertGroup, Post, post_grouped
 from mulligan.integrations.environment import missing, url_problems, variable
-from mulligan.integrations.fault import Ambiguous, Fault, NotSent, Refused
-from mulligan.integrations.fold import Fold, Speak, together
+from mulligan.integrations.failure import Ambiguous, Fault, NotSent, Refused
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import TaskContext
@@ -51,13 +51,13 @@ class EmailAlertTask(Task):
         self._url = variable("ALERT_SMTP_URL")
         self._sender = variable("ALERT_EMAIL_FROM")
         self._receivers = [one.strip() for one in variable("ALERT_EMAIL_TO").split(",") if one.strip()]
-        self._fold = Fold(Path(self.fold_file).absolute(), type(self).__name__, INTERVAL_S)
+        self._fold = AlertGroup(Path(self.fold_file).absolute(), type(self).__name__, INTERVAL_S)
 
-    def subject(self, alert: Alert, turn: Speak) -> str:
+    def subject(self, alert: Alert, turn: Post) -> str:
         """The subject: one line."""
         return title_of(alert, turn.count - turn.told)
 
-    def text(self, alert: Alert, turn: Speak) -> str:
+    def text(self, alert: Alert, turn: Post) -> str:
         """The text of the mail."""
         told = [f"{turn.told} of this kind and minute were told before."] if turn.told else []
         return "\n\n".join([*lines_of(alert, turn.uids, turn.count - turn.told), *told]) + "\n"
@@ -88,11 +88,11 @@ class EmailAlertTask(Task):
     async def run(self, message: Message, context: TaskContext) -> None:
         """Tell of a message that could not be finished."""
         alert = alert_of(message, context, self.now(), shows_body=self.shows_body)
-        await together(
+        await post_grouped(
             self._fold, context, alert.group, lambda turn: self._say(alert, turn), service="e-mail", now=self.now
         )
 
-    async def _say(self, alert: Alert, turn: Speak) -> str:
+    async def _say(self, alert: Alert, turn: Post) -> str:
         mail = EmailMessage()
         mail["From"], mail["To"] = self._sender, ", ".join(self._receivers)
         mail["Subject"] = self.subject(alert, turn)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from mulligan.core.url import ESCAPES
 from mulligan.core.value import value
-from mulligan.integrations.fault import Ambiguous, Fault, Limited, NotSent, Refused
+from mulligan.integrations.failure import Ambiguous, Fault, NotSent, RateLimited, Refused
 
 if TYPE_CHECKING:
     import httpx
@@ -124,7 +124,7 @@ def fault_of(reply: Reply, reason: str, now: float, *, limited_s: float = 10.0) 
     told = f"{reply.status} {reason}"
     if reply.status == 429:
         asked_s = wait_asked(reply, now)
-        return Limited(told, limited_s if asked_s is None else asked_s)
+        return RateLimited(told, limited_s if asked_s is None else asked_s)
     if reply.status >= 500 or reply.status in (408, 425):
         return Ambiguous(told, wait_asked(reply, now))
     if 200 <= reply.status < 300:

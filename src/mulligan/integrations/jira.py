@@ -14,8 +14,8 @@ from mulligan.core.value import value
 from mulligan.integrations import http
 from mulligan.integrations.content import json_of, text_of, title_of
 from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
-from mulligan.integrations.fault import Fault, Refused
-from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, Gate, once
+from mulligan.integrations.failure import Fault, Refused
+from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, RateLimitGate, once
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import TaskContext
 
@@ -64,7 +64,7 @@ class JiraIssueCreatorTask(Task):
             variable("JIRA_ISSUE_TYPE"),
             api,
         )
-        self._gate = Gate()
+        self._gate = RateLimitGate()
         self._has_labels = True
 
     def summary(self, message: Message) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from mulligan.integrations.fault import Fault
+from mulligan.integrations.failure import Fault
 from mulligan.integrations.http import Reply
 from mulligan.tasks.base import Note
 

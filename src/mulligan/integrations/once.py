@@ -21,11 +21,11 @@ from typing import Protocol
 
 from mulligan.core.policy import Backoff
 from mulligan.core.value import value
-from mulligan.integrations.fault import Ambiguous, Fault, Limited, NotSent, Refused
+from mulligan.integrations.failure import Ambiguous, Fault, NotSent, RateLimited, Refused
 from mulligan.tasks.context import TaskContext
-from mulligan.tasks.signal import GiveUp, Retry
+from mulligan.tasks.exceptions import GiveUp, Retry
 
-__all__ = ["ATTEMPTS", "BACKOFF", "TIMEOUT_S", "Gate", "Service", "once", "spread_s"]
+__all__ = ["ATTEMPTS", "BACKOFF", "TIMEOUT_S", "RateLimitGate", "Service", "once", "spread_s"]
 
 ATTEMPTS = 30
 BACKOFF = Backoff(first_s=5.0, factor=2.0, max_s=1800.0)
@@ -56,7 +56,7 @@ class Service(Protocol):
         """Create it; where it is. Raises Fault."""
 
 
-class Gate:
+class RateLimitGate:
     """Shut while a service has asked this process to wait, so that it isn't asked again by every other message."""
 
     __slots__ = ("_until",)
@@ -84,7 +84,7 @@ class _Past:
     maybe_since: float | None
 
 
-async def once(service: Service, context: TaskContext, gate: Gate, now: float) -> str:
+async def once(service: Service, context: TaskContext, gate: RateLimitGate, now: float) -> str:
     """Create the object unless it is there; where it is. now: epoch seconds.
 
     Raises Retry or GiveUp, whose reason begins with the service's name.
@@ -92,7 +92,7 @@ async def once(service: Service, context: TaskContext, gate: Gate, now: float) -
     key = context.idempotency_key
     past = _past(service, context, now)
     if wait_s := gate.wait_s(now):
-        raise _retry(service, context, Limited("asked to wait", wait_s), past.maybe_since)
+        raise _retry(service, context, RateLimited("asked to wait", wait_s), past.maybe_since)
     try:
         if past.must_look and (where := await service.find(key)) is not None:
             return where
@@ -139,8 +139,8 @@ def _next_look_s(looks_at_s: tuple[float, ...], elapsed_s: float) -> float:
     return next((at_s - elapsed_s for at_s in looks_at_s if at_s > elapsed_s), 0.0)
 
 
-def _shut(gate: Gate, fault: Fault, now: float) -> None:
-    if isinstance(fault, Limited) and fault.after_s is not None:
+def _shut(gate: RateLimitGate, fault: Fault, now: float) -> None:
+    if isinstance(fault, RateLimited) and fault.after_s is not None:
         gate.shut(now + fault.after_s)
 
 
@@ -152,7 +152,7 @@ def _ended(service: Service, context: TaskContext, fault: Fault, maybe_since: fl
 
 def _retry(service: Service, context: TaskContext, fault: Fault, maybe_since: float | None) -> Retry:
     after_s = fault.after_s
-    if isinstance(fault, Limited):
+    if isinstance(fault, RateLimited):
         after_s = (after_s or 0.0) + spread_s(context.idempotency_key, context.attempt)
     if isinstance(fault, NotSent):
         after_s = None  # the task's backoff, which grows

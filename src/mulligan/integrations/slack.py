@@ -8,7 +8,7 @@ from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations.content import cut, text_of
 from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
-from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, Gate, once
+from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, RateLimitGate, once
 from mulligan.integrations.slack_client import DEFAULT_URL, TEXT_MAX, SlackChannel, escaped
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import TaskContext
@@ -34,7 +34,7 @@ class SlackMessageSenderTask(Task):
         self._name = variable("SLACK_CHANNEL")
         self._url = variable("SLACK_SERVER_URL", DEFAULT_URL)
         self._channel = SlackChannel(self._url, self._token, self._name, self.now)
-        self._gate = Gate()
+        self._gate = RateLimitGate()
 
     def text(self, message: Message) -> str:
         """The message's text, in Slack's mark-up: what comes from outside must be `escaped`."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from mulligan.core.message import Message
 from mulligan.integrations.alert import Alert, alert_of, lines_of, log, title_of
+from mulligan.integrations.alert_group import AlertGroup, Post, post_grouped
 from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
-from mulligan.integrations.fault import Refused
-from mulligan.integrations.fold import Fold, Speak, together
+from mulligan.integrations.failure import Refused
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S
 from mulligan.integrations.slack_client import DEFAULT_URL, Posted, SlackChannel, escaped
 from mulligan.tasks.base import Note, Task
@@ -47,9 +47,9 @@ class SlackAlertTask(Task):
         self._name = variable("SLACK_CHANNEL") if self.channel is None else self.channel
         self._url = variable("SLACK_SERVER_URL", DEFAULT_URL)
         self._slack = SlackChannel(self._url, self._token, self._name, self.now)
-        self._fold = Fold(Path(self.fold_file).absolute(), type(self).__name__, INTERVAL_S)
+        self._fold = AlertGroup(Path(self.fold_file).absolute(), type(self).__name__, INTERVAL_S)
 
-    def text(self, alert: Alert, turn: Speak) -> str:
+    def text(self, alert: Alert, turn: Post) -> str:
         """The alert's text, in Slack's mark-up."""
         title, *lines = [title_of(alert, turn.count), *lines_of(alert, turn.uids, turn.count)]
         shown = [f"`{escaped(line[6:])}`" if line.startswith("look: ") else escaped(line) for line in lines]
@@ -79,7 +79,7 @@ class SlackAlertTask(Task):
         alert = alert_of(message, context, self.now(), shows_body=self.shows_body)
         log(alert, context, channel=self._name)
         if self._token:
-            await together(
+            await post_grouped(
                 self._fold,
                 context,
                 alert.group,
@@ -88,7 +88,7 @@ class SlackAlertTask(Task):
                 now=self.now,
             )
 
-    async def _say(self, alert: Alert, turn: Speak) -> str:
+    async def _say(self, alert: Alert, turn: Post) -> str:
         text = self.text(alert, turn)
         blocks: list[Mapping[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
         posted = _posted(turn.place)

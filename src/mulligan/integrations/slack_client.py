@@ -10,7 +10,7 @@ from typing import Any
 
 from mulligan.core.value import value
 from mulligan.integrations import http
-from mulligan.integrations.fault import Ambiguous, Fault, Limited, Refused
+from mulligan.integrations.failure import Ambiguous, Fault, RateLimited, Refused
 from mulligan.tasks.base import Note
 
 __all__ = ["TEXT_MAX", "Posted", "SlackChannel", "escaped"]
@@ -193,7 +193,7 @@ class SlackChannel:
         reason = f"{method}: {error}"
         asked_s = http.wait_asked(reply, self._now())
         if error in _RETRY or reply.status == 429:
-            raise Limited(reason, _LIMITED_S if asked_s is None else asked_s)
+            raise RateLimited(reason, _LIMITED_S if asked_s is None else asked_s)
         if error in _AMBIGUOUS or reply.status >= 500:
             raise Ambiguous(reason, asked_s)
         if method.startswith("conversations.") and error in (

@@ -10,8 +10,8 @@ from mulligan.core.value import value
 from mulligan.integrations import http
 from mulligan.integrations.content import cut, text_of, title_of
 from mulligan.integrations.environment import missing, missing_extra, token_problems, url_problems, variable
-from mulligan.integrations.fault import Fault, Refused
-from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, Gate, once
+from mulligan.integrations.failure import Fault, Refused
+from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, RateLimitGate, once
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import TaskContext
 
@@ -37,7 +37,7 @@ class TrelloCardCreatorTask(Task):
         self._board = variable("TRELLO_BOARD_ID")
         self._list_name = variable("TRELLO_LIST_NAME")
         self._list_id: str | None = None
-        self._gate = Gate()
+        self._gate = RateLimitGate()
 
     def title(self, message: Message) -> str:
         """The card's title."""

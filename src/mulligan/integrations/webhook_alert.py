@@ -16,11 +16,11 @@ from mulligan.core.message import Message
 from mulligan.integrations import http
 from mulligan.integrations.alert import alert_of, as_data
 from mulligan.integrations.environment import missing, missing_extra, url_problems, variable
-from mulligan.integrations.fault import Fault, Limited
+from mulligan.integrations.failure import Fault, RateLimited
 from mulligan.integrations.once import ATTEMPTS, BACKOFF, TIMEOUT_S, spread_s
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import TaskContext
-from mulligan.tasks.signal import GiveUp, Retry
+from mulligan.tasks.exceptions import GiveUp, Retry
 
 __all__ = ["WebhookAlertTask", "signature"]
 
@@ -81,7 +81,7 @@ class WebhookAlertTask(Task):
         # the specification: whatever is no 2xx is tried again
         fault = http.fault_of(reply, f"{reply.text or '(no text)'}", now)
         after_s = fault.after_s
-        if isinstance(fault, Limited):
+        if isinstance(fault, RateLimited):
             after_s = (after_s or 0.0) + spread_s(key, context.attempt)
         raise Retry(after_s, f"webhook: {fault.reason}")
 

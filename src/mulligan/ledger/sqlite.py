@@ -15,18 +15,18 @@ from typing import Any
 import msgspec
 
 from mulligan.core.clock import Clock, Lead
-from mulligan.core.error import LedgerError, LedgerUnavailable, StoryError
+from mulligan.core.error import LedgerError, LedgerUnavailable, RetryStateError
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
-from mulligan.core.story import decode_progress, encode_progress
+from mulligan.core.retry_state import decode_progress, encode_progress
 from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
-from mulligan.storage.fault import Kinds
-from mulligan.storage.layout import Layout
+from mulligan.storage.fault import ErrorTypes
+from mulligan.storage.schema import Schema
 from mulligan.storage.sqlite import Database
 
 __all__ = ["SqliteLedger"]
 
-LAYOUT = Layout(
+LAYOUT = Schema(
     what="ledger database",
     application_id=0x4D4C474C,  # "MLGL"
     oldest_reader=1,
@@ -130,7 +130,7 @@ class SqliteLedger:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._database = Database(path, LAYOUT, Kinds(LedgerUnavailable, LedgerError), has_shortcut=True)
+        self._database = Database(path, LAYOUT, ErrorTypes(LedgerUnavailable, LedgerError), has_shortcut=True)
 
     @property
     def is_durable(self) -> bool:
@@ -187,7 +187,7 @@ class SqliteLedger:
     def _decoded(self, key: Key, progress: str, deaths: int) -> Progress:
         try:
             return decode_progress(progress, deaths)
-        except StoryError as exc:
+        except RetryStateError as exc:
             # raised, not guessed: granted without progress, tasks that are done would run again
             raise LedgerError(
                 f"ledger database {self._path}: the row of message {key[0]}, generation {key[1]}, can't be"

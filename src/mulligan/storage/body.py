@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-from mulligan.core.error import ParcelError
+from mulligan.core.error import PackingError
 
 __all__ = ["BodyFolder"]
 
@@ -21,7 +21,7 @@ class BodyFolder:
         self._path = path
 
     def keep(self, name: str, content: bytes) -> None:
-        """Have the content on disk under the name, whatever was there. Raises ParcelError when that can't be done."""
+        """Have the content on disk under the name, whatever was there. Raises PackingError when that can't be done."""
         part = self._path / f"{name}.{secrets.token_hex(4)}.part"
         try:
             _make_folder(self._path)
@@ -36,39 +36,39 @@ class BodyFolder:
             _sync_folder(self._path)
             _sync_folder(self._path.parent)
         except OSError as exc:
-            raise ParcelError(
+            raise PackingError(
                 f"its copy doesn't fit the queue, and its body ({len(content)} bytes) can't be kept in"
                 f" {self._path} (BODIES_URL): {exc.strerror or exc}. Make room there, or correct its rights."
             ) from None
 
     def load(self, name: str, size: int) -> bytes:
-        """The content. size: bytes it must have. Raises ParcelError with what is wrong."""
+        """The content. size: bytes it must have. Raises PackingError with what is wrong."""
         path = self._path / name
         try:
             with path.open("rb") as file:
                 content = file.read(size + 1)
         except FileNotFoundError:
-            raise ParcelError(
+            raise PackingError(
                 f"its body is not where it was stored: there is no file {path}. It was removed, or another host stored"
                 " it. Put it back there, or let all hosts share one BODIES_URL."
             ) from None
         except OSError as exc:
-            raise ParcelError(
+            raise PackingError(
                 f"its stored body {path} can't be read: {exc.strerror or exc}. Correct its rights."
             ) from None
         if len(content) != size:
-            raise ParcelError(
+            raise PackingError(
                 f"its stored body {path} hasn't the {size} bytes that were stored. Put the right file back."
             )
         return content
 
     def drop(self, name: str) -> None:
-        """Remove the file; one that isn't there is removed already. Raises ParcelError when it stays."""
+        """Remove the file; one that isn't there is removed already. Raises PackingError when it stays."""
         path = self._path / name
         try:
             path.unlink(missing_ok=True)
         except OSError as exc:
-            raise ParcelError(f"the stored body {path} can't be removed: {exc.strerror or exc}") from None
+            raise PackingError(f"the stored body {path} can't be removed: {exc.strerror or exc}") from None
 
 
 def _make_folder(path: Path) -> None:

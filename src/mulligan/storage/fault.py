@@ -7,7 +7,7 @@ from mulligan.core.error import ConfigurationError, MulliganError, StorageBroken
 from mulligan.core.value import value
 
 __all__ = [
-    "Kinds",
+    "ErrorTypes",
     "corrupt",
     "is_busy",
     "no_log",
@@ -20,7 +20,7 @@ __all__ = [
 
 
 @value
-class Kinds:
+class ErrorTypes:
     """The errors that the owner of a database raises: one that may pass, one that won't."""
 
     unavailable: type[MulliganError]
@@ -45,7 +45,7 @@ def is_busy(exc: sqlite3.Error) -> bool:
     return _primary(exc) in _BUSY
 
 
-def translate(exc: sqlite3.Error, path: Path, kinds: Kinds) -> MulliganError:
+def translate(exc: sqlite3.Error, path: Path, kinds: ErrorTypes) -> MulliganError:
     """The error to raise for one that SQLite raised while the database was in use."""
     code, seen = _code(exc), _seen(exc)
     primary = code & 0xFF
@@ -69,7 +69,7 @@ def translate(exc: sqlite3.Error, path: Path, kinds: Kinds) -> MulliganError:
     )
 
 
-def opening_fault(exc: sqlite3.Error, path: Path, kinds: Kinds) -> MulliganError:
+def opening_fault(exc: sqlite3.Error, path: Path, kinds: ErrorTypes) -> MulliganError:
     """The error to raise for one that SQLite raised while the database was being opened."""
     primary = _primary(exc)
     if primary == sqlite3.SQLITE_NOTADB and not _has_magic(path):

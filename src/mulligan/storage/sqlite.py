@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mulligan.core.error import StorageBroken
-from mulligan.storage import fault, file, layout
-from mulligan.storage.fault import Kinds
-from mulligan.storage.layout import Layout
-from mulligan.storage.shortcut import Shortcut
+from mulligan.storage import fault, file, schema
+from mulligan.storage.fault import ErrorTypes
+from mulligan.storage.inline_writer import InlineWriter
+from mulligan.storage.schema import Schema
 from mulligan.storage.transaction import Job, begin, commit
 
-__all__ = ["Database", "Job", "Layout"]
+__all__ = ["Database", "Job", "Schema"]
 
 T = TypeVar("T")
 
@@ -76,8 +76,8 @@ class Database:
     def __init__(
         self,
         path: Path,
-        wanted: Layout,
-        kinds: Kinds,
+        wanted: Schema,
+        kinds: ErrorTypes,
         *,
         has_shortcut: bool = False,
         busy_s: float = 10.0,
@@ -101,7 +101,7 @@ class Database:
         self._broken: StorageBroken | None = None
         self._identity: file.Identity | None = None
         self._commits = 0
-        self._shortcut: Shortcut | None = None
+        self._shortcut: InlineWriter | None = None
         self._log = -1  # a descriptor of the write-ahead log, for syncs only: SQLite holds no locks on that file
         self._pending = 0  # jobs that the thread has and has not answered: none must be overtaken
         self._look_at = LOG_LOOK_EVERY
@@ -288,7 +288,7 @@ class Database:
         # The loop commits nothing meanwhile: SQLite before 3.51.3 can overlook a log that is begun anew under a
         # checkpoint. On an error the data is safe in the log, and the next look tries again.
         with self._checkpointing, contextlib.suppress(OSError, sqlite3.Error, MemoryError):
-            has_grown = os.fstat(self._log).st_size > layout.WAL_MAX_BYTES
+            has_grown = os.fstat(self._log).st_size > schema.WAL_MAX_BYTES
             if has_grown or self._shortcut is not None:
                 mode = "TRUNCATE" if has_grown else "PASSIVE"
                 is_busy, length, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
@@ -355,15 +355,15 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         file.prepare(self.path, self._layout.what)
         try:
-            connection = layout.connect(self.path, self._layout, self._patiently)
+            connection = schema.connect(self.path, self._layout, self._patiently)
         except sqlite3.Error as exc:
             raise fault.opening_fault(exc, self.path, self._kinds) from None
         try:
-            self._log = os.open(layout.log_of(connection), os.O_RDONLY | os.O_CLOEXEC)
+            self._log = os.open(schema.log_of(connection), os.O_RDONLY | os.O_CLOEXEC)
             if self._has_shortcut:
                 # `_look_at_log` checkpoints, and keeps the event loop from committing meanwhile
                 connection.execute("PRAGMA wal_autocheckpoint=0").fetchone()
-                self._shortcut = Shortcut(self._patiently(lambda: layout.connect_again(self.path)))
+                self._shortcut = InlineWriter(self._patiently(lambda: schema.connect_again(self.path)))
         except OSError as exc:
             self._disconnect(connection)
             raise fault.no_log(self.path, exc) from None

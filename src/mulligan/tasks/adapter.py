@@ -11,13 +11,13 @@ from typing import Any
 
 from mulligan.core.message import Message, TaskName
 from mulligan.core.policy import Policy
-from mulligan.tasks.attribute import read_backoff_fn, read_give_up_on, read_policy
 from mulligan.tasks.base import Task
-from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.manifest import Entry
+from mulligan.tasks.policy_reader import read_backoff_fn, read_give_up_on, read_policy
+from mulligan.tasks.registry import LoadedTask
 from mulligan.tasks.signature import Run, read_run, takes_one
-from mulligan.tasks.wording import raised, shown
+from mulligan.tasks.text import raised, shown
 
 __all__ = ["adapt"]
 

@@ -8,8 +8,8 @@ import re
 import zlib
 
 from mulligan.core.message import AttributeValue, Message
-from mulligan.tasks.signal import PayloadError
-from mulligan.tasks.wording import cut
+from mulligan.tasks.exceptions import PayloadError
+from mulligan.tasks.text import cut
 
 __all__ = ["UNPACKED_MAX_BYTES", "decoded"]
 

@@ -11,12 +11,12 @@ from types import ModuleType
 from mulligan.core.error import ConfigurationError
 from mulligan.core.message import TaskName
 from mulligan.core.policy import Policy
-from mulligan.tasks import manifest, source
+from mulligan.tasks import importer, manifest
 from mulligan.tasks.adapter import adapt
 from mulligan.tasks.base import Task
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.manifest import Entry
-from mulligan.tasks.wording import did_you_mean, shown
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.tasks.text import did_you_mean, shown
 
 __all__ = ["load"]
 
@@ -25,7 +25,7 @@ _MANIFEST = "tasks.xml"
 
 def load(
     app_dir: Path, *, tasks_file: str = _MANIFEST, defaults: Policy | None = None, drops_unrouted: bool = False
-) -> Catalogue:
+) -> TaskRegistry:
     """The application's tasks, checked. Imports user code. Raises ConfigurationError with all problems.
 
     app_dir: the application's folder; it holds tasks_file and the folder `tasks`, and comes first on sys.path.
@@ -52,12 +52,12 @@ def _conditions() -> Iterator[None]:
             sys.stdin, sys.argv = stdin, arguments
 
 
-def _load(app_dir: Path, tasks_file: str, policy: Policy, *, drops_unrouted: bool) -> Catalogue:
-    folder = app_dir / source.PACKAGE
+def _load(app_dir: Path, tasks_file: str, policy: Policy, *, drops_unrouted: bool) -> TaskRegistry:
+    folder = app_dir / importer.PACKAGE
     if not folder.is_dir():
         hint = "Change to the application's folder, or lay one out: mulligan init"
-        raise ConfigurationError([f"there is no folder {source.PACKAGE!r} in {app_dir}. {hint}"])
-    source.prepare(app_dir)
+        raise ConfigurationError([f"there is no folder {importer.PACKAGE!r} in {app_dir}. {hint}"])
+    importer.prepare(app_dir)
     path = app_dir / tasks_file
     if os.path.lexists(path) or tasks_file != _MANIFEST:
         tasks, problems = _listed(app_dir, path, policy)
@@ -70,7 +70,7 @@ def _load(app_dir: Path, tasks_file: str, policy: Policy, *, drops_unrouted: boo
         )
     if problems:
         raise ConfigurationError(problems)
-    return Catalogue({task.name: task for task in tasks}, drops_unrouted=drops_unrouted)
+    return TaskRegistry({task.name: task for task in tasks}, drops_unrouted=drops_unrouted)
 
 
 Loaded = tuple[list[LoadedTask], list[str]]
@@ -99,11 +99,11 @@ def _listed(app_dir: Path, path: Path, defaults: Policy) -> Loaded:
 
 
 def _module(app_dir: Path, entry: Entry, manifest_name: str, problems: list[str]) -> ModuleType | None:
-    file = app_dir / source.PACKAGE / f"{entry.file_name}.py"
+    file = app_dir / importer.PACKAGE / f"{entry.file_name}.py"
     if not file.is_file():
         there = [other.stem for other in file.parent.glob("*.py")]
         problems.append(
-            f"{manifest_name} line {entry.line}: there is no file {source.PACKAGE}/{entry.file_name}.py. "
+            f"{manifest_name} line {entry.line}: there is no file {importer.PACKAGE}/{entry.file_name}.py. "
             f"Correct <filename>, or add the file.{did_you_mean(entry.file_name, there)}"
         )
         return None
@@ -112,7 +112,7 @@ def _module(app_dir: Path, entry: Entry, manifest_name: str, problems: list[str]
 
 def _imported(app_dir: Path, name: str, problems: list[str]) -> ModuleType | None:
     try:
-        return source.import_file(app_dir, name)
+        return importer.import_file(app_dir, name)
     except ConfigurationError as exc:
         problems.extend(exc.problems)
         return None
@@ -121,7 +121,7 @@ def _imported(app_dir: Path, name: str, problems: list[str]) -> ModuleType | Non
 def _class(module: ModuleType, entry: Entry, manifest_name: str, problems: list[str]) -> type[Task] | None:
     cls = vars(module).get(entry.class_name)
     where = f"{manifest_name} line {entry.line}"
-    file = f"{source.PACKAGE}/{entry.file_name}.py"
+    file = f"{importer.PACKAGE}/{entry.file_name}.py"
     if not inspect.isclass(cls):
         problems.append(f"{where}: {file} has no class {entry.class_name!r}; {_has(module, entry.class_name)}")
         return None
@@ -151,12 +151,12 @@ def _found(app_dir: Path, defaults: Policy) -> Loaded:
     tasks: list[LoadedTask] = []
     problems: list[str] = []
     origins: dict[TaskName, str] = {}
-    for file in sorted((app_dir / source.PACKAGE).glob("*.py")):
+    for file in sorted((app_dir / importer.PACKAGE).glob("*.py")):
         if file.stem == "__init__":
             continue
         if not manifest.FILE_NAME.fullmatch(file.stem):
             problems.append(
-                f"{source.PACKAGE}/{file.name} can't be imported by that name. "
+                f"{importer.PACKAGE}/{file.name} can't be imported by that name. "
                 "Rename it: lower-case letters, digits and _."
             )
             continue
@@ -171,7 +171,7 @@ def _found(app_dir: Path, defaults: Policy) -> Loaded:
                 problems.extend(_twice(task, origins))
     if not tasks and not problems:
         problems.append(
-            f"there is no Task in {app_dir}/{source.PACKAGE}. Add a file with a class that inherits from Task."
+            f"there is no Task in {app_dir}/{importer.PACKAGE}. Add a file with a class that inherits from Task."
         )
     return tasks, problems
 

@@ -21,7 +21,7 @@ from typing import Never
 from xml.parsers import expat
 
 from mulligan.core.value import value
-from mulligan.tasks.wording import cut, did_you_mean
+from mulligan.tasks.text import cut, did_you_mean
 
 __all__ = ["ATTEMPTS_MAX", "FILE_NAME", "SIZE_MAX_BYTES", "TIMEOUT_MAX_S", "Entry", "Manifest", "parse", "read"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mulligan.core.message import Message
 from mulligan.tasks.encoding import decoded
-from mulligan.tasks.signal import PayloadError
-from mulligan.tasks.wording import cut
+from mulligan.tasks.exceptions import PayloadError
+from mulligan.tasks.text import cut
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -10,7 +10,7 @@ from mulligan.core.value import value
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.payload import converter
-from mulligan.tasks.wording import raised, shown
+from mulligan.tasks.text import raised, shown
 
 __all__ = ["Run", "read_run", "takes_one"]
 

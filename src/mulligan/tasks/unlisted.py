@@ -10,7 +10,7 @@ from pathlib import Path
 
 import mulligan
 from mulligan.core.value import value
-from mulligan.tasks.source import PACKAGE
+from mulligan.tasks.importer import PACKAGE
 
 __all__ = ["Unlisted", "unlisted"]
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mulligan.core.cause import with_causes
-from mulligan.core.event import Event, ListenerRaised
+from mulligan.core.event import Event, ListenerFailed
 
 __all__ = ["Hub", "Listener"]
 
@@ -78,11 +78,11 @@ class Hub:
         name = _name(listener)
         self.raised[name] += 1
         key = (id(listener), type(exc))
-        # one that raises at ListenerRaised itself must not be told of in a circle
-        if key in self._told or isinstance(event, ListenerRaised):
+        # one that raises at ListenerFailed itself must not be told of in a circle
+        if key in self._told or isinstance(event, ListenerFailed):
             return
         self._told.add(key)
-        self.emit(ListenerRaised(listener=name, error=_text(exc)))
+        self.emit(ListenerFailed(listener=name, error=_text(exc)))
 
 
 def _name(listener: Listener) -> str:

@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol, TextIO
 
 from mulligan.core.event import Event
 from mulligan.core.secret import Redactor
-from mulligan.telemetry.absent import absent
 from mulligan.telemetry.hub import Hub, Listener
-from mulligan.telemetry.line import JsonLayout, TextLayout
-from mulligan.telemetry.sentence import sentence_of
+from mulligan.telemetry.import_guard import absent
+from mulligan.telemetry.layout import JsonLayout, TextLayout
+from mulligan.telemetry.messages import sentence_of
 from mulligan.telemetry.sink import FileSink, Sink, StreamSink
 
 with absent("rich"):  # for pictures of tracebacks, which nothing here draws: a quarter of a worker's start

@@ -3,9 +3,9 @@
 import asyncio
 
 from mulligan.core.outcome import Outcome, TimedOut
-from mulligan.tasks.attempt import outcome_of_error, outcome_of_result, with_own_wait
-from mulligan.tasks.catalogue import LoadedTask
 from mulligan.tasks.context import TaskContext
+from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
+from mulligan.tasks.registry import LoadedTask
 
 __all__ = ["attempt"]
 

@@ -23,9 +23,9 @@ from mulligan.core.step import Ack, Bury, Reject, Release, Run
 from mulligan.core.value import value
 from mulligan.tasks.adapter import adapt
 from mulligan.tasks.base import Task
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.manifest import Entry
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from mulligan.testing.attempt import attempt
 
 __all__ = ["Attempted", "Played", "play", "play_async"]
@@ -118,7 +118,7 @@ def _is_in_loop() -> bool:
     return True
 
 
-async def _whole(catalogue: Catalogue, message: Message) -> Played:
+async def _whole(catalogue: TaskRegistry, message: Message) -> Played:
     from mulligan.integrations import http
 
     try:
@@ -127,7 +127,7 @@ async def _whole(catalogue: Catalogue, message: Message) -> Played:
         await http.close()
 
 
-async def _play(catalogue: Catalogue, message: Message) -> Played:
+async def _play(catalogue: TaskRegistry, message: Message) -> Played:
     """The life of `core.flow`, a copy after the other."""
     route = catalogue.route(message)
     carried = progress = begin(route)
@@ -178,7 +178,7 @@ def _story(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...
     return failed, tuple(name for name, mark in marks if mark.state is State.DONE)
 
 
-def _catalogue(tasks: Sequence[type[Task]], default: Sequence[type[Task]], policy: Policy) -> Catalogue:
+def _catalogue(tasks: Sequence[type[Task]], default: Sequence[type[Task]], policy: Policy) -> TaskRegistry:
     problems: list[str] = [] if tasks else ["play() got no task: play(MyTask, body=...)."]
     loaded: dict[TaskName, LoadedTask] = {}
     for cls in (*tasks, *default):
@@ -189,7 +189,7 @@ def _catalogue(tasks: Sequence[type[Task]], default: Sequence[type[Task]], polic
             loaded[task.name] = task
     if problems:
         raise ConfigurationError(problems)
-    return Catalogue(loaded)
+    return TaskRegistry(loaded)
 
 
 def _raw(body: Any) -> bytes:

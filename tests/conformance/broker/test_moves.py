@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.cli.letter import letter_of
+from mulligan.cli.dead_letter import dead_letter_of
 from mulligan.core.delivery import Outgoing
-from mulligan.core.event import MessageBuried, MessageDone, MessageMoved, MessageRejected, StoryNotBelieved
+from mulligan.core.event import MessageDeadLettered, MessageDone, MessageMoved, MessageRejected, RetryStateNotTrusted
 from mulligan.core.message import TaskName
 from mulligan.core.policy import Backoff, Policy
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
-from mulligan.tasks.signal import GiveUp
-from mulligan.worker.channel import Setup
-from mulligan.worker.drain import drain
-from mulligan.worker.line import Line, Shop
-from mulligan.worker.packer import Packer
-from mulligan.worker.poller import Pace
-from mulligan.worker.table import LeaseTable
+from mulligan.tasks.exceptions import GiveUp
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.worker.ipc.channel import Setup
+from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.pipeline.packer import Packer
+from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
+from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.process.drain import drain
 
 
 class Worker:
@@ -59,13 +59,13 @@ class Worker:
             name: LoadedTask(TaskName(name), policy, False, True, True, run)
             for name, run in (("Good", self.good), ("Bad", self.bad))
         }
-        shop = Shop(
-            broker, self.ledger, self.queues, Catalogue(tasks), self.table, self.clock, self.told.append,
+        shop = PipelineDeps(
+            broker, self.ledger, self.queues, TaskRegistry(tasks), self.table, self.clock, self.told.append,
             lambda kind: True, packer=Packer(BodyFolder(Path(self.folder))),
             setup=Setup(0, Settings().for_worker(), 1, 1, 50, str(self.folder)),
             new_token=lambda: f"{random.getrandbits(64):x}", stuck=self.failed.append, failed=self.failed.append,
         )  # fmt: skip
-        lines = [Line(shop, stage, Pace(10, 60.0, 0.01, 1.0), 50) for stage in stages]
+        lines = [QueuePipeline(shop, stage, Pace(10, 60.0, 0.01, 1.0), 50) for stage in stages]
         for line in lines:
             line.pollers.start()
         async with asyncio.timeout(30):
@@ -100,7 +100,7 @@ async def move(broker, source, target):
 
 async def letters(broker, queues, folder):
     found = await broker.receive(queues.dead, 10, wait_s=1.0, lease_s=30.0)
-    return [letter_of(one, queues.prefix, BodyFolder(folder).load) for one in found]
+    return [dead_letter_of(one, queues.prefix, BodyFolder(folder).load) for one in found]
 
 
 HELLO = Outgoing(b"hello", {"kind": "order"})
@@ -111,7 +111,7 @@ async def test_dead_letter_that_is_moved_is_replayed_and_what_is_done_stays_done
     broker, other = await connect(), await connect()
     worker = work(GiveUp("no"))
     await broker.send(queues.requests, [HELLO])
-    await worker.until(broker, (0, 1), lambda: worker.heard(MessageBuried))
+    await worker.until(broker, (0, 1), lambda: worker.heard(MessageDeadLettered))
 
     await move(other, queues.dead, getattr(queues, target))
     await worker.until(broker, (0, 1), lambda: worker.heard(MessageDone))
@@ -123,7 +123,7 @@ async def test_dead_letter_that_is_moved_is_replayed_and_what_is_done_stays_done
     assert [(one.uid, one.queue, one.is_replay) for one in worker.heard(MessageMoved)] == [
         (uid, getattr(queues, target), True)
     ]
-    assert worker.heard(StoryNotBelieved) == []
+    assert worker.heard(RetryStateNotTrusted) == []
     for queue in queues.all:
         assert await other.receive(queue, 10, wait_s=0.0, lease_s=5.0) == []
 
@@ -162,7 +162,7 @@ async def test_request_that_is_moved_to_rejects_becomes_a_dead_letter_and_is_not
     await broker.send(queues.requests, [HELLO])
 
     await move(other, queues.requests, queues.rejects)
-    await worker.until(broker, (0, 1), lambda: worker.heard(MessageBuried))
+    await worker.until(broker, (0, 1), lambda: worker.heard(MessageDeadLettered))
 
     assert worker.runs == []
     (letter,) = await letters(other, queues, tmp_path)
@@ -186,13 +186,13 @@ async def test_dead_letter_whose_attributes_are_lost_on_the_way_to_rejects_is_a_
     broker, other = await connect(), await connect()
     worker = work(ValueError("not yet"), GiveUp("no"))
     await broker.send(queues.requests, [HELLO])
-    await worker.until(broker, (0, 1), lambda: worker.heard(MessageBuried))
+    await worker.until(broker, (0, 1), lambda: worker.heard(MessageDeadLettered))
 
     (delivery,) = await other.receive(queues.dead, 10, wait_s=1.0, lease_s=30.0)
     kept = {name: item for name, item in delivery.attributes.items() if name.startswith("amqp-")}
     await other.send(queues.rejects, [Outgoing(delivery.body, kept)])
     await other.ack(queues.dead, [delivery.receipt])
-    await worker.until(broker, (0, 1), lambda: len(worker.heard(MessageBuried)) == 2)
+    await worker.until(broker, (0, 1), lambda: len(worker.heard(MessageDeadLettered)) == 2)
 
     (letter,) = await letters(other, queues, tmp_path)
     assert letter.message.body == b"hello"

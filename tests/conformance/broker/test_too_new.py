@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import StateTooNew
 from mulligan.core.message import TaskName
@@ -14,13 +14,13 @@ from mulligan.core.policy import Policy
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
-from mulligan.worker.channel import Setup
-from mulligan.worker.drain import drain
-from mulligan.worker.line import Line, Shop
-from mulligan.worker.packer import Packer
-from mulligan.worker.poller import Pace
-from mulligan.worker.table import LeaseTable
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.worker.ipc.channel import Setup
+from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.pipeline.packer import Packer
+from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
+from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.process.drain import drain
 
 UID = "018bcfe56800-0b090fd81c3e1612c0f0"
 NEWER = f'{{"v":2,"uid":"{UID}","gen":0,"jobs":{{"Work":"done"}}}}'
@@ -51,13 +51,13 @@ def worker_of(queues, clock, tmp_path):
 
     def make(broker):
         task = LoadedTask(TaskName("Work"), Policy(), False, True, True, run)
-        shop = Shop(
-            broker, ledger, queues, Catalogue({task.name: task}), table, clock, told.append, lambda kind: True,
+        shop = PipelineDeps(
+            broker, ledger, queues, TaskRegistry({task.name: task}), table, clock, told.append, lambda kind: True,
             packer=Packer(BodyFolder(Path(tmp_path))), setup=Setup(0, Settings().for_worker(), 1, 1, 50, str(tmp_path)),
             new_token=iter(map(str, range(10**6))).__next__, stuck=ran.append, left_alone=lambda *one: left.append(one),
             failed=told.append,
         )  # fmt: skip
-        return Line(shop, 1, Pace(10, 60.0, 0.01), 50)
+        return QueuePipeline(shop, 1, Pace(10, 60.0, 0.01), 50)
 
     left = []
     yield make, ran, told, left, ledger
@@ -69,7 +69,7 @@ async def test_worker_leaves_a_copy_of_a_newer_version_on_its_queue_as_it_came(
 ):
     make, ran, told, left, ledger = worker_of
     broker, other = await connect(), await connect()
-    await broker.send(queues.rejects, [Outgoing(b"hello", {story.ATTRIBUTE: NEWER, "kind": "order"})])
+    await broker.send(queues.rejects, [Outgoing(b"hello", {retry_state.ATTRIBUTE: NEWER, "kind": "order"})])
     line = make(broker)
 
     line.pollers.start()
@@ -87,7 +87,7 @@ async def test_worker_leaves_a_copy_of_a_newer_version_on_its_queue_as_it_came(
     if not service.has_own_clock:
         await pass_time(61.0)
         (delivery,) = await other.receive(queues.rejects, 10, wait_s=1.0, lease_s=5.0)
-        assert (delivery.body, delivery.attributes) == (b"hello", {story.ATTRIBUTE: NEWER, "kind": "order"})
+        assert (delivery.body, delivery.attributes) == (b"hello", {retry_state.ATTRIBUTE: NEWER, "kind": "order"})
         assert delivery.receive_count == 2
 
 
@@ -95,7 +95,7 @@ async def test_copy_that_was_released_with_a_delay_is_counted_or_the_broker_says
     broker, queues, pass_time
 ):
     """Else a copy that is left alone would be looked at every minute for ever."""
-    await broker.send(queues.rejects, [Outgoing(b"hello", {story.ATTRIBUTE: NEWER})])
+    await broker.send(queues.rejects, [Outgoing(b"hello", {retry_state.ATTRIBUTE: NEWER})])
     counts, ids, sent = [], set(), set()
     for _ in range(2):
         (delivery,) = await broker.receive(queues.rejects, 1, wait_s=20.0, lease_s=30.0)

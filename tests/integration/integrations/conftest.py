@@ -15,7 +15,7 @@ from mulligan.core.policy import delay_s
 from mulligan.integrations import http
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import Failure, TaskContext
-from mulligan.tasks.signal import GiveUp, Retry
+from mulligan.tasks.exceptions import GiveUp, Retry
 from tests.servers import jira, slack, trello
 from tests.servers.jira import Jira
 from tests.servers.slack import Slack

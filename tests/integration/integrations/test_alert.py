@@ -11,7 +11,7 @@ import pytest
 
 from mulligan import integrations
 from mulligan.integrations import email_alert
-from mulligan.integrations.fold import SPEAK_S
+from mulligan.integrations.alert_group import SPEAK_S
 from tests.black_hole import black_hole, resolve
 from tests.servers.smtp import Smtp
 
@@ -117,15 +117,15 @@ async def test_alert_is_one_message_when_the_reply_is_lost(slack_server, alert, 
 async def test_alert_is_one_message_when_its_worker_dies_between_post_and_record(
     slack_server, alert, clock, monkeypatch
 ):
-    from mulligan.integrations.fold import Fold
+    from mulligan.integrations.alert_group import AlertGroup
 
     def killed(self, *_):
         raise KeyboardInterrupt
 
     life, follower = alert(MESSAGES[0]), alert(MESSAGES[1])
     with monkeypatch.context() as patch:
-        patch.setattr(Fold, "told", killed)
-        patch.setattr(Fold, "give_back", killed)
+        patch.setattr(AlertGroup, "told", killed)
+        patch.setattr(AlertGroup, "give_back", killed)
         with pytest.raises(KeyboardInterrupt):
             await life.start()
     assert len(slack_server.messages) == 1

@@ -10,7 +10,7 @@ from mulligan.brokers.rabbitmq.broker import RabbitBroker
 from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerUnavailable
-from mulligan.core.event import BrokerNotice
+from mulligan.core.event import BrokerWarning
 from tests import rabbitmq as rabbit
 
 
@@ -95,7 +95,7 @@ async def test_memory_alarm_stops_sends_with_its_reason_and_lets_settlements_pas
     await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
     try:
         blocked = asyncio.create_task(broker.send(queues.rejects, [Outgoing(b"3", {})]))
-        while not any(isinstance(event, BrokerNotice) for event in events):
+        while not any(isinstance(event, BrokerWarning) for event in events):
             await asyncio.sleep(0.05)
         with pytest.raises(BrokerUnavailable, match="memory"):
             await broker.send(queues.rejects, [Outgoing(b"4", {})])

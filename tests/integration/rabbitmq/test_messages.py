@@ -12,11 +12,11 @@ import pika
 import pytest
 
 from mulligan.brokers.rabbitmq.table import plain
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Typed
 from mulligan.core.progress import Progress
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from tests import rabbitmq as rabbit
 
 EXCHANGE, KEY = "msgparser-requests-xchange", "msgparser-requests"
@@ -57,11 +57,11 @@ async def test_headers_of_every_type_and_properties_come_out_of_rejects_as_they_
     )  # fmt: skip
     publish(url, b"\0\xffbinary", properties)
     first = await receive_one(broker, queues.requests)
-    message, _, _ = story.read(first, "msgparser", is_trusted=False)
-    told = story.encode(Story(message.uid, 0, 1, 1.0, Progress({})))
+    message, _, _ = retry_state.read(first, "msgparser", is_trusted=False)
+    told = retry_state.encode(RetryState(message.uid, 0, 1, 1.0, Progress({})))
 
     # as the settler does it
-    attributes = {**message.attributes, story.ATTRIBUTE: told}
+    attributes = {**message.attributes, retry_state.ATTRIBUTE: told}
     attributes.pop("mulligan-uid")
     await broker.send(queues.rejects, [Outgoing(first.body, attributes, delay_s=1.0)])
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
@@ -109,7 +109,7 @@ async def test_redelivered_message_with_an_id_has_the_same_uid_and_one_more_rece
     await broker.release(queues.requests, [(second.receipt, 1.0)])
     third = await receive_one(broker, queues.requests)
 
-    uids = {story.identify(one, "msgparser") for one in (first, second, third)}
+    uids = {retry_state.identify(one, "msgparser") for one in (first, second, third)}
     assert len(uids) == 1
     assert (first.receive_count, second.receive_count) == (1, 2)
     assert first.attributes == third.attributes
@@ -121,11 +121,11 @@ async def test_message_without_a_timestamp_has_the_time_of_its_receipt_and_keeps
     publish(url, b"1", pika.BasicProperties(message_id="order-8"))
 
     first = await receive_one(broker, queues.requests)
-    message, _, _ = story.read(first, "msgparser", is_trusted=False)
-    told = story.encode(Story(message.uid, 0, 1, message.sent_at, Progress({})))
-    await broker.send(queues.rejects, [Outgoing(first.body, {**message.attributes, story.ATTRIBUTE: told})])
+    message, _, _ = retry_state.read(first, "msgparser", is_trusted=False)
+    told = retry_state.encode(RetryState(message.uid, 0, 1, message.sent_at, Progress({})))
+    await broker.send(queues.rejects, [Outgoing(first.body, {**message.attributes, retry_state.ATTRIBUTE: told})])
     second = await receive_one(broker, queues.rejects)
-    copied, _, _ = story.read(second, "msgparser", is_trusted=True)
+    copied, _, _ = retry_state.read(second, "msgparser", is_trusted=True)
 
     assert not first.is_dated
     assert message.uid.startswith("000000000000-")
@@ -140,11 +140,11 @@ async def test_two_messages_of_one_id_are_told_apart_by_the_copies_that_are_held
     found = [await receive_one(broker, queues.requests) for _ in range(2)]
 
     assert len({one.id for one in found}) == 2
-    assert len({story.identify(one, "msgparser") for one in found}) == 2
+    assert len({retry_state.identify(one, "msgparser") for one in found}) == 2
 
 
 async def test_headers_beyond_one_frame_travel_to_rejects_in_an_envelope(broker, queues):
-    attributes = {story.ATTRIBUTE: "x" * 200_000, "other": Typed("I", "5")}
+    attributes = {retry_state.ATTRIBUTE: "x" * 200_000, "other": Typed("I", "5")}
 
     refused = await broker.send(queues.requests, [Outgoing(b"body", attributes)])
     sent = await broker.send(queues.rejects, [Outgoing(b"body", attributes)])

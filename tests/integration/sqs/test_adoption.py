@@ -7,12 +7,12 @@ import pytest
 from mulligan.brokers.base import Broker
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import ConfigurationError
-from mulligan.core.event import BrokerNotice
+from mulligan.core.event import BrokerWarning
 from mulligan.core.message import QueueName
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
-from mulligan.worker.supervisor import Supervisor
+from mulligan.worker.supervisor.supervisor import Supervisor
 
 THEIRS = QueueName("orders-dlq")
 REFUSAL = "Queue orders-dlq: REJECTS_QUEUE names it, and its tag mulligan-prefix says that it belongs to 'till'"
@@ -54,7 +54,7 @@ async def test_start_takes_and_tells_the_rejects_queue_of_another_application_wh
 
     supervisor = await begun(names, broker_of(server), clock, events, ADOPT_REJECTS=True)
 
-    (told,) = [one.text for one in events if isinstance(one, BrokerNotice) and LET_PASS in one.text]
+    (told,) = [one.text for one in events if isinstance(one, BrokerWarning) and LET_PASS in one.text]
     assert "set ADOPT_REJECTS=true" not in told
     assert supervisor._error is None
     assert not supervisor._stopping.is_set()

@@ -6,17 +6,17 @@ from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.storage.body import BodyFolder
-from mulligan.worker.flight import Flight
-from mulligan.worker.packer import Packer
-from mulligan.worker.recorder import Recorder
-from mulligan.worker.settler import Settler
-from mulligan.worker.table import LeaseTable
+from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.pipeline.in_flight import InFlight
+from mulligan.worker.pipeline.packer import Packer
+from mulligan.worker.pipeline.recorder import Recorder
+from mulligan.worker.pipeline.settler import Settler
 
 FAILED = Progress({TaskName("One"): Mark(State.EXHAUSTED, 1, 0.0, "no", 1.0)})
-TOLD = Story(Uid("018bcfe56800-00112233445566778899"), 0, 1, 1.0, FAILED)
+TOLD = RetryState(Uid("018bcfe56800-00112233445566778899"), 0, 1, 1.0, FAILED)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def bury(fifo, fifo_queues, tmp_path):
 
     async def bury_next():
         (delivery,) = await fifo.receive(fifo_queues.rejects, 1, wait_s=1.0, lease_s=30.0)
-        flight = Flight(delivery, Message(TOLD.uid, b"hello", {}, 1.0), TOLD, "token", 1.0)
+        flight = InFlight(delivery, Message(TOLD.uid, b"hello", {}, 1.0), TOLD, "token", 1.0)
         settler.bury(flight)
         settler.bury(flight)  # as after an answer that was lost
         await settler.drain()

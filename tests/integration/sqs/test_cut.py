@@ -11,7 +11,7 @@ from mulligan.brokers.sqs.environment import Site
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerUnavailable
-from mulligan.core.event import BrokerNotice
+from mulligan.core.event import BrokerWarning
 
 SILENCE_S = 1.5
 
@@ -105,7 +105,7 @@ async def test_polls_that_are_always_cut_at_one_age_are_no_outage_and_become_sho
     assert relay.cuts == cuts
     assert took_s < SILENCE_S
     (told,) = events
-    assert isinstance(told, BrokerNotice)
+    assert isinstance(told, BrokerWarning)
     assert "long polls are cut after 1.5 s, each time" in told.text
     assert "From now on they wait 1 s: an idle queue costs 3600 requests an hour instead of 180" in told.text
 

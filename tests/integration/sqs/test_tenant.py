@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mulligan.clock import SystemClock
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import MessageDone, MessageRejected, MessageReleased, StateTooNew
 from mulligan.settings.model import Settings
@@ -72,7 +72,7 @@ async def test_copies_of_a_standard_queue_carry_group_and_trace_to_rejects_and_d
 
     assert (rejected.group, rejected.tenant, rejected.trace) == (None, "tenant-1", TRACE)
     assert (letter.group, letter.tenant, letter.trace) == (None, "tenant-1", TRACE)
-    assert story.decode(letter.attributes[story.ATTRIBUTE]).group is None
+    assert retry_state.decode(letter.attributes[retry_state.ATTRIBUTE]).group is None
 
 
 async def test_group_of_a_standard_queue_goes_on_beside_a_copy_that_is_left_alone(service, sqs):

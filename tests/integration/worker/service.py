@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Delivery, EntryFault, Fault, Outgoing, Queues
 from mulligan.core.error import BrokerUnavailable, LedgerUnavailable
 from mulligan.core.event import Event
@@ -21,16 +21,16 @@ from mulligan.ledger.base import Ledger
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.context import TaskContext
-from mulligan.worker.channel import Setup
-from mulligan.worker.drain import drain
-from mulligan.worker.flight import Flight
-from mulligan.worker.keeper import Keeper
-from mulligan.worker.line import Line, Shop
-from mulligan.worker.packer import Packer
-from mulligan.worker.poller import Pace
-from mulligan.worker.table import LeaseTable
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.worker.ipc.channel import Setup
+from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.pipeline.in_flight import InFlight
+from mulligan.worker.pipeline.packer import Packer
+from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
+from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.process.drain import drain
+from mulligan.worker.supervisor.lease_keeper import LeaseKeeper
 from tests.virtual_loop import VirtualClock
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
@@ -125,11 +125,11 @@ class Worker:
         number, tokens = next(service.numbers), itertools.count(1)
         grace_s = more.pop("missing_grace_s", 86_400.0)
         settings = more.pop("settings", None) or Settings(task_missing_grace_s=grace_s)
-        catalogue = Catalogue({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
+        catalogue = TaskRegistry({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
         emit = service.events.append
-        self.left: list[tuple[Flight, float, bool]] = []
+        self.left: list[tuple[InFlight, float, bool]] = []
         """What the supervisor is told of messages that are left alone."""
-        shop = Shop(
+        shop = PipelineDeps(
             self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
             packer=more.pop("packer", Packer(NO_FOLDER)),
             setup=more.pop("setup", None) or Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd())),
@@ -140,7 +140,7 @@ class Worker:
         stages = more.pop("stages", (0, 1))
         holds_groups, receives = more.pop("holds_groups", False), more.pop("receives", None)
         self.lines = [
-            Line(
+            QueuePipeline(
                 shop,
                 index,
                 Pace(capacity, lease_s, more.get("latency_s", 0.1)),
@@ -150,7 +150,7 @@ class Worker:
             )
             for index in stages
         ]
-        self.keeper = Keeper(
+        self.keeper = LeaseKeeper(
             Network(MemoryBroker(service.clock, service.queues)), service.ledger, QUEUES, service.clock, emit, lease_s
         )
         keeping = (self._keep_leases(), self._keep_claims()) if more.pop("keeps", True) else ()
@@ -165,11 +165,11 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        return sum(line.consumer.in_flight for line in self.lines)
+        return sum(line.dispatcher.in_flight for line in self.lines)
 
     @property
-    def flights(self) -> list[Flight]:
-        return [flight for line in self.lines for flight in line.consumer._flights.values()]
+    def flights(self) -> list[InFlight]:
+        return [flight for line in self.lines for flight in line.dispatcher._flights.values()]
 
     async def drain(self, grace_s: float = 5.0) -> None:
         self.has_drained = True
@@ -194,7 +194,7 @@ class Worker:
             lost = await self.keeper.extend_leases([(0, self.table)])
             for slot, sequence in lost.get(0, ()):
                 for line in self.lines:
-                    line.consumer.lose(slot, sequence)
+                    line.dispatcher.lose(slot, sequence)
 
     async def _keep_claims(self) -> None:
         while True:
@@ -203,7 +203,7 @@ class Worker:
             lost = await self.keeper.extend_claims([(0, self.table)])
             for slot, sequence in lost.get(0, ()):
                 for line in self.lines:
-                    line.consumer.lose_claim(slot, sequence, asked_at)
+                    line.dispatcher.lose_claim(slot, sequence, asked_at)
 
 
 class Service:
@@ -263,10 +263,10 @@ class Service:
         """The events of these kinds, in order."""
         return [event for event in self.events if isinstance(event, kinds)]
 
-    async def dead(self) -> list[story.Story]:
+    async def dead(self) -> list[retry_state.RetryState]:
         """The stories of the dead letters."""
         letters = await self.broker.receive(QUEUES.dead, 100, wait_s=0.0, lease_s=1.0)
-        return [story.decode(letter.attributes[story.ATTRIBUTE]) for letter in letters]
+        return [retry_state.decode(letter.attributes[retry_state.ATTRIBUTE]) for letter in letters]
 
     async def close(self) -> None:
         for worker in self.workers:

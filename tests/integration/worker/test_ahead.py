@@ -6,9 +6,9 @@ import random
 import pytest
 
 from mulligan.core.delivery import Outgoing
-from mulligan.core.event import LeaseLost, MessageDone, MessageReleased, SuspectIsolated, TwinFolded
+from mulligan.core.event import DuplicateSkipped, LeaseLost, MessageDone, MessageReleased, SuspectIsolated
 from mulligan.ledger.none import NoLedger
-from mulligan.worker.table import Standing
+from mulligan.worker.ipc.lease_table import SlotState
 from tests.integration.worker.service import QUEUES, Recording, task
 
 PRICED = {"has_price": True}  # receives wait for whole batches of room, and so are worth asking for ahead
@@ -117,8 +117,8 @@ async def test_message_that_waits_is_no_suspect_when_its_worker_dies(service):
 
     standings = {holding.slot: holding.standing for holding in worker.table.holdings()}
 
-    assert {standings[flight.slot] for flight in ahead(worker)} == {Standing.HELD}
-    assert list(standings.values()).count(Standing.RUNNING) <= 5
+    assert {standings[flight.slot] for flight in ahead(worker)} == {SlotState.HELD}
+    assert list(standings.values()).count(SlotState.RUNNING) <= 5
 
 
 async def test_messages_are_not_received_over_and_over_while_no_place_comes_free(service):
@@ -163,7 +163,7 @@ async def test_copy_that_is_not_to_be_run_needs_no_place(service):
     await service.until(lambda: len(one.runs) == 255)
 
     await service.broker.send(QUEUES.requests, sent[250:253])  # twins of three of the five that take long now
-    await service.until(lambda: len(service.told(TwinFolded)) == 3, within_s=0.3)
+    await service.until(lambda: len(service.told(DuplicateSkipped)) == 3, within_s=0.3)
 
     assert service.told(MessageReleased) == []
     assert one.now == 5

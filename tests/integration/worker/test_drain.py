@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from mulligan.core.event import MessageDone, MessageRejected, MessageReleased, SuspectIsolated, TaskFailed
-from mulligan.worker.table import Standing
+from mulligan.worker.ipc.lease_table import SlotState
 from tests.integration.worker.service import DOWN, LEDGER_DOWN, QUEUES, Recording, task
 
 
@@ -99,7 +99,7 @@ async def test_task_that_swallows_its_cancellation_is_left_to_the_supervisor(ser
 
     assert loop_time() - began < 5 + 3.5
     (holding,) = worker.table.holdings()
-    assert holding.standing is Standing.HELD
+    assert holding.standing is SlotState.HELD
     assert [name for name, _ in worker.network.calls if name in ("ack", "release", "send")] == []
     assert await worker.sweep() == 1
     runs.append("the process is gone")

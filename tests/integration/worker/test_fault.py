@@ -8,22 +8,22 @@ from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerRefused, StorageBroken
 from mulligan.core.event import (
     BrokerDown,
-    BrokerRefuses,
     BrokerUp,
+    DuplicateSkipped,
     LeaseLost,
     LedgerDown,
     LedgerUp,
-    MessageBuried,
+    MessageDeadLettered,
     MessageDone,
     MessageRejected,
     MessageReleased,
+    ReceiveRefused,
     SettlementFailed,
     SuspectIsolated,
-    TwinFolded,
 )
 from mulligan.ledger.base import Claim
-from mulligan.tasks.signal import GiveUp
-from mulligan.worker.table import Counter as Count
+from mulligan.tasks.exceptions import GiveUp
+from mulligan.worker.ipc.lease_table import Counter as Count
 from tests.integration.worker.service import DOWN, LEASE_S, LEDGER_DOWN, LOST, QUEUES, REFUSED, RETRY, Recording, task
 
 # -- the broker: receiving
@@ -58,7 +58,7 @@ async def test_queue_that_is_refused_is_asked_again_once_a_minute_and_the_other_
     await service.until_empty()
 
     assert len(one.runs) == 1
-    assert [event.queue for event in service.told(BrokerRefuses)] == [QUEUES.requests] * 3
+    assert [event.queue for event in service.told(ReceiveRefused)] == [QUEUES.requests] * 3
 
 
 # -- the broker: settling
@@ -73,7 +73,7 @@ async def test_acknowledgement_that_fails_is_tried_again_and_folds_nothing(servi
 
     assert len(one.runs) == 1
     assert worker.network.count("ack") == 4
-    assert service.told(TwinFolded) == []
+    assert service.told(DuplicateSkipped) == []
     assert worker.table.used == 0
 
 
@@ -99,7 +99,7 @@ async def test_message_is_folded_when_its_acknowledgement_is_refused_for_good(se
 
     assert len(one.runs) == 1
     assert [event.settlement for event in service.told(SettlementFailed)] == ["ack"]
-    assert len(service.told(TwinFolded)) == 1
+    assert len(service.told(DuplicateSkipped)) == 1
     assert len(service.told(MessageDone)) == 1
 
 
@@ -144,7 +144,7 @@ async def test_worker_keeps_all_its_slots_when_the_broker_refuses_a_dead_letter(
     del worker.network.cut["send"]
     await service.until_empty()
 
-    assert len(service.told(MessageBuried)) == 5
+    assert len(service.told(MessageDeadLettered)) == 5
     assert await service.totals() == (0, 0, 5)
 
 
@@ -476,7 +476,7 @@ async def test_claim_is_given_back_when_the_lease_was_lost_while_the_ledger_was_
 
     async def lose_meanwhile():
         for holding in worker.table.holdings():
-            line.consumer.lose(holding.slot, holding.sequence)
+            line.dispatcher.lose(holding.slot, holding.sequence)
 
     worker.ledger.faults["claim"] = [lose_meanwhile]
     await service.send("hello")
@@ -488,7 +488,7 @@ async def test_claim_is_given_back_when_the_lease_was_lost_while_the_ledger_was_
 
     assert len(one.runs) == 1
     assert service.told(SuspectIsolated) == []
-    assert service.told(TwinFolded) == []
+    assert service.told(DuplicateSkipped) == []
 
 
 async def test_message_of_a_host_that_vanished_is_a_suspect_when_its_claim_ran_out_for_the_second_time(service):

@@ -4,13 +4,20 @@ import asyncio
 
 import pytest
 
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
-from mulligan.core.event import LedgerUp, MessageBuried, MessageDone, MessageRejected, MessageReleased, TaskMissing
+from mulligan.core.event import (
+    LedgerUp,
+    MessageDeadLettered,
+    MessageDone,
+    MessageRejected,
+    MessageReleased,
+    TaskMissing,
+)
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.outcome import Interrupted
 from mulligan.core.progress import FRESH, Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from tests.integration.worker.service import QUEUES, Recording, task
 
 JIRA, MAIL = TaskName("Jira"), TaskName("Mail")
@@ -21,8 +28,8 @@ DAY_S = 86_400.0
 def copy(clock, marks, *, hop=1, generation=0, alerts=None, seen_s=0.0):
     """A copy on rejects, first received seen_s seconds ago."""
     progress = Progress(marks, alerts or {}, is_buried=alerts is not None)
-    told = Story(UID, generation, hop, clock.now() - seen_s, progress)
-    return Outgoing(b"hello", {story.ATTRIBUTE: story.encode(told)})
+    told = RetryState(UID, generation, hop, clock.now() - seen_s, progress)
+    return Outgoing(b"hello", {retry_state.ATTRIBUTE: retry_state.encode(told)})
 
 
 def failed_once(clock):
@@ -42,8 +49,8 @@ async def test_message_whose_task_is_missing_waits_with_its_mark_as_it_was(servi
     )
     await asyncio.sleep(1000)
     (found,) = await service.broker.receive(QUEUES.rejects, 1, wait_s=0.0, lease_s=1.0)
-    assert story.decode(found.attributes[story.ATTRIBUTE]).progress == Progress({JIRA: mark})
-    assert service.told(MessageBuried) == []
+    assert retry_state.decode(found.attributes[retry_state.ATTRIBUTE]).progress == Progress({JIRA: mark})
+    assert service.told(MessageDeadLettered) == []
     assert worker.network.count("send") == worker.network.count("ack") == 0
 
 
@@ -100,7 +107,7 @@ async def test_grace_of_a_task_that_never_ran_counts_from_the_first_receipt_of_i
     service.worker(task("Mail", Recording()), missing_grace_s=600.0)
 
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: FRESH}, seen_s=200.0)])
-    await service.until(lambda: service.told(MessageBuried))
+    await service.until(lambda: service.told(MessageDeadLettered))
 
     assert 400 <= clock.now() - began_at < 420
 
@@ -110,7 +117,7 @@ async def test_grace_of_a_replayed_message_counts_from_its_replay(service, clock
     service.worker(task("Mail", Recording()), missing_grace_s=600.0)
 
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: FRESH}, hop=0, generation=1, seen_s=5 * DAY_S)])
-    await service.until(lambda: service.told(MessageBuried), within_s=1000)
+    await service.until(lambda: service.told(MessageDeadLettered), within_s=1000)
 
     assert 600 <= clock.now() - began_at < 620
 
@@ -126,7 +133,7 @@ async def test_grace_of_a_message_on_requests_ends_though_no_copy_of_it_tells_of
     assert await service.totals() == (0, 1, 0) or await service.totals() == (1, 0, 0)
 
     service.worker(task("Mail", Recording()), missing_grace_s=600.0)
-    await service.until(lambda: service.told(MessageBuried), within_s=1000)
+    await service.until(lambda: service.told(MessageDeadLettered), within_s=1000)
 
     assert 600 <= clock.now() - began_at < 640
 
@@ -154,8 +161,8 @@ async def test_missing_task_is_told_once_a_process_and_then_hourly_with_the_numb
         Outgoing(
             b"hello",
             {
-                story.ATTRIBUTE: story.encode(
-                    Story(Uid(f"018bcfe56800-{number}"), 0, 1, clock.now(), Progress({JIRA: FRESH}))
+                retry_state.ATTRIBUTE: retry_state.encode(
+                    RetryState(Uid(f"018bcfe56800-{number}"), 0, 1, clock.now(), Progress({JIRA: FRESH}))
                 )
             },
         )
@@ -244,7 +251,7 @@ async def test_suspect_whose_task_is_missing_in_its_own_process_waits(service, c
 
     assert service.told(MessageReleased)[0].delay_s == pytest.approx(30, rel=0.02)
     assert [event.task for event in service.told(TaskMissing)] == ["Jira"]
-    assert service.told(MessageBuried, MessageDone, LedgerUp) == []
+    assert service.told(MessageDeadLettered, MessageDone, LedgerUp) == []
 
 
 def _claim(clock):

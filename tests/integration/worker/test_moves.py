@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from mulligan.core import fingerprint, story
+from mulligan.core import fingerprint, retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.error import LedgerError
 from mulligan.core.event import (
     LedgerDown,
-    MessageBuried,
+    MessageDeadLettered,
     MessageDone,
     MessageMoved,
     MessageRejected,
+    RetryStateMissing,
+    RetryStateNotTrusted,
     RowDamaged,
-    StoryMissing,
-    StoryNotBelieved,
     TaskMissing,
 )
 from mulligan.core.message import QueueName, TaskName
@@ -25,8 +25,8 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
-from mulligan.tasks.signal import GiveUp
-from mulligan.worker.packer import Packer
+from mulligan.tasks.exceptions import GiveUp
+from mulligan.worker.pipeline.packer import Packer
 from tests.integration.worker.service import LEDGER_DOWN, QUEUES, Recording, task
 
 NO = GiveUp("no such customer")
@@ -49,10 +49,13 @@ def without_attributes(outgoing):
 
 def as_older(outgoing):
     """The copy as the version before would have written it."""
-    told = story.decode(outgoing.attributes[story.ATTRIBUTE])
+    told = retry_state.decode(outgoing.attributes[retry_state.ATTRIBUTE])
     return replace(
         outgoing,
-        attributes={**outgoing.attributes, story.ATTRIBUTE: story.encode(replace(told, id=None, is_dead=False))},
+        attributes={
+            **outgoing.attributes,
+            retry_state.ATTRIBUTE: retry_state.encode(replace(told, id=None, is_dead=False)),
+        },
     )
 
 
@@ -160,7 +163,7 @@ async def test_message_that_no_task_takes_is_one_dead_letter_when_its_alert_is_t
 
     assert len(alert.runs) == 3
     assert await service.totals() == (0, 0, 1)
-    assert len(service.told(MessageBuried)) == 1
+    assert len(service.told(MessageDeadLettered)) == 1
 
 
 async def test_replay_that_no_task_took_gets_no_task_after_its_burial_when_its_worker_is_gone_meanwhile(service):
@@ -326,7 +329,7 @@ async def test_dead_letter_runs_its_failed_task_again_and_no_other_when_somebody
     assert bad.contexts[1].generation == 1
     (moved,) = service.told(MessageMoved)
     assert (moved.queue, moved.is_replay) == (QUEUES.requests, True)
-    assert service.told(StoryNotBelieved) == []
+    assert service.told(RetryStateNotTrusted) == []
     assert await service.totals() == (0, 0, 0)
 
 
@@ -377,7 +380,9 @@ async def test_dead_letter_is_left_alone_when_it_is_moved_to_requests_and_its_st
             lambda one: replace(
                 one,
                 attributes={
-                    story.ATTRIBUTE: story.encode(replace(story.decode(one.attributes[story.ATTRIBUTE]), id="b9"))
+                    retry_state.ATTRIBUTE: retry_state.encode(
+                        replace(retry_state.decode(one.attributes[retry_state.ATTRIBUTE]), id="b9")
+                    )
                 },
             ),
             "body or id",
@@ -396,7 +401,7 @@ async def test_dead_letter_is_a_new_message_with_a_warning_when_its_story_proves
 
     assert (len(good.runs), len(bad.runs)) == (2, 2)
     assert good.contexts[1].uid != good.contexts[0].uid
-    (told,) = service.told(StoryNotBelieved)
+    (told,) = service.told(RetryStateNotTrusted)
     assert told.told == good.contexts[0].uid
     assert problem in told.problem
     assert await service.totals() == (0, 0, 0)
@@ -415,7 +420,7 @@ async def test_dead_letter_is_a_new_message_with_a_warning_when_no_ledger_vouche
     await service.until_empty()
 
     assert (len(good.runs), len(bad.runs)) == (2, 2)
-    assert "knows nothing" in service.told(StoryNotBelieved)[0].problem
+    assert "knows nothing" in service.told(RetryStateNotTrusted)[0].problem
     assert await service.totals() == (0, 0, 0)
 
 
@@ -425,9 +430,9 @@ async def test_stranger_gains_no_done_task_when_he_sends_the_story_of_a_letter_w
     await a_dead_letter(service, good, bad)
     (letter,) = await service.dead()
     done = Progress({TaskName("Bad"): Mark(State.DONE, 1), TaskName("Good"): Mark(State.EXHAUSTED, 1)})
-    forged = story.encode(replace(letter, progress=done))
+    forged = retry_state.encode(replace(letter, progress=done))
 
-    await service.send("hello", **{story.ATTRIBUTE: forged})
+    await service.send("hello", **{retry_state.ATTRIBUTE: forged})
     await service.until_empty()
 
     assert (len(good.runs), len(bad.runs)) == (1, 2)
@@ -440,12 +445,12 @@ async def test_stranger_can_not_end_a_message_that_waits_when_he_sends_its_story
     await service.send("hello", **{"mulligan-uid": "order-4711"})
     await service.until(lambda: service.told(MessageRejected))
     (key,) = service.ledger._rows
-    forged = story.Story(key[0], 0, 1, 1.0, Progress({}), id="order-4711", is_dead=True)
+    forged = retry_state.RetryState(key[0], 0, 1, 1.0, Progress({}), id="order-4711", is_dead=True)
 
-    await service.send("hello", **{story.ATTRIBUTE: story.encode(forged)})
+    await service.send("hello", **{retry_state.ATTRIBUTE: retry_state.encode(forged)})
     await service.until_empty(2000)
 
-    assert "says something else" in service.told(StoryNotBelieved)[0].problem
+    assert "says something else" in service.told(RetryStateNotTrusted)[0].problem
     assert [one.uid for one in service.told(MessageDone)].count(key[0]) == 1
 
 
@@ -453,10 +458,10 @@ async def test_attribute_of_a_producer_that_is_called_as_our_state_is_not_told_t
     one = Recording()
     service.worker(task("One", one))
 
-    await service.send("hello", **{story.ATTRIBUTE: "my secret: 4711"})
+    await service.send("hello", **{retry_state.ATTRIBUTE: "my secret: 4711"})
     await service.until_empty()
 
-    (told,) = service.told(StoryNotBelieved)
+    (told,) = service.told(RetryStateNotTrusted)
     assert (told.told, told.problem) == (None, "it can't be read")
     assert len(one.runs) == 1
 
@@ -553,9 +558,9 @@ async def test_request_that_somebody_moves_to_rejects_becomes_a_dead_letter_that
     assert (one.runs, len(alert.runs)) == ([], 1)
     (letter,) = await service.dead()
     assert "without a story" in letter.progress.marks["One"].reason
-    (missing,) = service.told(StoryMissing)
+    (missing,) = service.told(RetryStateMissing)
     assert missing.becomes == "dead"
-    assert service.told(MessageBuried)[0].failed == ("One",)
+    assert service.told(MessageDeadLettered)[0].failed == ("One",)
 
 
 async def test_message_without_a_story_is_not_dropped_from_rejects_when_no_task_takes_it(service):
@@ -686,7 +691,7 @@ async def test_late_twin_of_a_buried_message_is_removed_and_not_replayed(service
     await asyncio.sleep(20)
     await move(service, QUEUES.rejects, LATE, keeps=True)
     service.worker(task("Bad", bad, attempts=3), stages=(1,))
-    await service.until(lambda: service.told(MessageBuried))
+    await service.until(lambda: service.told(MessageDeadLettered))
     await service.until_empty()
 
     await move(service, LATE, QUEUES.rejects)

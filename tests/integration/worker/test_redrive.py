@@ -4,15 +4,22 @@ import asyncio
 
 import pytest
 
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Depth, Outgoing
 from mulligan.core.error import LedgerError
-from mulligan.core.event import MessageBuried, MessageDone, MessageRejected, MessageReleased, RowDamaged, TwinFolded
+from mulligan.core.event import (
+    DuplicateSkipped,
+    MessageDeadLettered,
+    MessageDone,
+    MessageRejected,
+    MessageReleased,
+    RowDamaged,
+)
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from mulligan.ledger.base import Claim
-from mulligan.worker.briefing import Stage
+from mulligan.worker.pipeline.admission import QueueRole
 from tests.integration.worker.service import LEDGER_DOWN, QUEUES, REFUSED, Recording, task
 
 UID = Uid("018bcfe56800-1")
@@ -41,8 +48,8 @@ class Redrive:
 def waiting(clock, wait_s, *, body=b"hello"):
     """A copy on rejects whose task has failed once, and is due in wait_s seconds."""
     mark = Mark(State.PENDING, 1, clock.now() + wait_s, "ValueError: no", clock.now())
-    told = Story(UID, 0, 1, clock.now(), Progress({ONE: mark}))
-    return Outgoing(body, {story.ATTRIBUTE: story.encode(told)})
+    told = RetryState(UID, 0, 1, clock.now(), Progress({ONE: mark}))
+    return Outgoing(body, {retry_state.ATTRIBUTE: retry_state.encode(told)})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def waiting(clock, wait_s, *, body=b"hello"):
     ],
 )
 def test_message_is_handed_on_at_its_last_receive_but_one(receives, count, delay_s, max_delay_s, expected):
-    stage = Stage(1, True, "t", 60.0, 10, receives=receives, max_delay_s=max_delay_s)
+    stage = QueueRole(1, True, "t", 60.0, 10, receives=receives, max_delay_s=max_delay_s)
 
     assert stage.hands_on(count, delay_s) is expected
 
@@ -103,18 +110,18 @@ async def test_message_that_gets_no_place_is_handed_on_with_what_the_ledger_know
 
     worker = service.worker(*tasks, receives=2, starts=False)
     for line in worker.lines:
-        give_back_once(line.consumer)
+        give_back_once(line.dispatcher)
     worker.start()
     await service.until_empty(within_s=1000)
 
     assert len(good.runs) == 1
     assert "no place came free in time" not in {event.reason for event in service.told(MessageReleased)}
-    assert service.told(MessageBuried) == []
+    assert service.told(MessageDeadLettered) == []
 
 
 def give_back_once(consumer):
     """The first messages that come get no place in time."""
-    places = consumer._places
+    places = consumer._capacity
     real = places.enter
 
     def enter(flights):
@@ -178,8 +185,8 @@ async def test_new_message_behind_one_whose_row_can_not_be_read_is_handed_on_and
     one = Recording()
     worker = service.worker(task("One", one), stages=(0,), holds_groups=True, receives=2, starts=False)
     as_fifo(worker).ledger.cut["look"] = LedgerError("the row can't be read")
-    told = Story(UID, 0, 1, 0.0, Progress({}), id="4711")
-    await service.send("first", **{story.ATTRIBUTE: story.encode(told)})
+    told = RetryState(UID, 0, 1, 0.0, Progress({}), id="4711")
+    await service.send("first", **{retry_state.ATTRIBUTE: retry_state.encode(told)})
     await asyncio.sleep(1)
     await service.send("second")
 
@@ -223,7 +230,7 @@ async def test_message_that_another_one_works_on_is_left_alone_for_longer_when_f
     worker = service.worker(task("One", Recording()), receives=2)
     await service.broker.send(QUEUES.rejects, [waiting(clock, 0.0)])
 
-    await service.until(lambda: service.told(TwinFolded))
+    await service.until(lambda: service.told(DuplicateSkipped))
     await service.ledger.give_back([(UID, 0, "other")])  # else it counts as a death, and a real process takes real time
     await asyncio.sleep(100)
 

@@ -11,19 +11,26 @@ import pytest
 from mulligan.brokers.memory import MemoryBroker
 from mulligan.brokers.sqlite.broker import SqliteBroker
 from mulligan.brokers.sqs.broker import SqsBroker
-from mulligan.cli.letter import as_data, letter_of, slim
-from mulligan.cli.picture import picture
+from mulligan.cli.dead_letter import as_data, dead_letter_of, slim
+from mulligan.cli.render import picture
 from mulligan.cli.replay import Replay
 from mulligan.cli.session import Session
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing
-from mulligan.core.event import BodyMissing, MessageBuried, MessageDone, MessageRejected, SettlementFailed, TwinFolded
-from mulligan.core.parcel import size_bytes
+from mulligan.core.event import (
+    BodyMissing,
+    DuplicateSkipped,
+    MessageDeadLettered,
+    MessageDone,
+    MessageRejected,
+    SettlementFailed,
+)
+from mulligan.core.packing import size_bytes
 from mulligan.servers.sqs.server import serve
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
-from mulligan.tasks.catalogue import Catalogue
-from mulligan.worker.packer import Packer
+from mulligan.tasks.registry import TaskRegistry
+from mulligan.worker.pipeline.packer import Packer
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 
 REAL_TIME = True
@@ -154,17 +161,17 @@ async def test_full_message_is_buried_shown_and_replayed_byte_for_byte(service, 
     await until(lambda: len(alert.seen) == 2 and not first.in_flight)
     await first.drain()
 
-    assert len(service.told(MessageBuried)) == 1
+    assert len(service.told(MessageDeadLettered)) == 1
     assert await totals(broker) == [0, 0, 1]
     assert [name.split("-")[3] for name in stored(path)] == (["dead"] if kind == "noise" else [])
     (delivery,) = await broker.receive(QUEUES.dead, 1, wait_s=0.0, lease_s=60.0)
-    letter = letter_of(delivery, QUEUES.prefix, BodyFolder(path).load)
+    letter = dead_letter_of(delivery, QUEUES.prefix, BodyFolder(path).load)
     assert letter.message.body == body
     assert letter.message.attributes == TEN
     assert f"{len(body):,} bytes" in picture(letter, whole_body=False)
     await broker.release(QUEUES.dead, [(delivery.receipt, 0.0)])
 
-    job = Replay(session(broker, path, service.clock), Catalogue({one.name: one for one in tasks}))
+    job = Replay(session(broker, path, service.clock), TaskRegistry({one.name: one for one in tasks}))
     await job.these([])
     assert job.problems == []
     assert [name.split("-")[2:4] for name in stored(path)] == ([["1", "rejects"]] if kind == "noise" else [])
@@ -260,7 +267,7 @@ async def test_message_whose_file_is_gone_is_acknowledged_when_the_ledger_knows_
 
     await memory.send(QUEUES.rejects, [copy])  # a twin, late
     second = worker(service, memory, path, task("One", one, backoff_s=0.0))
-    await until(lambda: service.told(TwinFolded))
+    await until(lambda: service.told(DuplicateSkipped))
     await second.drain()
 
     assert service.told(BodyMissing) == []
@@ -290,19 +297,19 @@ async def test_dead_letter_whose_file_is_gone_says_so_and_is_not_replayed(servic
     await put(memory, body, {})
     tasks = [task("One", one, attempts=1)]
     first = worker(service, memory, path, *tasks)
-    await until(lambda: service.told(MessageBuried) and not first.in_flight)
+    await until(lambda: service.told(MessageDeadLettered) and not first.in_flight)
     await first.drain()
     (name,) = stored(path)
     (path / name).unlink()
 
-    job = Replay(session(memory, path, service.clock), Catalogue({one.name: one for one in tasks}))
+    job = Replay(session(memory, path, service.clock), TaskRegistry({one.name: one for one in tasks}))
     await job.these([])
 
     (problem,) = job.problems
     assert f"can't be replayed: its body is not where it was stored: there is no file {path / name}" in problem
     assert await totals(memory) == [0, 0, 1]
     (delivery,) = await memory.receive(QUEUES.dead, 1, wait_s=0.0, lease_s=60.0)
-    letter = letter_of(delivery, QUEUES.prefix, BodyFolder(path).load)
+    letter = dead_letter_of(delivery, QUEUES.prefix, BodyFolder(path).load)
     shown = picture(letter, whole_body=False)
     assert str(path / name) in shown
     assert "One failed for good" in shown
@@ -314,12 +321,12 @@ async def test_stored_body_of_a_dead_letter_stays_while_a_twin_of_it_can_not_be_
     await put(memory, full(memory, "noise", {}), {})
     tasks = [task("One", Failing(1), attempts=1)]
     first = worker(service, memory, path, *tasks)
-    await until(lambda: service.told(MessageBuried) and not first.in_flight)
+    await until(lambda: service.told(MessageDeadLettered) and not first.in_flight)
     await first.drain()
     (copy,) = [stored.outgoing for stored in service.queues.get(QUEUES.dead).stored.values()]
     (held,) = await memory.receive(QUEUES.dead, 1, wait_s=0.0, lease_s=60.0)
     await memory.send(QUEUES.dead, [copy])
-    catalogue = Catalogue({one.name: one for one in tasks})
+    catalogue = TaskRegistry({one.name: one for one in tasks})
 
     await Replay(session(memory, path, service.clock), catalogue).these([])
     kinds_before = [name.split("-")[3] for name in stored(path)]
@@ -342,11 +349,11 @@ async def test_stored_body_stays_when_a_copy_goes_that_a_later_one_has_outdated(
     await until(lambda: len(service.told(MessageRejected)) == 2)
 
     await memory.send(QUEUES.rejects, [twin])
-    await until(lambda: service.told(TwinFolded))
+    await until(lambda: service.told(DuplicateSkipped))
     await until(lambda: second.lines[0].is_idle)
     await second.drain()
 
-    assert service.told(TwinFolded)[0].reason == "a later copy exists"
+    assert service.told(DuplicateSkipped)[0].reason == "a later copy exists"
     assert len(one.seen) == 2
     assert len(stored(path)) == 1
     assert await totals(memory) == [0, 1, 0]

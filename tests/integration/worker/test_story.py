@@ -4,29 +4,29 @@ import asyncio
 
 import pytest
 
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import (
-    AlertsDone,
-    MessageBuried,
+    DefaultTasksFinished,
+    DuplicateSkipped,
+    MessageDeadLettered,
     MessageDone,
     MessageRejected,
     MessageReleased,
+    RetryStateMissing,
     StateDamaged,
     StateTooNew,
-    StoryMissing,
     TaskExhausted,
     TaskFailed,
     TaskSkipped,
-    TwinFolded,
 )
 from mulligan.core.message import TaskName
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from mulligan.ledger.base import Claim, Record
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
-from mulligan.tasks.signal import GiveUp, Retry, Skip
+from mulligan.tasks.exceptions import GiveUp, Retry, Skip
 from tests.integration.worker.service import QUEUES, RETRY, Recording, task
 
 
@@ -81,8 +81,8 @@ async def test_message_is_buried_then_alerted_then_acknowledged_when_a_task_fail
     assert order == [(0, 1, 1)]  # the dead letter is there before the alert, and the message until after it
     assert good.runs == [("fo1", 1)]
     assert await service.totals() == (0, 0, 1)
-    kinds = [type(event) for event in service.told(TaskExhausted, MessageBuried, AlertsDone)]
-    assert kinds == [TaskExhausted, MessageBuried, AlertsDone]
+    kinds = [type(event) for event in service.told(TaskExhausted, MessageDeadLettered, DefaultTasksFinished)]
+    assert kinds == [TaskExhausted, MessageDeadLettered, DefaultTasksFinished]
     (letter,) = await service.dead()
     assert letter.progress.marks["Bad"].state is State.EXHAUSTED
     assert letter.progress.marks["Good"].state is State.DONE
@@ -137,8 +137,8 @@ async def test_message_is_acknowledged_when_its_default_task_fails_twice_then_su
 
     assert [attempt for _, attempt in alert.runs] == [1, 2, 3]
     assert len(bad.runs) == 1
-    assert len(service.told(MessageBuried)) == 1
-    (done,) = service.told(AlertsDone)
+    assert len(service.told(MessageDeadLettered)) == 1
+    (done,) = service.told(DefaultTasksFinished)
     assert done.exhausted == ()
     assert await service.totals() == (0, 0, 1)
 
@@ -151,7 +151,7 @@ async def test_message_loses_nothing_when_its_default_task_fails_for_good(servic
     await service.until_empty()
 
     assert len(alert.runs) == 2
-    (done,) = service.told(AlertsDone)
+    (done,) = service.told(DefaultTasksFinished)
     assert done.exhausted == ("Alert",)
     assert await service.totals() == (0, 0, 1)
 
@@ -163,7 +163,7 @@ async def test_message_is_buried_when_no_task_accepts_it(service):
     await service.send("nobody's")
     await service.until_empty()
 
-    assert service.told(MessageBuried)[0].failed == ()
+    assert service.told(MessageDeadLettered)[0].failed == ()
     assert len(alert.runs) == 1
     assert await service.totals() == (0, 0, 1)
 
@@ -174,7 +174,7 @@ async def test_message_is_dropped_when_no_task_accepts_it_and_that_was_asked_for
     await service.send("nobody's")
     await service.until_empty()
 
-    assert service.told(MessageBuried) == []
+    assert service.told(MessageDeadLettered) == []
     assert await service.totals() == (0, 0, 0)
 
 
@@ -254,14 +254,16 @@ async def test_message_keeps_its_attributes_and_uid_on_every_attempt(service):
 
 async def test_message_can_not_choose_its_tasks_when_it_carries_a_story_on_the_requests_queue(service):
     one, two = Recording(), Recording()
-    forged = Story("018bcfe56800-00000000000000000000", 0, 5, 1.0, Progress({TaskName("One"): Mark(State.DONE, 1)}))
+    forged = RetryState(
+        "018bcfe56800-00000000000000000000", 0, 5, 1.0, Progress({TaskName("One"): Mark(State.DONE, 1)})
+    )
     service.worker(task("One", one), task("Two", two))
 
-    await service.send("hello", **{story.ATTRIBUTE: story.encode(forged)})
+    await service.send("hello", **{retry_state.ATTRIBUTE: retry_state.encode(forged)})
     await service.until_empty()
 
     assert (len(one.runs), len(two.runs)) == (1, 1)
-    assert story.ATTRIBUTE not in one.contexts[0].message.attributes
+    assert retry_state.ATTRIBUTE not in one.contexts[0].message.attributes
     assert one.contexts[0].uid != forged.uid
 
 
@@ -273,7 +275,7 @@ async def test_message_runs_all_tasks_when_it_is_on_rejects_without_a_story_and_
     await service.until_empty()
 
     assert len(one.runs) == 1
-    assert service.told(StoryMissing)[0].becomes == "run"
+    assert service.told(RetryStateMissing)[0].becomes == "run"
 
 
 @pytest.mark.parametrize(
@@ -293,13 +295,13 @@ async def test_message_is_neither_run_nor_removed_when_its_state_is_damaged(serv
     one = Recording()
     service.worker(task("One", one))
 
-    await service.send("hello", queue=QUEUES.rejects, **{story.ATTRIBUTE: raw})
+    await service.send("hello", queue=QUEUES.rejects, **{retry_state.ATTRIBUTE: raw})
     await asyncio.sleep(3600)
 
     assert one.runs == []
     assert await service.totals() == (0, 1, 0)
     assert service.told(StateDamaged)[0].problem
-    assert service.told(StoryMissing, StateTooNew) == []
+    assert service.told(RetryStateMissing, StateTooNew) == []
 
 
 # -- twins
@@ -318,10 +320,10 @@ async def test_message_runs_once_when_two_workers_get_twins_of_it_at_once(servic
     assert len(one.runs) == 1
     assert one.most == 1
     assert len(service.told(MessageDone)) == 1
-    assert {event.reason for event in service.told(TwinFolded)} <= {
+    assert {event.reason for event in service.told(DuplicateSkipped)} <= {
         "another copy is being worked on", "it has been finished already",
     }  # fmt: skip
-    assert service.told(TwinFolded)
+    assert service.told(DuplicateSkipped)
     assert await service.totals() == (0, 0, 0)
 
 
@@ -361,7 +363,7 @@ async def test_tail_of_a_group_is_given_back_unrun_when_its_head_is_not_due_yet(
     await service.send("head", "tail")
     (head,) = await service.broker.receive(QUEUES.requests, 1, wait_s=0.0, lease_s=60.0)
     await service.broker.release(QUEUES.requests, [(head.receipt, 0.0)])
-    uid, now = story.identify(head, QUEUES.prefix), service.clock.now()
+    uid, now = retry_state.identify(head, QUEUES.prefix), service.clock.now()
     failed = Progress({TaskName("One"): Mark(State.PENDING, 1, now + 30, "no", now)})
     await service.ledger.claim([Claim(uid, 0, 0, "of the dead", now + 60)], now)
     await service.ledger.save([Record(uid, 0, "of the dead", failed, is_final=True)])
@@ -416,9 +418,9 @@ async def test_message_of_an_outdated_hop_is_removed_unrun(service):
 
     await service.send("hello")
     await service.until(lambda: service.told(MessageRejected))
-    await service.until(lambda: service.told(TwinFolded), within_s=140)
+    await service.until(lambda: service.told(DuplicateSkipped), within_s=140)
 
-    assert [event.reason for event in service.told(TwinFolded)] == ["a later copy exists"]
+    assert [event.reason for event in service.told(DuplicateSkipped)] == ["a later copy exists"]
     assert len(bad.runs) == 1
     await service.until_empty(within_s=5000)
 

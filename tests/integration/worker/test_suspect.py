@@ -10,7 +10,7 @@ from mulligan.clock import SystemClock
 from mulligan.core import fingerprint
 from mulligan.core.event import (
     LeaseLost,
-    MessageBuried,
+    MessageDeadLettered,
     MessageDone,
     MessageRejected,
     MessageReleased,
@@ -24,9 +24,9 @@ from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress
 from mulligan.ledger.base import Claim, Granted, Record
 from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
-from mulligan.worker.channel import Isolate, Isolated, Setup
-from mulligan.worker.gate import Gate
-from mulligan.worker.table import Counter, Standing
+from mulligan.worker.ipc.channel import Isolate, Isolated, Setup
+from mulligan.worker.ipc.lease_table import Counter, SlotState
+from mulligan.worker.isolation.gate import Gate
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 
 REAL_TIME = True
@@ -127,7 +127,7 @@ async def test_suspect_is_buried_after_three_starts_without_an_end_and_its_neigh
     assert [event.how for event in service.told(SuspectDied)] == ["exit code 0"]
     (exhausted,) = service.told(TaskExhausted)
     assert (exhausted.task, exhausted.error) == ("Kills", "kills its worker (exit code 0)")
-    assert [event.failed for event in service.told(MessageBuried)] == [("Kills",)]
+    assert [event.failed for event in service.told(MessageDeadLettered)] == [("Kills",)]
     assert [context.message.text for context in alert.contexts] == ["poison"]
     assert good.runs == [("innocent", 1)]
     assert len(service.told(MessageDone)) == 1
@@ -216,7 +216,7 @@ async def test_suspect_that_no_task_takes_is_buried(service, app):
     one.start()
     await service.until_empty(within_s=60)
 
-    assert len(service.told(MessageBuried)) == 1
+    assert len(service.told(MessageDeadLettered)) == 1
     assert service.told(MessageDone) == []
 
 
@@ -233,7 +233,7 @@ async def test_message_is_a_suspect_while_accepts_is_asked(service):
     one.start()
     await service.until_empty(within_s=60)
 
-    assert standings[0] is Standing.RUNNING
+    assert standings[0] is SlotState.RUNNING
 
 
 async def test_worker_goes_on_when_accepts_exits(service):
@@ -372,7 +372,7 @@ async def test_poison_is_buried_when_nothing_was_heard_of_its_host_for_the_third
     assert exhausted.task == "Kills"
     assert exhausted.error == "kills its worker (nothing was heard of it again, nor of its worker)"
     assert (starts(tmp_path, "kills"), starts(tmp_path, "good")) == (0, 1)
-    assert [event.failed for event in service.told(MessageBuried)] == [("Kills",)]
+    assert [event.failed for event in service.told(MessageDeadLettered)] == [("Kills",)]
 
 
 async def test_start_of_a_suspect_is_on_record_before_it_is_made_and_its_end_takes_it_back(service, app, tmp_path):

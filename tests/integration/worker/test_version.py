@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
-from mulligan.core.event import MessageDone, MessageReleased, StateTooNew, StoryMissing
+from mulligan.core.event import MessageDone, MessageReleased, RetryStateMissing, StateTooNew
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import FRESH, Progress
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from tests.integration.worker.service import LEDGER_DOWN, QUEUES, Recording, task
 
 UID = "018bcfe56800-0b090fd81c3e1612c0f0"
@@ -22,7 +22,8 @@ def newer(uid=UID, version=2):
 
 async def put(service, count=1, **more):
     copies = [
-        Outgoing(b"hello", {story.ATTRIBUTE: newer(f"018bcfe56800-{number:020x}"), **more}) for number in range(count)
+        Outgoing(b"hello", {retry_state.ATTRIBUTE: newer(f"018bcfe56800-{number:020x}"), **more})
+        for number in range(count)
     ]
     for start in range(0, count, 100):
         await service.broker.send(QUEUES.rejects, copies[start : start + 100])
@@ -32,7 +33,7 @@ async def kept(service):
     """(receive count, body, state) of what is on rejects, once it can be seen."""
     await asyncio.sleep(1000)
     found = await service.broker.receive(QUEUES.rejects, 100, wait_s=0.0, lease_s=1.0)
-    return [(one.receive_count, one.body, one.attributes[story.ATTRIBUTE]) for one in found]
+    return [(one.receive_count, one.body, one.attributes[retry_state.ATTRIBUTE]) for one in found]
 
 
 async def test_message_of_a_newer_version_is_neither_run_nor_removed_and_told(service):
@@ -45,7 +46,7 @@ async def test_message_of_a_newer_version_is_neither_run_nor_removed_and_told(se
     assert one.runs == []
     assert await service.totals() == (0, 1, 0)
     assert service.told(StateTooNew) == [StateTooNew(QUEUES.rejects, Uid(f"018bcfe56800-{0:020x}"), 1, 2, 1, (), 60.0)]
-    assert service.told(StoryMissing) == []
+    assert service.told(RetryStateMissing) == []
     assert worker.ledger.calls == []
     assert worker.network.count("ack") == worker.network.count("send") == 0
     assert worker.table.used == worker.in_flight == 0
@@ -115,8 +116,8 @@ async def test_message_behind_a_wall_of_newer_copies_is_done(service):
     service.worker(task("One", one))
     await put(service, 500)
 
-    mine = Story(Uid(UID), 0, 1, service.clock.now(), Progress({TaskName("One"): FRESH}))
-    await service.send("mine", queue=QUEUES.rejects, **{story.ATTRIBUTE: story.encode(mine)})
+    mine = RetryState(Uid(UID), 0, 1, service.clock.now(), Progress({TaskName("One"): FRESH}))
+    await service.send("mine", queue=QUEUES.rejects, **{retry_state.ATTRIBUTE: retry_state.encode(mine)})
     await service.until(lambda: service.told(MessageDone), within_s=20)
 
     assert one.runs == [("mine", 1)]
@@ -152,14 +153,17 @@ async def test_group_waits_behind_its_head_of_a_newer_version_and_is_told_by_nam
     worker.network.group = lambda delivery: delivery.body.decode()[0]
     states = [
         newer(),
-        story.encode(Story(Uid("018bcfe56800-1"), 0, 1, 1.0, Progress({TaskName("One"): FRESH}))),
-        story.encode(Story(Uid("018bcfe56800-2"), 0, 1, 1.0, Progress({TaskName("One"): FRESH}))),
+        retry_state.encode(RetryState(Uid("018bcfe56800-1"), 0, 1, 1.0, Progress({TaskName("One"): FRESH}))),
+        retry_state.encode(RetryState(Uid("018bcfe56800-2"), 0, 1, 1.0, Progress({TaskName("One"): FRESH}))),
     ]
     worker.network.faults["receive"] = [None, *[asyncio.Event().wait] * 50]
 
     await service.broker.send(
         QUEUES.rejects,
-        [Outgoing(body, {story.ATTRIBUTE: state}) for body, state in zip((b"a1", b"a2", b"b1"), states, strict=True)],
+        [
+            Outgoing(body, {retry_state.ATTRIBUTE: state})
+            for body, state in zip((b"a1", b"a2", b"b1"), states, strict=True)
+        ],
     )
     await asyncio.sleep(5)
 
@@ -175,7 +179,7 @@ async def test_message_on_the_requests_queue_is_new_whatever_version_a_producer_
     one = Recording()
     service.worker(task("One", one))
 
-    await service.send("hello", **{story.ATTRIBUTE: newer()})
+    await service.send("hello", **{retry_state.ATTRIBUTE: newer()})
     await service.until_empty()
 
     assert one.runs == [("hello", 1)]
@@ -184,13 +188,13 @@ async def test_message_on_the_requests_queue_is_new_whatever_version_a_producer_
 
 async def test_message_goes_on_where_it_stood_once_the_program_knows_its_version(service, monkeypatch):
     one = Recording()
-    monkeypatch.setattr(story, "VERSION", 0)  # a program older than the copy
+    monkeypatch.setattr(retry_state, "VERSION", 0)  # a program older than the copy
     old = service.worker(task("One", one), task("Two", one))
     state = '{"v":1,"uid":"018bcfe56800-1","gen":0,"hop":1,"seen":1,"tasks":{"One":["d",1],"Two":["p",0]}}'
-    await service.send("hello", queue=QUEUES.rejects, **{story.ATTRIBUTE: state})
+    await service.send("hello", queue=QUEUES.rejects, **{retry_state.ATTRIBUTE: state})
     await service.until(lambda: service.told(StateTooNew))
     await old.drain()
-    monkeypatch.setattr(story, "VERSION", 1)
+    monkeypatch.setattr(retry_state, "VERSION", 1)
 
     service.worker(task("One", one), task("Two", one))
     await service.until_empty()

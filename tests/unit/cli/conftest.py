@@ -8,11 +8,11 @@ import pytest
 from mulligan.brokers.memory import MemoryBroker
 from mulligan.cli.app import main
 from mulligan.cli.session import Session
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Delivery, EntryFault, Outgoing
 from mulligan.core.message import QueueName, TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from mulligan.settings.model import Settings
 
 NOW = 1_700_000_000.0
@@ -97,8 +97,8 @@ def letter() -> Callable[..., Outgoing]:
             "Two": Mark(State.EXHAUSTED, 2, 0.0, "ValueError: no\n  at x", NOW),
         }
         progress = Progress({TaskName(name): mark for name, mark in known.items()})
-        told = Story(Uid(uid), generation, 1, NOW - 5, progress)
-        return Outgoing(body, {"source": "shop", story.ATTRIBUTE: story.encode(told)})
+        told = RetryState(Uid(uid), generation, 1, NOW - 5, progress)
+        return Outgoing(body, {"source": "shop", retry_state.ATTRIBUTE: retry_state.encode(told)})
 
     return made
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.cli.ending import Code
+from mulligan.cli.exit import Code
 from mulligan.cli.init import FILES, TEMPLATE, prefix_of
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -2,18 +2,18 @@ from dataclasses import replace
 
 import pytest
 
+from mulligan.cli.browse import walk
 from mulligan.cli.dead import _table as dead_table
-from mulligan.cli.letter import as_data, joined, letter_of, slim
+from mulligan.cli.dead_letter import as_data, dead_letter_of, joined, slim
 from mulligan.cli.peek import _pictures as pictures
-from mulligan.cli.picture import body_text, picture
+from mulligan.cli.render import body_text, picture
 from mulligan.cli.replay import Replay
-from mulligan.cli.walk import walk
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.policy import Policy
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, Mark, Progress, State
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
 
 UID = Uid("018bcfe56800-00112233445566778899")
 OTHER = Uid("018bcfe56801-00112233445566778899")
@@ -27,7 +27,7 @@ def task(name: str, *, is_default: bool = False) -> LoadedTask:
 @pytest.fixture
 def catalogue():
     tasks = [task("One"), task("Two"), task("New"), task("Alert", is_default=True)]
-    return Catalogue({one.name: one for one in tasks})
+    return TaskRegistry({one.name: one for one in tasks})
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ async def test_replay_leaves_done_tasks_done_and_makes_the_others_of_todays_mani
     await job.these([UID])
 
     (copy,) = await received(session.queues.rejects)
-    message, told, problem = story.read(copy, session.queues.prefix, is_trusted=True)
+    message, told, problem = retry_state.read(copy, session.queues.prefix, is_trusted=True)
     assert problem is None
     assert told is not None
     assert (told.uid, told.generation, told.hop) == (UID, 1, 0)
@@ -128,7 +128,7 @@ async def test_replay_of_all_folds_twins_into_one_with_the_newest_progress(sessi
     job = Replay(session, catalogue)
     await job.these([])
 
-    stories = [story.read(copy, "", is_trusted=True)[1] for copy in await received(session.queues.rejects)]
+    stories = [retry_state.read(copy, "", is_trusted=True)[1] for copy in await received(session.queues.rejects)]
     assert [told.uid for told in stories if told] == [UID, OTHER]
     assert stories[0] is not None
     assert stories[0].progress.marks == {"New": FRESH, "One": DONE_AT_FIRST_TRY, "Two": DONE_AT_FIRST_TRY}
@@ -160,7 +160,7 @@ async def test_replay_that_dies_before_the_removal_leaves_a_letter_whose_second_
     await Replay(session, catalogue).these([UID])
 
     copies = await received(session.queues.rejects)
-    keys = {(told.uid, told.generation) for copy in copies if (told := story.read(copy, "", is_trusted=True)[1])}
+    keys = {(told.uid, told.generation) for copy in copies if (told := retry_state.read(copy, "", is_trusted=True)[1])}
     assert len(copies) == 2
     assert keys == {(UID, 1)}
 
@@ -171,7 +171,7 @@ async def test_replay_runs_all_tasks_of_a_letter_without_a_story(session, dead, 
     await Replay(session, catalogue).these([])
 
     (copy,) = await received(session.queues.rejects)
-    told = story.read(copy, session.queues.prefix, is_trusted=True)[1]
+    told = retry_state.read(copy, session.queues.prefix, is_trusted=True)[1]
     assert told is not None
     assert told.progress.marks == {"One": FRESH, "Two": FRESH, "New": FRESH}
 
@@ -180,7 +180,7 @@ GONE = Mark(State.EXHAUSTED, 2, 0.0, "no", 1.0)
 
 
 async def test_replay_refuses_a_letter_whose_failed_task_was_removed_and_replays_the_others(session, dead, letter):
-    few = Catalogue({TaskName("One"): task("One")})
+    few = TaskRegistry({TaskName("One"): task("One")})
     await dead(letter(UID, One=Mark(State.DONE, 1), Two=GONE), letter(OTHER, One=GONE))
 
     job = Replay(session, few)
@@ -194,7 +194,7 @@ async def test_replay_refuses_a_letter_whose_failed_task_was_removed_and_replays
 
 
 async def test_replay_of_all_names_each_missing_task_once_when_nothing_of_many_letters_would_run(session, dead, letter):
-    few = Catalogue({TaskName("One"): task("One")})
+    few = TaskRegistry({TaskName("One"): task("One")})
     done = Mark(State.DONE, 1)
     await dead(*[letter(f"018bcfe56800-{number:020x}", One=done, Two=GONE) for number in range(3)])
     await dead(letter(OTHER, One=done, Three=GONE))
@@ -210,24 +210,26 @@ async def test_replay_of_all_names_each_missing_task_once_when_nothing_of_many_l
 
 
 async def test_replay_keeps_a_failed_task_that_is_missing_beside_one_that_runs(session, dead, letter, received):
-    few = Catalogue({TaskName("One"): task("One")})
+    few = TaskRegistry({TaskName("One"): task("One")})
     await dead(letter(UID, One=GONE, Two=GONE))
 
     await Replay(session, few).these([UID])
 
     (copy,) = await received(session.queues.rejects)
-    told = story.read(copy, session.queues.prefix, is_trusted=True)[1]
+    told = retry_state.read(copy, session.queues.prefix, is_trusted=True)[1]
     assert told is not None
     assert told.progress.marks == {"One": FRESH, "Two": FRESH}  # else One's success would be taken for the end
 
 
 @pytest.mark.parametrize("marks", [{}, {"One": Mark(State.DONE, 1), "Two": GONE}], ids=["none took it", "Two did"])
 async def test_replay_refuses_a_letter_that_no_task_takes(session, dead, letter, marks):
-    picky = Catalogue(
+    picky = TaskRegistry(
         {one.name: replace(one, accepts=lambda _: False) for one in (task("One"), task("Two"))}, drops_unrouted=True
     )
     told = Progress({TaskName(name): mark for name, mark in marks.items()})
-    outgoing = Outgoing(b"fo1", {story.ATTRIBUTE: story.encode(story.Story(UID, 0, 1, 1.0, told))})
+    outgoing = Outgoing(
+        b"fo1", {retry_state.ATTRIBUTE: retry_state.encode(retry_state.RetryState(UID, 0, 1, 1.0, told))}
+    )
     await dead(outgoing)
 
     job = Replay(session, picky)
@@ -239,7 +241,7 @@ async def test_replay_refuses_a_letter_that_no_task_takes(session, dead, letter,
 
 
 async def test_replay_takes_a_letter_away_whose_tasks_are_all_done(session, dead, letter):
-    few = Catalogue({TaskName("One"): task("One")})
+    few = TaskRegistry({TaskName("One"): task("One")})
     await dead(letter(UID, One=Mark(State.DONE, 1)))
 
     job = Replay(session, few)
@@ -262,7 +264,7 @@ async def test_replay_tells_an_unknown_uid_with_the_nearest(session, dead, lette
 async def test_picture_tells_the_whole_story(session, dead, letter, received):
     await dead(letter(UID, body=b"first\nsecond \x1b[31m"), letter(UID))
     one, two = [
-        letter_of(delivery, "msgparser", session.bodies.load) for delivery in await received(session.queues.dead)
+        dead_letter_of(delivery, "msgparser", session.bodies.load) for delivery in await received(session.queues.dead)
     ]
 
     text = picture(joined(one, two), whole_body=False)
@@ -300,7 +302,7 @@ async def test_letter_that_is_a_copy_for_rejects_says_that_it_was_moved_and_what
     await dead(letter(One=Mark(State.DONE, 1), Two=Mark(State.PENDING, 1, 5.0, "not yet", 1.0)))
     (delivery,) = await received(session.queues.dead)
 
-    moved = letter_of(delivery, session.queues.prefix, session.bodies.load)
+    moved = dead_letter_of(delivery, session.queues.prefix, session.bodies.load)
 
     assert moved.unfinished == ("Two",)
     assert "moved, with Two unfinished" in dead_table([moved], 2e9)
@@ -313,15 +315,15 @@ async def test_letter_that_is_a_copy_for_rejects_says_that_it_was_moved_and_what
 async def test_replay_keeps_the_id_of_the_message_so_that_its_next_letter_proves_itself(
     session, dead, received, catalogue
 ):
-    told = story.Story(
+    told = retry_state.RetryState(
         UID, 0, 1, 1.0, Progress({TaskName("One"): Mark(State.EXHAUSTED, 1)}), id="order-4711", is_dead=True
     )
-    await dead(Outgoing(b"fo1", {story.ATTRIBUTE: story.encode(told)}))
+    await dead(Outgoing(b"fo1", {retry_state.ATTRIBUTE: retry_state.encode(told)}))
 
     await Replay(session, catalogue).these([UID])
 
     (copy,) = await received(session.queues.rejects)
-    replayed = story.decode(copy.attributes[story.ATTRIBUTE])
+    replayed = retry_state.decode(copy.attributes[retry_state.ATTRIBUTE])
     assert (replayed.id, replayed.is_dead, replayed.generation) == ("order-4711", False, 1)
 
 
@@ -336,7 +338,7 @@ async def test_letters_in_a_list_hold_no_bodies_but_their_sizes(session, dead, l
     await dead(letter(UID))
     (delivery,) = await received(session.queues.dead)
 
-    listed = slim(letter_of(delivery, "msgparser", session.bodies.load))
+    listed = slim(dead_letter_of(delivery, "msgparser", session.bodies.load))
 
     assert listed.message.body == b""
     assert as_data(listed)["body_bytes"] == 3
@@ -377,12 +379,12 @@ async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, de
 
 async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, dead, letter, received, catalogue):
     outgoing = letter(UID)
-    told = replace(story.decode(outgoing.attributes[story.ATTRIBUTE]), group="customer 7")
-    attributes = {**outgoing.attributes, story.ATTRIBUTE: story.encode(told)}
+    told = replace(retry_state.decode(outgoing.attributes[retry_state.ATTRIBUTE]), group="customer 7")
+    attributes = {**outgoing.attributes, retry_state.ATTRIBUTE: retry_state.encode(told)}
     await dead(replace(outgoing, attributes=attributes, group=UID))
     (delivery,) = await received(session.queues.dead)
 
-    found = letter_of(replace(delivery, group=UID), "app", session.bodies.load)
+    found = dead_letter_of(replace(delivery, group=UID), "app", session.bodies.load)
 
     assert found.group == "customer 7"
     outgoing = Replay(session, catalogue)._outgoing(found)
@@ -395,10 +397,10 @@ async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, d
 
 def newer(uid: str = UID, version: int = 2) -> Outgoing:
     state = f'{{"v":{version},"uid":"{uid}","gen":0,"jobs":{{"One":"done"}}}}'
-    return Outgoing(b"fo1", {"source": "shop", story.ATTRIBUTE: state})
+    return Outgoing(b"fo1", {"source": "shop", retry_state.ATTRIBUTE: state})
 
 
-DAMAGED = Outgoing(b"fo1", {story.ATTRIBUTE: "{"})
+DAMAGED = Outgoing(b"fo1", {retry_state.ATTRIBUTE: "{"})
 
 
 @pytest.mark.parametrize("uids", [[], [UID]])
@@ -482,7 +484,7 @@ async def test_list_and_picture_say_that_a_letter_is_of_a_newer_version(session,
     await dead(newer())
     (delivery,) = await received(session.queues.dead)
 
-    found = letter_of(delivery, "msgparser", session.bodies.load)
+    found = dead_letter_of(delivery, "msgparser", session.bodies.load)
 
     assert (as_data(found)["uid"], as_data(found)["generation"], as_data(found)["state_version"]) == (UID, None, 2)
     assert dead_table([found], 0.0).splitlines()[1].split("  ")[-2].strip() == "of a newer version"

@@ -8,12 +8,12 @@ import pytest
 
 from mulligan.brokers.sqlite.broker import SqliteBroker
 from mulligan.clock import SystemClock
-from mulligan.core import parcel
+from mulligan.core import packing
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Message, TaskName, Uid
-from mulligan.core.parcel import DEAD, REJECTS, Limits
+from mulligan.core.packing import DEAD, REJECTS, Limits
 from mulligan.core.progress import Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 
@@ -28,7 +28,7 @@ def put(application):
     def put(shelf, body, limit):
         message = Message(UID, body, {"source": "shop"}, 1_700_000_000.0)
         progress = Progress({TaskName("One"): Mark(State.EXHAUSTED, 2, 0.0, "no", 1_700_000_000.0)})
-        packed = parcel.pack(message, Story(UID, 0, 1, 1_700_000_000.0, progress), Limits(limit), shelf)
+        packed = packing.pack(message, RetryState(UID, 0, 1, 1_700_000_000.0, progress), Limits(limit), shelf)
         assert packed.body != body
         if packed.stored is not None:
             BodyFolder(application / "var" / "bodies").keep(packed.stored.name, packed.stored.content)

@@ -1,9 +1,9 @@
 import pytest
 
-from mulligan.cli.confirm import WAITS_S, confirmed
-from mulligan.cli.ending import UsageError
-from mulligan.cli.send import Sender, Wish, attributes_of
-from mulligan.cli.source import Line
+from mulligan.cli.exit import UsageError
+from mulligan.cli.input import Line
+from mulligan.cli.retry import WAITS_S, confirmed
+from mulligan.cli.send import Sender, SendOptions, attributes_of
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 
@@ -18,7 +18,7 @@ def numbered(count: int) -> list[Line]:
 
 @pytest.fixture
 def sender(session, sleep):
-    return Sender(session, session.queues.requests, Wish({"source": "shop"}), sleep=sleep)
+    return Sender(session, session.queues.requests, SendOptions({"source": "shop"}), sleep=sleep)
 
 
 async def test_sender_gives_each_message_an_id_of_its_own_and_the_attributes(session, sender, received):
@@ -33,7 +33,7 @@ async def test_sender_gives_each_message_an_id_of_its_own_and_the_attributes(ses
 
 
 async def test_sender_keeps_an_id_that_was_given(session, sleep, received):
-    sender = Sender(session, session.queues.requests, Wish({"mulligan-uid": "order-7"}), sleep=sleep)
+    sender = Sender(session, session.queues.requests, SendOptions({"mulligan-uid": "order-7"}), sleep=sleep)
 
     await sender.put(numbered(1))
 
@@ -103,7 +103,7 @@ def test_attributes_of_takes_values_with_equals_signs_and_none():
 
 
 def test_send_names_group_and_dedup_id_of_messages_for_a_fifo_queue(session):
-    sender = Sender(session, session.queues.requests, Wish({}, group="customer-7"))
+    sender = Sender(session, session.queues.requests, SendOptions({}, group="customer-7"))
 
     entry = sender.outgoing(b"hi")
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 import pytest
 
 from mulligan.brokers.sqlite.broker import SqliteBroker
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.message import QueueName, TaskName, Uid
 from mulligan.core.progress import FRESH, Mark, Progress, State
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
 
 QUEUES = Queues("msgparser", *(QueueName(f"msgparser-{kind}-q") for kind in ("requests", "rejects", "dead")))
 UID = Uid("018bcfe56800-00112233445566778899")
 
 
 def copy(marks):
-    told = Story(UID, 0, 1, 1_700_000_000.0, Progress(marks))
-    return Outgoing(b"order 7", {story.ATTRIBUTE: story.encode(told)}, delay_s=600)
+    told = RetryState(UID, 0, 1, 1_700_000_000.0, Progress(marks))
+    return Outgoing(b"order 7", {retry_state.ATTRIBUTE: retry_state.encode(told)}, delay_s=600)
 
 
 def put(application, clock, queue, *entries):

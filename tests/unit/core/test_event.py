@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from mulligan.core import event
-from mulligan.core.event import BrokerDown, Event, MessageBuried, MessageDone, TaskFailed, TaskSucceeded
+from mulligan.core.event import BrokerDown, Event, MessageDeadLettered, MessageDone, TaskFailed, TaskSucceeded
 from mulligan.core.message import Uid
 
 KINDS = [
@@ -26,7 +26,7 @@ def test_levels_rise_with_what_a_person_has_to_do():
     assert TaskSucceeded.level == "debug"
     assert MessageDone.level == "info"
     assert TaskFailed.level == "warning"
-    assert MessageBuried.level == "error"
+    assert MessageDeadLettered.level == "error"
     assert BrokerDown.level == "error"
 
 

@@ -32,9 +32,9 @@ from mulligan.core.outcome import (
 )
 from mulligan.core.policy import Policy
 from mulligan.core.progress import FRESH, Mark, Progress, State, at_rest, is_further, is_suspect, merge
-from mulligan.core.route import UNKNOWN_SINCE, Missing, Route, begin, fit, renew
+from mulligan.core.retry_state import RetryState, decode, encode
+from mulligan.core.route import UNKNOWN_SINCE, Missing, Route, begin, reconcile, reset_for_replay
 from mulligan.core.step import Ack, Bury, Reject, Release, Run
-from mulligan.core.story import Story, decode, encode
 
 TASKS = (TaskName("Jira"), TaskName("Trello"), TaskName("Mail"))
 DEFAULTS = (TaskName("Slack"), TaskName("Pager"))
@@ -141,7 +141,7 @@ class OneMessage(RuleBasedStateMachine):
         self.row = Row()
         self.workers: list[Worker] = []
         self.interrupted: set[int] = set()
-        self.dead: list[Story] = []
+        self.dead: list[RetryState] = []
         self.tokens = 0
         self.starts: Counter[TaskName] = Counter()
         self.succeeded: set[TaskName] = set()
@@ -305,9 +305,9 @@ class OneMessage(RuleBasedStateMachine):
     def bury(self, copy: Copy, token: int, progress: Progress) -> Steps[Progress | None]:
         self.check_bury(progress, token)
         yield "about to bury"
-        self.dead.append(decode(encode(Story(UID, 0, copy.hop, 0.0, progress))))
+        self.dead.append(decode(encode(RetryState(UID, 0, copy.hop, 0.0, progress))))
         assert was_dead(self.dead[-1]), "moved to rejects it would be removed as a twin, if an older version wrote it"
-        replayed = Story(UID, 1, 0, 0.0, renew(progress, self.route().tasks))
+        replayed = RetryState(UID, 1, 0, 0.0, reset_for_replay(progress, self.route().tasks))
         assert not was_dead(replayed), "a replay is taken for a letter that was moved, and gets another generation"
         yield "dead letter confirmed"
         progress = mark_buried(progress, self.route())
@@ -319,7 +319,7 @@ class OneMessage(RuleBasedStateMachine):
     def reject(self, copy: Copy, token: int, progress: Progress, delay_s: float) -> Steps[None]:
         yield "about to copy"
         hop = copy.hop + 1
-        story = encode(Story(UID, 0, hop, 0.0, settled(progress)))
+        story = encode(RetryState(UID, 0, hop, 0.0, settled(progress)))
         assert not was_dead(decode(story)), "a copy for rejects is taken for a dead letter that was moved"
         self.copies.append(Copy(story, hop, self.now + min(delay_s, self.max_delay_s)))
         yield "copy confirmed"
@@ -359,7 +359,7 @@ class OneMessage(RuleBasedStateMachine):
         newest = merge(known, carried) if known else carried
         assert newest.marks.keys() == carried.marks.keys() | (known.marks.keys() if known else set())
         since_at = BEGINS_AT if copy.story is not None else self.now
-        progress, missing = fit(
+        progress, missing = reconcile(
             replace(newest, deaths=deaths), self.known_tasks(), self.now, grace_s=self.grace_s, since_at=since_at
         )
         self.check_fit(newest, progress, missing)

@@ -6,8 +6,8 @@ from mulligan.core import fingerprint
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.move import is_finished, is_over, may_be_of, proves, was_dead
 from mulligan.core.progress import DONE_AT_FIRST_TRY, FRESH, REFUSED, Mark, Progress, State
-from mulligan.core.route import renew
-from mulligan.core.story import Story
+from mulligan.core.retry_state import RetryState
+from mulligan.core.route import reset_for_replay
 
 UID = Uid("018bcfe56800-0b090fd81c3e1612c0f0")
 JIRA, TRELLO, MAIL = TaskName("Jira"), TaskName("Trello"), TaskName("Mail")
@@ -16,7 +16,7 @@ BURIED = Progress({JIRA: DONE_AT_FIRST_TRY, TRELLO: NO})
 
 
 def told(progress, **more):
-    return Story(UID, more.pop("generation", 0), more.pop("hop", 0), 1.0, progress, **more)
+    return RetryState(UID, more.pop("generation", 0), more.pop("hop", 0), 1.0, progress, **more)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def told(progress, **more):
         (Progress({}), True),
         (Progress({JIRA: FRESH, TRELLO: NO}), False),
         (Progress(BURIED.marks, {MAIL: Mark(State.PENDING, 1, 5.0)}, is_buried=True), False),
-        (renew(BURIED, (JIRA, TRELLO)), False),
-        (renew(BURIED, ()), False),
+        (reset_for_replay(BURIED, (JIRA, TRELLO)), False),
+        (reset_for_replay(BURIED, ()), False),
     ],
     ids=["a task failed", "each task said no", "no task", "a task is pending", "an alert", "replay", "replay, no task"],
 )
@@ -46,7 +46,7 @@ def test_story_says_that_its_copy_was_put_on_the_dead_queue_when_this_version_wr
 
 def test_story_is_of_the_message_whose_id_and_body_make_its_uid():
     uid = fingerprint.uid("shop", "order-4711", b"hello", 1_700_000_000.123)
-    story, message = Story(uid, 0, 0, 1.0, BURIED, id="order-4711"), Message(uid, b"hello", {}, 1.0)
+    story, message = RetryState(uid, 0, 0, 1.0, BURIED, id="order-4711"), Message(uid, b"hello", {}, 1.0)
 
     assert proves(story, message, "shop")
     assert not proves(story, replace(message, body=b"hallo"), "shop")

@@ -2,7 +2,7 @@ import pytest
 
 from mulligan.core.message import TaskName
 from mulligan.core.progress import DONE_AT_FIRST_TRY, ERROR_MAX, FRESH, REFUSED, Mark, Progress, State
-from mulligan.core.route import NONE_MISSING, Missing, Route, begin, fit, renew
+from mulligan.core.route import NONE_MISSING, Missing, Route, begin, reconcile, reset_for_replay
 
 JIRA, TRELLO, MAIL = TaskName("Jira"), TaskName("Trello"), TaskName("Mail")
 FAILED_ONCE = Mark(State.PENDING, 1, 130.0, "no route to host", 100.0)
@@ -21,7 +21,7 @@ def test_begin_of_an_empty_route_has_no_marks():
 
 
 def fitted(progress, known, *, now=1000.0, grace_s=0.0, since_at=900.0):
-    return fit(progress, known, now, grace_s=grace_s, since_at=since_at)
+    return reconcile(progress, known, now, grace_s=grace_s, since_at=since_at)
 
 
 def test_fit_changes_nothing_when_every_pending_task_is_known():
@@ -120,7 +120,7 @@ def test_missing_tasks_are_all_of_a_progress_when_nothing_else_of_it_is_pending(
 def test_renew_keeps_what_is_done_and_starts_every_other_task_of_today_afresh():
     old = Progress({JIRA: DONE_AT_FIRST_TRY, TRELLO: EXHAUSTED}, {MAIL: DONE_AT_FIRST_TRY}, is_buried=True)
 
-    renewed = renew(old, (JIRA, TRELLO, TaskName("New")))
+    renewed = reset_for_replay(old, (JIRA, TRELLO, TaskName("New")))
 
     assert renewed == Progress({JIRA: DONE_AT_FIRST_TRY, TRELLO: FRESH, TaskName("New"): FRESH})
 
@@ -128,10 +128,10 @@ def test_renew_keeps_what_is_done_and_starts_every_other_task_of_today_afresh():
 def test_renew_asks_a_task_again_that_did_not_take_the_message():
     old = Progress({JIRA: Mark(State.DONE, 1, 0.0, REFUSED), MAIL: DONE_AT_FIRST_TRY})
 
-    assert renew(old, (JIRA, MAIL)) == Progress({JIRA: FRESH, MAIL: DONE_AT_FIRST_TRY})
+    assert reset_for_replay(old, (JIRA, MAIL)) == Progress({JIRA: FRESH, MAIL: DONE_AT_FIRST_TRY})
 
 
 def test_renew_forgets_an_exhausted_task_that_is_gone_and_keeps_a_done_one():
     old = Progress({JIRA: DONE_AT_FIRST_TRY, TRELLO: EXHAUSTED}, is_buried=True)
 
-    assert renew(old, (MAIL,)) == Progress({MAIL: FRESH, JIRA: DONE_AT_FIRST_TRY})
+    assert reset_for_replay(old, (MAIL,)) == Progress({MAIL: FRESH, JIRA: DONE_AT_FIRST_TRY})

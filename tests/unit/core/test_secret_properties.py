@@ -22,7 +22,7 @@ from mulligan.ledger.open import open_ledger
 from mulligan.ledger.postgres.address import address_of
 from mulligan.settings.describe import shown
 from mulligan.settings.load import load
-from mulligan.telemetry.line import JsonLayout, TextLayout
+from mulligan.telemetry.layout import JsonLayout, TextLayout
 from tests.secret_url import CANARY, leaks, passwords, urls
 
 NO_CLOCK = cast(Clock, None)

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from mulligan.integrations import http
-from mulligan.integrations.fault import Ambiguous, Limited, NotSent, Refused
+from mulligan.integrations.failure import Ambiguous, NotSent, RateLimited, Refused
 from tests.black_hole import black_hole, resolve
 
 NOW = 1_700_000_000.0
@@ -106,7 +106,7 @@ def test_wait_that_is_asked_for_is_read_from_seconds_or_a_date_and_bounded(raw, 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (429, Limited),
+        (429, RateLimited),
         (400, Refused),
         (401, Refused),
         (302, Refused),

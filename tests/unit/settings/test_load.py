@@ -4,7 +4,7 @@ import pytest
 
 from mulligan.core.error import ConfigurationError
 from mulligan.settings.load import load
-from mulligan.telemetry.sentence import sentence
+from mulligan.telemetry.messages import sentence
 
 
 def configured(app_dir: Path, text: str) -> Path:

@@ -4,7 +4,7 @@ from mulligan.core.event import LedgerLocal
 from mulligan.settings.load import load
 from mulligan.settings.model import Settings
 from mulligan.settings.notice import notices, prefix_note
-from mulligan.telemetry.sentence import sentence
+from mulligan.telemetry.messages import sentence
 
 
 @pytest.mark.parametrize("url", ["sqs://eu-west-1", "amqp://me:s3cret@rabbit/", "amqps://rabbit/"])

@@ -1,11 +1,11 @@
 import pytest
 
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from mulligan.storage.fault import Kinds
-from mulligan.storage.layout import Layout
+from mulligan.storage.fault import ErrorTypes
+from mulligan.storage.schema import Schema
 from mulligan.storage.sqlite import Database
 
-LAYOUT = Layout("test database", 0x54455354, (("CREATE TABLE item (name TEXT PRIMARY KEY, body BLOB)",),))
+LAYOUT = Schema("test database", 0x54455354, (("CREATE TABLE item (name TEXT PRIMARY KEY, body BLOB)",),))
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def make(path):
     made = []
 
     def _make(layout=LAYOUT, at=path, **options):
-        made.append(Database(at, layout, Kinds(BrokerUnavailable, BrokerRefused), **options))
+        made.append(Database(at, layout, ErrorTypes(BrokerUnavailable, BrokerRefused), **options))
         return made[-1]
 
     yield _make

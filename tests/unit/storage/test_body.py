@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.core.error import ParcelError
+from mulligan.core.error import PackingError
 from mulligan.storage.body import BodyFolder
 
 NAME = "018bcfe56800-00112233445566778899-0-rejects-" + "a" * 32
@@ -71,7 +71,7 @@ def test_failing_disk_leaves_nothing_and_is_told(folder, path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(ParcelError, match=rf"its body \(4 bytes\) can't be kept in {path} .*: No space left"):
+    with pytest.raises(PackingError, match=rf"its body \(4 bytes\) can't be kept in {path} .*: No space left"):
         folder.keep(NAME, b"body")
     assert list(path.iterdir()) == []
 
@@ -79,12 +79,12 @@ def test_failing_disk_leaves_nothing_and_is_told(folder, path, monkeypatch):
 def test_folder_that_can_not_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ParcelError, match=r"can't be kept in .*file/bodies"):
+    with pytest.raises(PackingError, match=r"can't be kept in .*file/bodies"):
         BodyFolder(tmp_path / "file" / "bodies").keep(NAME, b"body")
 
 
 def test_missing_body_is_told_with_its_path(folder, path):
-    with pytest.raises(ParcelError, match=f"there is no file {path / NAME}"):
+    with pytest.raises(PackingError, match=f"there is no file {path / NAME}"):
         folder.load(NAME, 4)
 
 
@@ -92,7 +92,7 @@ def test_missing_body_is_told_with_its_path(folder, path):
 def test_body_of_another_size_is_told(folder, size):
     folder.keep(NAME, b"body")
 
-    with pytest.raises(ParcelError, match=f"hasn't the {size} bytes"):
+    with pytest.raises(PackingError, match=f"hasn't the {size} bytes"):
         folder.load(NAME, size)
 
 
@@ -100,7 +100,7 @@ def test_body_that_can_not_be_read_is_told(folder, path):
     path.mkdir(parents=True)
     (path / NAME).mkdir()
 
-    with pytest.raises(ParcelError, match="can't be read: Is a directory"):
+    with pytest.raises(PackingError, match="can't be read: Is a directory"):
         folder.load(NAME, 4)
 
 
@@ -117,5 +117,5 @@ def test_body_that_stays_is_told(folder, path):
     path.mkdir(parents=True)
     (path / NAME).mkdir()
 
-    with pytest.raises(ParcelError, match="can't be removed"):
+    with pytest.raises(PackingError, match="can't be removed"):
         folder.drop(NAME)

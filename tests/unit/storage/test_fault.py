@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from mulligan.core.error import LedgerError, LedgerUnavailable, StorageBroken
-from mulligan.storage.fault import Kinds, translate
+from mulligan.storage.fault import ErrorTypes, translate
 
-KINDS = Kinds(LedgerUnavailable, LedgerError)
+KINDS = ErrorTypes(LedgerUnavailable, LedgerError)
 
 
 def error(name):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mulligan.brokers.sqlite import SqliteBroker
-from mulligan.core import story
+from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.message import QueueName, TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
@@ -96,7 +96,7 @@ async def test_queue_of_layout_1_is_read_written_and_left_for_its_own_version(co
 
     assert declared.created == ()
     assert (request.body, dict(request.attributes)) == (b"hello", {"color": "red"})
-    _, told, unread = story.read(reject, "shop", is_trusted=True)
+    _, told, unread = retry_state.read(reject, "shop", is_trusted=True)
     assert unread is None
     assert told is not None
     assert (told.uid, told.hop, told.progress) == (UID, 1, PROGRESS)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError, StorageBroken
-from mulligan.storage import layout as storage_layout
-from mulligan.storage.layout import WAL_MAX_BYTES
+from mulligan.storage import schema as storage_layout
+from mulligan.storage.schema import WAL_MAX_BYTES
 from mulligan.storage.sqlite import LOG_LOOK_EVERY
 
 NOBODY = 65534

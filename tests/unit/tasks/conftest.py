@@ -10,8 +10,8 @@ import pytest
 from mulligan.core.error import ConfigurationError
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.policy import Backoff, Policy
-from mulligan.tasks.catalogue import Catalogue, LoadedTask
 from mulligan.tasks.loader import load
+from mulligan.tasks.registry import LoadedTask, TaskRegistry
 
 DEFAULTS = Policy(max_attempts=2, backoff=Backoff(first_s=10.0, factor=2.0, max_s=3600.0), timeout_s=60.0)
 
@@ -40,7 +40,7 @@ class App:
         lines.append("</tasks>")
         (self.folder / "tasks.xml").write_text("\n".join(lines))
 
-    def load(self) -> Catalogue:
+    def load(self) -> TaskRegistry:
         return load(self.folder, defaults=DEFAULTS)
 
     def task(self, code: str) -> LoadedTask:

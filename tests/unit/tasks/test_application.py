@@ -10,9 +10,9 @@ import pytest
 import mulligan
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.outcome import SUCCEEDED, Failed
-from mulligan.tasks.attempt import outcome_of_error, outcome_of_result
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.loader import load
+from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,8 +6,8 @@ import pytest
 from mulligan.core.message import Message, Typed, Uid
 from mulligan.tasks import encoding
 from mulligan.tasks.encoding import decoded
+from mulligan.tasks.exceptions import PayloadError
 from mulligan.tasks.payload import converter
-from mulligan.tasks.signal import PayloadError
 
 
 def message(body, *, content_encoding=None, content_type=None):

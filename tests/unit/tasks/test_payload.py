@@ -1,8 +1,8 @@
 import pytest
 
 from mulligan.core.message import Message, Uid
+from mulligan.tasks.exceptions import PayloadError
 from mulligan.tasks.payload import JSON_MAX_BYTES
-from mulligan.tasks.signal import PayloadError
 
 ORDER = """
 from __future__ import annotations

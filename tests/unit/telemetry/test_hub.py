@@ -1,4 +1,4 @@
-from mulligan.core.event import BrokerUp, Event, LedgerUp, ListenerRaised
+from mulligan.core.event import BrokerUp, Event, LedgerUp, ListenerFailed
 from mulligan.telemetry.hub import Hub
 
 UP = BrokerUp("settling q", 3.0)
@@ -58,7 +58,7 @@ def test_hub_passes_over_a_listener_that_raises_and_tells_the_others_once():
     hub.emit(UP)
     hub.emit(UP)
 
-    told = ListenerRaised(listener=f"{__name__}:{bad.__qualname__}", error="ValueError: no ears")
+    told = ListenerFailed(listener=f"{__name__}:{bad.__qualname__}", error="ValueError: no ears")
     assert heard == [told, UP, UP]
     assert hub.raised == {told.listener: 3}
 
@@ -74,7 +74,7 @@ def test_hub_tells_what_was_behind_the_exception_of_a_listener():
 
     Hub([bad, heard.append]).emit(UP)
 
-    assert isinstance(heard[0], ListenerRaised)
+    assert isinstance(heard[0], ListenerFailed)
     assert heard[0].error == "ValueError: no ears; caused by KeyError: 'uid'"
 
 

@@ -12,7 +12,7 @@ from mulligan.core.error import ConfigurationError
 from mulligan.core.event import TaskExhausted
 from mulligan.core.message import TaskName
 from mulligan.integrations.alert import alert_of, lines_of
-from mulligan.telemetry.sentence import sentence
+from mulligan.telemetry.messages import sentence
 from mulligan.testing import play, play_async
 
 

@@ -11,8 +11,8 @@ from mulligan.core.event import Event
 from mulligan.core.message import Message, QueueName, TaskName, Uid
 from mulligan.core.policy import Policy
 from mulligan.core.progress import FRESH, Progress
-from mulligan.tasks.catalogue import LoadedTask
-from mulligan.worker.flight import Flight
+from mulligan.tasks.registry import LoadedTask
+from mulligan.worker.pipeline.in_flight import InFlight
 from tests.virtual_loop import VirtualClock, VirtualLoop
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
@@ -57,12 +57,12 @@ def make_task() -> Callable[..., LoadedTask]:
 
 
 @pytest.fixture
-def make_flight() -> Callable[..., Flight]:
-    def make(*tasks: str, uid: Uid = UID, receipt: str = "1.1") -> Flight:
+def make_flight() -> Callable[..., InFlight]:
+    def make(*tasks: str, uid: Uid = UID, receipt: str = "1.1") -> InFlight:
         """A flight whose tasks are all pending."""
         message = Message(uid, b"hello", {}, 1_700_000_000.0)
         delivery = Delivery(QUEUES.requests, receipt, receipt, b"hello", {}, 1_700_000_000.0)
-        flight = Flight(delivery, message, None, "token", 1_700_000_000.0)
+        flight = InFlight(delivery, message, None, "token", 1_700_000_000.0)
         flight.progress = flight.carried = flight.saved = Progress(
             {TaskName(name): FRESH for name in tasks or ("One",)}
         )

@@ -12,10 +12,10 @@ from mulligan.core.event import WorkerBlocked
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
-from mulligan.telemetry.sentence import sentence_of
-from mulligan.worker.child import Child
-from mulligan.worker.supervisor import Supervisor
-from mulligan.worker.table import LeaseTable, Standing
+from mulligan.telemetry.messages import sentence_of
+from mulligan.worker.ipc.child import Child
+from mulligan.worker.ipc.lease_table import LeaseTable, SlotState
+from mulligan.worker.supervisor.supervisor import Supervisor
 
 REAL_TIME = True
 
@@ -83,7 +83,7 @@ async def test_worker_whose_loop_was_blocked_by_what_a_task_had_left_behind_is_r
 async def test_messages_that_wait_in_a_blocked_worker_are_suspects(seated):
     """`accepts` of one of them may hold the loop; killed without blame, it would come back for ever."""
     supervisor, seat = seated(silent_s=61.0)
-    held, isolated = hold(seat, Standing.HELD), hold(seat, Standing.ISOLATED)
+    held, isolated = hold(seat, SlotState.HELD), hold(seat, SlotState.ISOLATED)
 
     await supervisor._look_after(seat)
 
@@ -92,7 +92,7 @@ async def test_messages_that_wait_in_a_blocked_worker_are_suspects(seated):
 
 
 @pytest.mark.parametrize(
-    ("silent_s", "standing"), [(59.0, Standing.HELD), (300.0, Standing.RUNNING)], ids=["not long", "a task runs"]
+    ("silent_s", "standing"), [(59.0, SlotState.HELD), (300.0, SlotState.RUNNING)], ids=["not long", "a task runs"]
 )
 async def test_worker_is_left_alone_while_it_may_be_at_work(seated, silent_s, standing):
     supervisor, seat = seated(silent_s)
@@ -105,7 +105,7 @@ async def test_worker_is_left_alone_while_it_may_be_at_work(seated, silent_s, st
 
 async def test_blocked_worker_does_not_hold_up_a_stop_and_nobody_is_blamed(seated):
     supervisor, seat = seated(silent_s=6.0)
-    hold(seat, Standing.HELD)
+    hold(seat, SlotState.HELD)
     supervisor.stop("SIGTERM")
 
     await supervisor._look_after(seat)

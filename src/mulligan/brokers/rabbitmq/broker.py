@@ -32,7 +32,7 @@ from mulligan.core import fingerprint
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
-from mulligan.core.event import BrokerNotice
+from mulligan.core.event import BrokerWarning
 from mulligan.core.message import AttributeValue, QueueName
 from mulligan.dial import Failed
 
@@ -375,4 +375,4 @@ class _Link:
             if reason is None
             else f"RabbitMQ takes no messages ({reason}): copies and dead letters wait, and so do their originals."
         )
-        self._emit(BrokerNotice(self._address.where, text))
+        self._emit(BrokerWarning(self._address.where, text))

@@ -11,12 +11,12 @@ from typing import NoReturn
 from mulligan.brokers.base import Clock, Declared, Features, Owners, Queues, not_there
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
 from mulligan.brokers.sqlite import attribute, store
-from mulligan.brokers.sqlite.bell import Bell
+from mulligan.brokers.sqlite.notifier import Notifier
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable
 from mulligan.core.message import AttributeValue, QueueName
-from mulligan.storage.fault import Kinds
+from mulligan.storage.fault import ErrorTypes
 from mulligan.storage.sqlite import Database
 
 __all__ = ["SqliteBroker"]
@@ -41,8 +41,8 @@ class SqliteBroker:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._database = Database(path, store.LAYOUT, Kinds(BrokerUnavailable, BrokerRefused))
-        self._bell = Bell(path.with_name(f"{path.name}-wake"))
+        self._database = Database(path, store.LAYOUT, ErrorTypes(BrokerUnavailable, BrokerRefused))
+        self._bell = Notifier(path.with_name(f"{path.name}-wake"))
         self._numbers: dict[str, int] = {}
         self._offset_s = 0.0
         self._is_closed = False

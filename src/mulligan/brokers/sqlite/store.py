@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mulligan.core.value import value
-from mulligan.storage.layout import Layout
+from mulligan.storage.schema import Schema
 
 __all__ = [
     "LAYOUT",
@@ -35,7 +35,7 @@ __all__ = [
     "take",
 ]
 
-LAYOUT = Layout(
+LAYOUT = Schema(
     what="queue database",
     application_id=0x4D4C4751,  # "MLGQ"
     oldest_reader=1,

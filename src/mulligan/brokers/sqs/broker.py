@@ -31,7 +31,7 @@ from mulligan.brokers.sqs.owner import Sample
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
-from mulligan.core.event import BrokerNotice
+from mulligan.core.event import BrokerWarning
 from mulligan.core.message import AttributeValue, QueueName
 from mulligan.core.secret import redacted_url
 
@@ -384,7 +384,7 @@ class SqsBroker:
             f"a lease was to be extended by {asked_s:g} s and got {rest_s} s: SQS leases a message for 12 hours in "
             f"all, and a task that takes longer is started again elsewhere. Split it."
         )
-        self._emit(BrokerNotice(queue, text))
+        self._emit(BrokerWarning(queue, text))
 
     # -- receives that nobody waits for any more
 
@@ -410,7 +410,7 @@ class SqsBroker:
             told = [str(exc)]
         if told:
             text = f"messages of a receive that nobody waits for any more come back when their lease ends: {told[0]}"
-            self._emit(BrokerNotice(at.name, text))
+            self._emit(BrokerWarning(at.name, text))
 
     # -- inside
 
@@ -442,12 +442,12 @@ class SqsBroker:
                 f"{LONG_POLL_S + 5} s."
             )
             assert self._client is not None
-            self._emit(BrokerNotice(self._client.site.endpoint.authority, text))
+            self._emit(BrokerWarning(self._client.site.endpoint.authority, text))
         return is_usual
 
     def _tell_damage(self, at: Queue, problems: Sequence[str], *, is_all: bool) -> None:
         text = f"{'; '.join(problems)}: left alone, to come back when the lease ends"
-        self._emit(BrokerNotice(at.name, text))
+        self._emit(BrokerWarning(at.name, text))
         if is_all:
             raise BrokerUnavailable(f"{at.name}: {text}")
 
@@ -458,7 +458,7 @@ class SqsBroker:
             if self._client is None:
                 site, source = await in_thread(lambda: self._find(self._address))
                 where = site.endpoint.authority
-                ring = KeyRing(source, lambda text: self._emit(BrokerNotice(where, text)))
+                ring = KeyRing(source, lambda text: self._emit(BrokerWarning(where, text)))
                 try:
                     await ring.ready()
                 except BaseException:

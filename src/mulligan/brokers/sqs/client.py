@@ -20,7 +20,7 @@ from mulligan.brokers.sqs.http import Keep, Pool, Response, Unreachable
 from mulligan.brokers.sqs.sign import Keys, Signer
 from mulligan.core.clock import Lead, lead
 from mulligan.core.error import BrokerUnavailable
-from mulligan.core.event import BrokerNotice
+from mulligan.core.event import BrokerWarning
 from mulligan.core.value import value
 
 __all__ = ["READ_S", "Client", "Counts", "PollCut"]
@@ -238,7 +238,7 @@ class Client:
             f"the service refused the access key ...{trouble.keys.access_key[-4:]} ({code}). Others were found when "
             f"they were looked for again, and are used from now on."
         )
-        self._emit(BrokerNotice(self.site.endpoint.authority, text))
+        self._emit(BrokerWarning(self.site.endpoint.authority, text))
 
     def _compare(self, asked_at: float, date: bytes) -> None:
         """Keep what an answer tells of the clock, if it tells more than those before."""
@@ -261,7 +261,7 @@ class Client:
             f"this machine's clock is off by {-skew_s:+.0f} s; requests are signed with the service's time. "
             f"Set the clock (NTP): delays and expiries here are off as well."
         )
-        self._emit(BrokerNotice(self.site.endpoint.authority, text))
+        self._emit(BrokerWarning(self.site.endpoint.authority, text))
         return True
 
     async def _before_retry(self, action: str, reaction: Reaction, tries: int, text: str) -> None:

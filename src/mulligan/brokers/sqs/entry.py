@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from mulligan.brokers.sqs.codec import TRACE, Received, SendEntry, WireAttribute, read_attributes, wire_attributes
 from mulligan.core.delivery import Delivery, Outgoing
 from mulligan.core.message import AttributeValue, QueueName, Typed
-from mulligan.core.parcel import size_bytes
+from mulligan.core.packing import size_bytes
 
 __all__ = ["ATTRIBUTES_MAX", "DELAY_MAX_S", "TYPE_BYTES", "Refused", "delivery", "entry_bytes", "send_entry", "whole"]
 

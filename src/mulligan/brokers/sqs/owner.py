@@ -10,7 +10,7 @@ from mulligan.brokers.base import MEANT, Owners
 from mulligan.brokers.sqs.setup import PREFIX_TAG, redrive
 from mulligan.core.delivery import Delivery, Queues
 from mulligan.core.message import QueueName
-from mulligan.core.story import ATTRIBUTE
+from mulligan.core.retry_state import ATTRIBUTE
 from mulligan.core.value import value
 
 __all__ = ["Sample", "has_unknown_messages", "owners"]

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from mulligan.core.clock import Clock, Lead, lead
-from mulligan.core.error import LedgerError, StoryError
+from mulligan.core.error import LedgerError, RetryStateError
 from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
-from mulligan.core.story import decode_progress, encode_progress
+from mulligan.core.retry_state import decode_progress, encode_progress
 from mulligan.core.value import value
 from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
 from mulligan.ledger.postgres import schema, statement
 from mulligan.ledger.postgres.address import address_of
-from mulligan.ledger.postgres.lane import Lane, rounds
+from mulligan.ledger.postgres.group_commit import GroupCommit, split_by_key
 from mulligan.ledger.postgres.session import CLOSE_S, Connection, Limits, Servers, Session
 
 __all__ = ["PostgresLedger"]
@@ -72,13 +72,13 @@ class PostgresLedger:
         servers = Servers(address)
         claiming, saving, changing = (Session(address, limits or Limits(), servers) for _ in range(3))
         self._sessions = (claiming, saving, changing)
-        self._claims: Lane[_Asked, Answer | LedgerError] = Lane(
+        self._claims: GroupCommit[_Asked, Answer | LedgerError] = GroupCommit(
             lambda asked: claiming.run(lambda connection: self._claim(connection, asked))
         )
-        self._records: Lane[Record, bool] = Lane(
+        self._records: GroupCommit[Record, bool] = GroupCommit(
             lambda records: saving.run(lambda connection: self._save(connection, records))
         )
-        self._changes: Lane[_Change, bool] = Lane(
+        self._changes: GroupCommit[_Change, bool] = GroupCommit(
             lambda changes: changing.run(lambda connection: self._change(connection, changes))
         )
         self._changing = changing
@@ -171,7 +171,7 @@ class PostgresLedger:
 
     async def _claim(self, connection: Connection, asked: Sequence[_Asked]) -> list[Answer | LedgerError]:
         answers: list[Answer | LedgerError] = [_FRESH] * len(asked)
-        for places in rounds([(one.claim.uid, one.claim.generation) for one in asked]):
+        for places in split_by_key([(one.claim.uid, one.claim.generation) for one in asked]):
             some = {(asked[place].claim.uid, asked[place].claim.generation): place for place in places}
             claims = [asked[place].claim for place in places]
             rows = await connection.fetch(
@@ -216,7 +216,7 @@ class PostgresLedger:
             return Granted(Progress({}, deaths=deaths)) if deaths else _FRESH
         try:
             return Granted(decode_progress(progress, deaths))
-        except StoryError as exc:
+        except RetryStateError as exc:
             # raised, not guessed: granted without progress, tasks that are done would run again
             return LedgerError(
                 f"ledger {self._shown}: the row of message {uid}, generation {generation}, can't be read: {exc}."
@@ -227,7 +227,7 @@ class PostgresLedger:
     async def _save(self, connection: Connection, records: Sequence[Record]) -> list[bool]:
         saved = [False] * len(records)
         at = self._at(self._clock.now())
-        for places in rounds([(record.uid, record.generation) for record in records]):
+        for places in split_by_key([(record.uid, record.generation) for record in records]):
             some = [records[place] for place in places]
             rows = await connection.fetch(
                 statement.SAVE,
@@ -253,7 +253,7 @@ class PostgresLedger:
             end = start + 1
             while end < len(changes) and changes[end].statement == kind:
                 end += 1
-            for places in rounds([change.token for change in changes[start:end]]):
+            for places in split_by_key([change.token for change in changes[start:end]]):
                 some = [changes[start + place] for place in places]
                 rows = await connection.fetch(
                     kind,

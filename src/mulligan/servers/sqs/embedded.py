@@ -14,14 +14,14 @@ from pathlib import Path
 
 from mulligan.brokers.base import Clock
 from mulligan.brokers.sqlite import store
-from mulligan.brokers.sqlite.bell import Bell
+from mulligan.brokers.sqlite.notifier import Notifier
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.servers.sqs import engine, table
 from mulligan.servers.sqs.backend import Advanced
 from mulligan.servers.sqs.engine import Answer, Request
 from mulligan.servers.sqs.limit import Limits
 from mulligan.servers.sqs.scope import Call
-from mulligan.storage.fault import Kinds
+from mulligan.storage.fault import ErrorTypes
 from mulligan.storage.sqlite import Database
 
 __all__ = ["EmbeddedBackend"]
@@ -41,8 +41,8 @@ class EmbeddedBackend:
         self._clock = clock
         self._limits = limits
         self._new_id = new_id
-        self._database = Database(path, store.LAYOUT, Kinds(BrokerUnavailable, BrokerRefused))
-        self._bell = Bell(path.with_name(f"{path.name}-wake"))
+        self._database = Database(path, store.LAYOUT, ErrorTypes(BrokerUnavailable, BrokerRefused))
+        self._bell = Notifier(path.with_name(f"{path.name}-wake"))
         self._offset_s = 0.0
         self._secret = b""
         self._numbers: dict[str, int] = {}

@@ -9,7 +9,7 @@ from mulligan.brokers.sqs.codec import Received
 from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, TYPE_BYTES, Refused, delivery, entry_bytes, send_entry, whole
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import QueueName, Typed
-from mulligan.core.parcel import size_bytes
+from mulligan.core.packing import size_bytes
 
 QUEUE = QueueName("q")
 

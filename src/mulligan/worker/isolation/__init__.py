@@ -1,0 +1,1 @@
+"""Runs the tasks of crash suspects alone, each in a process of its own."""

@@ -1,0 +1,126 @@
+"""Who may be worked on now: a queue's messages in one process, as many at a time as it has places.
+
+Messages that were asked for ahead wait here, claimed and with their leases kept, and take a place in the moment in
+which it comes free. They wait for milliseconds; if it gets longer, they are given back for others to take, and for a
+while nothing is asked for ahead.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from mulligan.worker.pipeline.demand import CompletionRate
+from mulligan.worker.pipeline.in_flight import InFlight
+
+__all__ = ["HOLD_OFF_S", "WAIT_MAX_S", "Capacity"]
+
+WAIT_MAX_S = 1.0
+"""Seconds that a message waits for a place before it is given back."""
+
+HOLD_OFF_S = 10.0
+"""Seconds after that in which nothing is asked for ahead: messages take longer than they did."""
+
+
+class Capacity:
+    """The places of one queue in one process, and the line of those that wait for one.
+
+    begin: called with those that have got a place. give_back: with each that has waited for too long. failed: with a
+    fault of ours that ends the worker.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        begin: Callable[[Sequence[InFlight]], None],
+        give_back: Callable[[InFlight], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._capacity = capacity
+        self._begin = begin
+        self._give_back = give_back
+        self._failed = failed
+        self._taken = 0
+        self._ended = 0
+        self._turnover = CompletionRate(self._loop.time())
+        self._holds_off_until = 0.0
+        self._waiting: deque[InFlight] = deque()
+        self._is_open = True
+        self._is_looking = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def acquire(self, flights: Sequence[InFlight]) -> None:
+        """Begin with these, or have them wait behind those that do."""
+        if not self._is_open or (not self._waiting and self._taken + len(flights) <= self._capacity):
+            self._admit(flights)
+            return
+        now = self._loop.time()
+        for flight in flights:
+            flight.waits_since = now
+        self._waiting.extend(flights)
+        self._look()
+        self._wait()
+
+    def release(self, flight: InFlight) -> None:
+        """A message is not worked on any more, or will not be."""
+        if flight.has_place:
+            flight.has_place = False
+            self._taken -= 1
+            self._ended += 1
+            if self._waiting and not self._is_looking:
+                self._is_looking = True
+                self._loop.call_soon(self._guarded, self._look)  # once for all that end in this turn of the loop
+        elif flight.waits_since:
+            flight.waits_since = 0.0
+            self._waiting.remove(flight)
+
+    def open(self) -> None:
+        """Let everybody in, now and from now on: nothing is started any more, and each goes its way out."""
+        self._is_open = False
+        self._look()
+
+    def expected_completions(self, within_s: float) -> int:
+        """How many places will have come free in so many seconds, as messages end now.
+
+        What may have to wait for longer than WAIT_MAX_S is not counted.
+        """
+        now = self._loop.time()
+        per_s = self._turnover.per_s(now, self._ended)
+        return 0 if now < self._holds_off_until else min(int(per_s * min(within_s, WAIT_MAX_S / 2)), self._capacity)
+
+    def _look(self) -> None:
+        self._is_looking = False
+        waiting = self._waiting
+        free = self._capacity - self._taken if self._is_open else len(waiting)
+        if waiting and free > 0:
+            self._admit([waiting.popleft() for _ in range(min(free, len(waiting)))])
+
+    def _admit(self, flights: Sequence[InFlight]) -> None:
+        self._taken += len(flights)
+        for flight in flights:
+            flight.waits_since = 0.0
+            flight.has_place = True
+        self._begin(flights)
+
+    def _wait(self) -> None:
+        if self._waiting and self._timer is None:
+            until = self._waiting[0].waits_since + WAIT_MAX_S
+            self._timer = self._loop.call_at(until, self._guarded, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        # the sum that the timer was set to: another one may come out later than it, and the timer would fire for ever
+        while self._waiting and self._waiting[0].waits_since + WAIT_MAX_S <= now:
+            self._holds_off_until = now + HOLD_OFF_S
+            flight = self._waiting.popleft()
+            flight.waits_since = 0.0
+            self._give_back(flight)
+        self._wait()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as exc:  # noqa: BLE001 - whatever it is: the loop would log it, and the worker stand still
+            self._failed(exc)

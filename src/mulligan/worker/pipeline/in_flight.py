@@ -1,0 +1,149 @@
+"""One delivery on its way through a worker: the one mutable object there, poked by the worker's modules only."""
+
+import asyncio
+
+from mulligan.core.delivery import Delivery
+from mulligan.core.message import Message, Uid
+from mulligan.core.progress import Progress
+from mulligan.core.retry_state import RetryState, Unread, id_of
+from mulligan.core.route import NONE_MISSING, Missing, Route
+from mulligan.core.value import value
+from mulligan.ledger.base import Answer
+
+__all__ = ["Damaged", "InFlight", "IsolatedStart"]
+
+
+@value
+class Damaged:
+    """In the place of the ledger's answer to a claim: the message's row can't be read, and nothing is claimed.
+
+    problem: a sentence with the place of the row, and what to do.
+    """
+
+    problem: str
+
+
+class IsolatedStart:
+    """The starts of a suspect's tasks, one after the other.
+
+    start: while it is being put on record that a task is about to: whether it may. gate, leaving: the number at the
+    gate of the present attempt, and of one whose end is not on record yet; 0 for none.
+    """
+
+    __slots__ = ("gate", "leaving", "start")
+
+    def __init__(self) -> None:
+        self.start: asyncio.Future[bool] | None = None
+        self.gate = self.leaving = 0
+
+    def answer(self, *, may_start: bool) -> None:
+        """Tell whoever waits for the record, if somebody does."""
+        if self.start is not None and not self.start.done():
+            self.start.set_result(may_start)
+
+
+_NOTHING = Progress({})
+_NO_ROUTE = Route(())
+
+
+class InFlight:
+    """A delivery, its claim, and how far its message is.
+
+    carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
+    is_fresh: it came without a story, as a new message, and may go the way of all new ones.
+    told: the story that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is its
+    replay. is_stray: it came to rejects without a story.
+    ends_claim: whether the next save ends the claim, because an Ack follows it.
+    running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
+    missing: tasks of it that this process doesn't know. is_held: it waits for nothing else, or for its body.
+    must_leave: nothing of it is started here any more. is_handed_on: its copy on rejects is for the sake of the queue's
+    redrive, and no end of it: its deaths go along.
+    is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
+    flight any more.
+    owes_letter: it was buried before it came, and may be its own letter: it is put on dead again before it is removed.
+    answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
+    least, unless the supervisor extends it.
+    problem: why its body can't be had; then it must not be run, copied or buried.
+    unread: why its state, or its row in the ledger, can't be read; then it is not claimed, and released, nothing else.
+    stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
+    slot: in the lease table; -1 before and after.
+    alone: of a suspect of which a task was about to start: how that stands.
+    unrecorded: ends of attempts whose record is not under way yet.
+    has_place: it is one of those that may be worked on now. waits_since: the loop's seconds since which it waits for
+    that; 0.0 when it doesn't.
+    """
+
+    # what most flights never change is the class's: a hundred thousand of them a second are made
+    alone: IsolatedStart | None = None
+    answer: Answer | Damaged | None = None
+    claimed_until = 0.0
+    ends_claim = False
+    has_landed = False
+    has_moved = False
+    has_place = False
+    is_handed_on = False
+    is_held = False
+    is_lost = False
+    is_replay = False
+    is_saving = False
+    is_settling = False
+    is_stray = False
+    missing: Missing = NONE_MISSING
+    must_leave = False
+    owes_letter = False
+    problem: str | None = None
+    route = _NO_ROUTE
+    running = 0
+    slot = -1
+    spends_stored = False
+    stored: str | None = None
+    told: RetryState | None = None
+    unread: Unread | None = None
+    unrecorded = 0
+    waits_since = 0.0
+
+    def __init__(self, delivery: Delivery, message: Message, story: RetryState | None, token: str, now: float) -> None:
+        self.delivery = delivery
+        self.message = message
+        self.token = token
+        self.generation = story.generation if story else 0
+        self.hop = story.hop if story else 0
+        self.first_seen_at = story.first_seen_at if story else now
+        self.received_at = now
+        self.is_fresh = story is None
+        self.carried: Progress = story.progress if story else _NOTHING
+        self.progress = self.carried
+        self.saved = self.carried
+        if story is not None:
+            self.told = story
+
+    @property
+    def key(self) -> tuple[Uid, int, str]:
+        """uid, generation and token, as the ledger's calls take them."""
+        return self.message.uid, self.generation, self.token
+
+    @property
+    def group(self) -> str | None:
+        """The message's group on FIFO queues. A dead letter that was moved still has one of its own as its delivery."""
+        return self.delivery.group if self.told is None or self.told.group is None else self.told.group
+
+    @property
+    def may_be_letter(self) -> bool:
+        """Whether it may be the very letter of its burial, and nothing tells: it has no story, or one without a task,
+        which is a replay's or, of an older version, the letter's that became of it.
+        """
+        if self.told is None:
+            return self.is_stray
+        # a letter tells nothing of its burial: one that does is a copy whose alerts are to be tried again
+        return not self.is_replay and not self.told.progress.marks and not self.told.progress.is_buried
+
+    def story(self, progress: Progress, hop: int) -> RetryState:
+        """The story that a copy of the message carries."""
+        message_id = id_of(self.delivery) if self.told is None else self.told.id
+        return RetryState(self.message.uid, self.generation, hop, self.first_seen_at, progress, id=message_id)
+
+    def replay(self) -> None:
+        """From now on this is the replay of the dead letter that came."""
+        self.is_replay = True
+        self.generation, self.hop = self.generation + 1, 0
+        self.carried = self.progress = self.saved = Progress(self.carried.marks)  # that one was buried, not this

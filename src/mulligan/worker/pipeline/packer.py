@@ -1,0 +1,56 @@
+"""Packs the copies that the settler sends, unpacks those that the consumer gets: `core.parcel`, in threads of its own.
+
+Compressing and the disk take time that the event loop doesn't have. The threads are no task's threads: those may all
+be taken by tasks that hang.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from mulligan.core import packing
+from mulligan.core.message import Message
+from mulligan.core.packing import CopyTarget, Limits, PackedMessage
+from mulligan.core.retry_state import RetryState
+from mulligan.storage.body import BodyFolder
+
+__all__ = ["Packer"]
+
+T = TypeVar("T")
+
+_THREADS = 2  # a body may be 16 MiB, and exists a few times while it is packed
+
+
+class Packer:
+    """One for all lines of a process."""
+
+    def __init__(self, folder: BodyFolder) -> None:
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(_THREADS, "body")
+
+    async def pack(self, message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
+        """A copy that fits; a body that it leaves behind is on disk. Raises ParcelError."""
+        quick = packing.pack_quickly(message, told, limits)
+        if quick is not None:
+            return quick
+        return await self._in_thread(lambda: self._pack(message, told, limits, shelf))
+
+    async def unpack(self, message: Message, told: RetryState) -> Message:
+        """The message as it was before it was packed. Raises ParcelError when that can't be had."""
+        if told.wrap is None:
+            return message
+        return await self._in_thread(lambda: packing.unpack(message, told, self._folder.load))
+
+    async def drop(self, name: str) -> None:
+        """Remove a stored body. Raises ParcelError when it stays."""
+        await self._in_thread(lambda: self._folder.drop(name))
+
+    def _pack(self, message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
+        packed = packing.pack(message, told, limits, shelf)
+        if packed.stored is not None:
+            self._folder.keep(packed.stored.name, packed.stored.content)
+        return packed
+
+    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)

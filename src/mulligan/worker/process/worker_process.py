@@ -1,0 +1,421 @@
+"""A worker process: `main`, with DESCRIPTOR and TABLE as arguments. Started by the supervisor only (see `interrupt`).
+
+It loads the tasks, tells that it is ready, works from `Go` on, and drains at `Stop`, at SIGTERM, or when the supervisor
+is gone. Then the hooks of `atexit` have a few seconds. An exit without `Drained` counts as a crash, whatever its code.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mulligan import fork
+from mulligan.brokers.base import Broker, Declared
+from mulligan.brokers.open import open_broker
+from mulligan.clock import SystemClock
+from mulligan.core.error import (
+    BrokerUnavailable,
+    ConfigurationError,
+    LedgerUnavailable,
+    Meddled,
+    MulliganError,
+    StorageBroken,
+)
+from mulligan.core.event import WorkerStarted
+from mulligan.core.secret import redacted
+from mulligan.ledger.base import Ledger
+from mulligan.ledger.open import open_ledger
+from mulligan.storage.body import BodyFolder
+from mulligan.tasks import loader
+from mulligan.tasks.registry import TaskRegistry
+from mulligan.telemetry.hub import Hub
+from mulligan.telemetry.log import configure
+from mulligan.worker.ipc.channel import (
+    Channel,
+    ClaimsLost,
+    Drained,
+    Fatal,
+    Go,
+    LeasesLost,
+    LeftAlone,
+    MayIsolate,
+    Problems,
+    Ready,
+    Recycle,
+    Requests,
+    Setup,
+    Stop,
+    from_supervisor,
+    hear,
+    tell,
+)
+from mulligan.worker.ipc.child import OWN_MARK, become, leave
+from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.isolation.gate import Gate
+from mulligan.worker.isolation.isolated_runner import START_S
+from mulligan.worker.opening import insist, unless
+from mulligan.worker.outage import of_broker, of_ledger
+from mulligan.worker.pipeline.in_flight import InFlight
+from mulligan.worker.pipeline.packer import Packer
+from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
+from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.pipeline.runner import Attempt
+from mulligan.worker.process import stack
+from mulligan.worker.process.drain import drain
+from mulligan.worker.process.extension import load_functions
+from mulligan.worker.process.impairment import Impairment
+from mulligan.worker.process.loop import run_and_leave
+from mulligan.worker.process.parent_death import die_with_parent, outlive_parent
+from mulligan.worker.process.unknown_tasks import at_start
+from mulligan.worker.supervisor.leftover import end_leftovers
+
+__all__ = ["main", "slots_for"]
+
+T = TypeVar("T")
+
+FATAL = 70  # EX_SOFTWARE of sysexits.h
+TICK_S = 1.0
+_SLOWER = 10.0
+"""How much longer an isolated process may take to load the tasks than this one did."""
+
+FromSupervisor = Setup | Go | Stop | LeasesLost | ClaimsLost | MayIsolate
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    end, table = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    become(end, table)
+    stack.register(table)  # the supervisor asks for stacks before it kills
+    try:
+        code, is_orphan = _serve(end, table)
+    except BaseException:  # noqa: BLE001 - whatever it was, it must not keep a process that does nothing any more
+        _tell(sys.exception())
+        code, is_orphan = FATAL, False
+    leave(code)
+    if is_orphan:  # nobody else is left to do it
+        end_leftovers(os.getpid(), OWN_MARK, patience_s=0.0)
+    os._exit(code)
+
+
+def slots_for(capacity: int) -> int:
+    """Slots of the lease table for one queue: messages in flight, and as many again being settled."""
+    return 2 * capacity + 256
+
+
+def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
+    """The exit code, and whether the supervisor is gone.
+
+    User code is loaded before there is an event loop, as on the command line: much of it begins one of its own.
+    """
+    die_with_parent()  # nobody listens to the supervisor meanwhile
+    setup = hear(end, from_supervisor)
+    if not isinstance(setup, Setup):
+        return FATAL, False
+    settings, folder = setup.settings, Path(setup.folder)
+    clock = SystemClock()
+    began_at = clock.monotonic()
+    problems: list[str] = []
+    middleware = _checked(problems, lambda: load_functions(settings.middleware, "MIDDLEWARE", folder))
+    listeners = _checked(problems, lambda: load_functions(settings.listeners, "LISTENERS", folder))
+    hub = _checked(
+        problems,
+        lambda: configure(settings, worker=setup.worker, rotates=False, now=clock.now, listeners=listeners or ()),
+    )
+    catalogue = _checked(
+        problems,
+        lambda: loader.load(
+            folder,
+            tasks_file=settings.tasks_xml_file,
+            defaults=settings.policy,
+            drops_unrouted=settings.unrouted == "drop",
+        ),
+    )
+    if fork.FORKED.is_true:  # by a file that was imported
+        fork.end()
+    if middleware is None or hub is None or catalogue is None:
+        tell(end, Problems(problems))
+        return 2, False
+    loaded_s = clock.monotonic() - began_at
+    outlive_parent()
+    table = LeaseTable(table_descriptor, setup.table_slots)
+    return run_and_leave(_work(end, setup, table, catalogue, hub, clock, middleware, loaded_s))
+
+
+async def _work(
+    end: socket.socket,
+    setup: Setup,
+    table: LeaseTable,
+    catalogue: TaskRegistry,
+    hub: Hub,
+    clock: SystemClock,
+    middleware: Sequence[Callable[..., object]],
+    loaded_s: float,
+) -> tuple[int, bool]:
+    fork.sole_loop(asyncio.get_running_loop())
+    channel = await Channel.open(end, from_supervisor)
+    worker = Worker(setup, channel, table, catalogue, hub, clock, loaded_s)
+    signal.signal(signal.SIGTERM, worker.terminated)
+    fork.keep_handler(signal.SIGTERM)
+    return await worker.serve(middleware), worker.is_orphan
+
+
+def _tell(error: BaseException | None, *, is_traced: bool = True) -> None:
+    """Write an error to stderr, without passwords: there may be no log, or it may be what failed."""
+    text = "".join(traceback.format_exception(error)) if is_traced else f"{error}\n"
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(redacted(text))
+
+
+def _checked(problems: list[str], make: Callable[[], T]) -> T | None:
+    """What `make` gives; None when it has problems, which are added to the others."""
+    try:
+        return make()
+    except ConfigurationError as exc:
+        problems.extend(exc.problems)
+        return None
+
+
+class Worker:
+    """What the process is made of, and what it does with the supervisor's messages.
+
+    loaded_s: seconds that it took to load the tasks.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        channel: Channel[FromSupervisor],
+        table: LeaseTable,
+        catalogue: TaskRegistry,
+        hub: Hub,
+        clock: SystemClock,
+        loaded_s: float = 0.0,
+    ) -> None:
+        self._loaded_s = loaded_s
+        self._setup = setup
+        self._settings = setup.settings
+        self._channel = channel
+        self._table = table
+        self._catalogue = catalogue
+        self._hub = hub
+        self._clock = clock
+        self._stop: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._error: BaseException | None = None
+        self._impairment: Impairment | None = None
+        self._broker: Broker | None = None
+        self._told_requests: dict[str, int] = {}
+        self._lines: list[QueuePipeline] = []
+        self._gate = Gate(channel.send)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self.is_orphan = False
+        """The supervisor is gone."""
+
+    def terminated(self, *_: object) -> None:
+        """What SIGTERM does; a handler of `signal.signal`.
+
+        Who sends it to a worker as a rule sends it to all processes, those of its tasks, too (systemd's
+        KillMode=control-group, an operator's kill): what fails from now on has been interrupted.
+        """
+        self._forgive()
+        self._loop.call_soon_threadsafe(self._ask_to_stop, self._settings.grace_s)
+
+    async def serve(self, middleware: Sequence[Callable[..., object]]) -> int:
+        """Work until told to stop; the exit code."""
+        settings, setup = self._settings, self._setup
+        folder = Path(setup.folder)
+        broker = open_broker(settings.broker_url, clock=self._clock, emit=self._hub.emit, base_dir=folder)
+        ledger = open_ledger(settings.ledger_url, clock=self._clock, base_dir=folder)
+        total = (setup.requests + setup.rejects) * settings.concurrency
+        threads = max(8, total * len(self._catalogue.names))
+        self._loop.set_default_executor(ThreadPoolExecutor(threads))  # for the tasks; they may put another in its place
+        self._broker = broker
+        try:
+            shop = PipelineDeps(
+                broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
+                self._hub.wants, packer=Packer(BodyFolder(folder / settings.bodies_url)),
+                setup=setup, new_token=_tokens(), stuck=self._recycle, left_alone=self._tell_left_alone,
+                changed=self._channel.send,
+                failed=self._fail,
+                middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
+                executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,
+                solo_start_s=max(START_S, _SLOWER * self._loaded_s),
+                gate=self._gate,
+            )  # fmt: skip
+            self._channel.send(Ready())
+            match await self._channel.receive():
+                case Go():
+                    pass
+                case Stop():
+                    return await self._leave()
+                case _:
+                    self.is_orphan = True
+                    return FATAL
+            self._beside(self._listen())
+            declared = await unless(self._stop, self._open(broker, ledger))
+            if declared is None:
+                return await self._leave()
+            self._impairment = Impairment()
+            self._lines = [
+                QueuePipeline(
+                    shop,
+                    index,
+                    Pace(capacity, settings.lease_s, settings.latency_s, settings.grace_s),
+                    slots_for(capacity),
+                    holds_groups=index == 0 and settings.holds_groups,
+                    receives=declared.receives.get(settings.queues.all[index]),
+                )
+                for index, capacity in enumerate(
+                    (setup.requests * settings.concurrency, setup.rejects * settings.concurrency)
+                )
+                if capacity
+            ]
+            await self._work()
+        except MulliganError as exc:
+            self._error = self._error or exc
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._error is None:
+                await broker.close()
+                await ledger.close()
+        return await self._leave()
+
+    async def _open(self, broker: Broker, ledger: Ledger) -> Declared:
+        """As long as it takes: the system is up, and an outage is waited for."""
+        queues, clock, emit = self._settings.queues, self._clock, self._hub.emit
+        await insist(ledger.open, LedgerUnavailable, of_ledger(clock, emit), clock)
+        outage = of_broker(clock, emit, "looking at the queues")
+        declared = await insist(lambda: broker.declare(queues, create=False), BrokerUnavailable, outage, clock)
+        if self._setup.worker == 0:
+            for event in await at_start(broker, (queues.rejects, queues.dead), self._catalogue.tasks):
+                self._hub.emit(event)
+        return declared
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside the rest, until the end."""
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    async def _work(self) -> None:
+        setup = self._setup
+        self._beside(self._tick())
+        concurrency = self._settings.concurrency
+        self._hub.emit(
+            WorkerStarted(setup.worker, os.getpid(), setup.requests * concurrency, setup.rejects * concurrency)
+        )
+        for line in self._lines:
+            line.pollers.start()
+        grace_s = await self._stop
+        if self._error is None:
+            await drain(self._lines, grace_s)
+
+    async def _leave(self) -> int:
+        if self._error is not None:
+            found = None if self._impairment is None else self._impairment.found()
+            if isinstance(self._error, StorageBroken) and found is None:
+                self._channel.send(Fatal(str(self._error)))
+            elif isinstance(self._error, StorageBroken):
+                _tell(MulliganError(f"this worker ends, for {found}: {self._error}"), is_traced=False)
+            elif isinstance(self._error, MulliganError):
+                _tell(self._error, is_traced=False)
+            else:  # a fault of ours: the supervisor counts it as a crash and starts another worker
+                _tell(self._error)
+            await self._channel.flush()
+            self._hub.close()
+            return FATAL
+        self._tell_requests()
+        self._channel.send(Drained())
+        await self._channel.flush()
+        self._hub.close()
+        return 0
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._channel.receive()
+            match message:
+                case Stop(grace_s, forgives):
+                    if forgives:
+                        self._forgive()
+                    self._ask_to_stop(grace_s)
+                case LeasesLost(slots):
+                    for slot, sequence in slots:
+                        for line in self._lines:
+                            line.dispatcher.lose(slot, sequence)
+                case ClaimsLost(slots, asked_at):
+                    for slot, sequence in slots:
+                        for line in self._lines:
+                            line.dispatcher.lose_claim(slot, sequence, asked_at)
+                case MayIsolate(number):
+                    self._gate.granted(number)
+                case None:
+                    self.is_orphan = True
+                    # nobody extends the leases any more: what runs has the rest of the shortest one
+                    self._ask_to_stop(min(self._settings.grace_s, 0.3 * self._settings.lease_s))
+                    return
+                case _:
+                    pass
+
+    async def _tick(self) -> None:
+        while True:
+            self._table.tick(self._clock.monotonic())
+            self._hub.tend()
+            self._tell_requests()
+            await asyncio.sleep(TICK_S)
+
+    def _tell_requests(self) -> None:
+        requests = dict(self._broker.billed) if self._broker is not None else {}
+        if requests != self._told_requests:
+            self._told_requests = requests
+            self._channel.send(Requests(requests))
+
+    def _forgive(self) -> None:
+        for line in self._lines:
+            line.runner.forgive()
+
+    def _tell_left_alone(self, flight: InFlight, until: float, is_copy: bool) -> None:
+        delivery = flight.delivery
+        version = flight.unread.version if flight.unread is not None else None
+        # of a copy that was sent nobody tells the broker's id
+        name = f"{flight.message.uid} {flight.generation} {flight.hop + 1}" if is_copy else delivery.id
+        on_requests = not is_copy and delivery.queue == self._settings.queues.requests
+        tasks: list[str] = sorted(flight.missing.tasks)
+        in_group, lacks_body = delivery.group is not None, flight.problem is not None
+        lacks_row = flight.unread is not None and flight.unread.is_in_ledger
+        self._channel.send(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body, lacks_row))
+
+    def _ask_to_stop(self, grace_s: float) -> None:
+        if not self._stop.done():
+            self._stop.set_result(grace_s)
+
+    def _recycle(self, attempt: Attempt) -> None:
+        reason = f"task {attempt.task.name} goes on although its {attempt.task.policy.timeout_s:g} s are over"
+        self._channel.send(Recycle(reason))
+        self._ask_to_stop(self._settings.grace_s)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            if not self._stop.done():
+                self._fail(Meddled("what listens to the supervisor"))
+        elif (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._ask_to_stop(0.0)
+
+
+def _tokens() -> Callable[[], str]:
+    """Tokens for claims: a random part a process, a number a claim."""
+    stem, numbers = secrets.token_hex(6), count(1)
+    return lambda: f"{stem}{next(numbers):x}"

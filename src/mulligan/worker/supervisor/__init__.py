@@ -1,0 +1,1 @@
+"""The supervisor: starts workers, extends their leases, releases what a dead one held, stops them."""

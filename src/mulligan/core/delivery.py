@@ -1,6 +1,6 @@
 """What passes between the worker and a broker: one receipt of a message, one message to send, the end of one entry.
 
-A broker fills these in; what they mean (identity, progress, trust) is decided in `core.story`.
+A broker fills these in; what they mean (identity, progress, trust) is decided in `core.retry_state`.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 What such a copy is where it lies now. Nobody but us knows which queue a copy was made for, and a broker doesn't tell;
 the story does. A dead letter on another queue can only have been moved there: it is replayed, as `mulligan dead replay`
-would have done. The `consumer` acts on it; docs/moves.md has the whole table. Pure.
+would have done. The `dispatcher` acts on it; docs/moves.md has the whole table. Pure.
 """
 
 from mulligan.core import fingerprint

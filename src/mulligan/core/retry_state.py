@@ -52,7 +52,7 @@ _UID = re.compile(r"[0-9a-f]{12}[!-~]{0,100}")
 
 @value
 class Packing:
-    """How the body of a copy is packed. `core.parcel` packs and unpacks; a copy without a wrap carries it as it is.
+    """How the body of a copy is packed. `core.packing` packs and unpacks; a copy without a wrap carries it as it is.
 
     form: "plain", "zlib", "base64" (zlib in base64) or "file"; a name that is not known is left to who unpacks.
     size: bytes of what was packed. has_attributes: that is the producer's attributes and the body, not the body alone.

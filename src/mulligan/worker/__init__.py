@@ -1,5 +1,8 @@
 """The shell around the core: the event loop, the processes and the threads in which tasks run.
 
-A message's way through a worker process: `poller` -> `consumer` -> `runner` -> `recorder` -> `settler`. `process` puts
-them together and takes them down; `supervisor` starts processes, and `keeper` keeps their leases from outside.
+pipeline/    a message's way through a worker: poller -> dispatcher -> runner -> recorder -> settler
+process/     the worker process, which puts the pipelines of its queues together and takes them down
+isolation/   tasks of crash suspects, each alone in a process
+supervisor/  starts the workers and extends their leases from outside
+ipc/         what these processes say to each other, and the lease table that they share
 """

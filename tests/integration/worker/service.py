@@ -110,7 +110,7 @@ class Network:
 
 
 class Worker:
-    """The lines of one worker process, and a lease keeper as the supervisor has it."""
+    """The pipelines of one worker process, and a lease keeper as the supervisor has it."""
 
     def __init__(self, service: "Service", tasks: Sequence[LoadedTask], **more: Any) -> None:
         self.service = service
@@ -139,7 +139,7 @@ class Worker:
         )  # fmt: skip
         stages = more.pop("stages", (0, 1))
         holds_groups, receives = more.pop("holds_groups", False), more.pop("receives", None)
-        self.lines = [
+        self.pipelines = [
             QueuePipeline(
                 shop,
                 index,
@@ -160,20 +160,20 @@ class Worker:
             self.start()
 
     def start(self) -> None:
-        for line in self.lines:
-            line.pollers.start()
+        for pipeline in self.pipelines:
+            pipeline.pollers.start()
 
     @property
     def in_flight(self) -> int:
-        return sum(line.dispatcher.in_flight for line in self.lines)
+        return sum(pipeline.dispatcher.in_flight for pipeline in self.pipelines)
 
     @property
     def flights(self) -> list[InFlight]:
-        return [flight for line in self.lines for flight in line.dispatcher._flights.values()]
+        return [flight for pipeline in self.pipelines for flight in pipeline.dispatcher._flights.values()]
 
     async def drain(self, grace_s: float = 5.0) -> None:
         self.has_drained = True
-        await drain(self.lines, grace_s)
+        await drain(self.pipelines, grace_s)
         # the process would end here: whatever it has not finished gets no answer any more
         self.network.is_gone = self.ledger.is_gone = True
 
@@ -193,8 +193,8 @@ class Worker:
             await asyncio.sleep(self.keeper.interval_s)
             lost = await self.keeper.extend_leases([(0, self.table)])
             for slot, sequence in lost.get(0, ()):
-                for line in self.lines:
-                    line.dispatcher.lose(slot, sequence)
+                for pipeline in self.pipelines:
+                    pipeline.dispatcher.lose(slot, sequence)
 
     async def _keep_claims(self) -> None:
         while True:
@@ -202,8 +202,8 @@ class Worker:
             asked_at = self.service.clock.monotonic()
             lost = await self.keeper.extend_claims([(0, self.table)])
             for slot, sequence in lost.get(0, ()):
-                for line in self.lines:
-                    line.dispatcher.lose_claim(slot, sequence, asked_at)
+                for pipeline in self.pipelines:
+                    pipeline.dispatcher.lose_claim(slot, sequence, asked_at)
 
 
 class Service:

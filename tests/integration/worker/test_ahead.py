@@ -103,7 +103,7 @@ async def test_message_whose_lease_is_lost_while_it_waits_is_not_run(service):
     worker = await with_some_ahead(service, one, keeps=False)
     lost = ahead(worker)[0]
 
-    worker.lines[0].consumer.lose(lost.slot, worker.table.sequence(lost.slot))
+    worker.pipelines[0].dispatcher.lose(lost.slot, worker.table.sequence(lost.slot))
     await asyncio.sleep(0.5)
 
     assert [event.uid for event in service.told(LeaseLost)] == [lost.message.uid]

@@ -147,7 +147,7 @@ async def test_sync_task_within_the_grace_is_waited_for(service):
     await asyncio.sleep(2)
     may_end.set()
     with loop.standing_still():
-        while worker.lines[0].runner.running:
+        while worker.pipelines[0].runner.running:
             await asyncio.sleep(0)
     await draining
 

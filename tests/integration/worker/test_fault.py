@@ -274,7 +274,7 @@ async def test_task_that_has_just_begun_runs_on_when_its_claim_was_granted_after
     await service.until(lambda: one.runs, within_s=10)
     (flight,) = worker.flights
 
-    worker.lines[0].consumer.lose_claim(flight.slot, worker.table.sequence(flight.slot), asked_at)
+    worker.pipelines[0].dispatcher.lose_claim(flight.slot, worker.table.sequence(flight.slot), asked_at)
 
     await service.until_empty(within_s=20)
     assert len(one.runs) == 1
@@ -303,7 +303,7 @@ async def test_message_is_settled_when_its_claim_was_asked_for_while_the_answer_
     await service.until(lambda: worker.ledger.count("save"), within_s=10)
     (flight,) = worker.flights
 
-    worker.lines[0].consumer.lose_claim(flight.slot, worker.table.sequence(flight.slot), clock.monotonic())
+    worker.pipelines[0].dispatcher.lose_claim(flight.slot, worker.table.sequence(flight.slot), clock.monotonic())
     answered.set()
 
     await service.until_empty(within_s=5)
@@ -472,11 +472,11 @@ async def test_message_whose_claim_was_taken_is_not_settled_and_its_other_tasks_
 async def test_claim_is_given_back_when_the_lease_was_lost_while_the_ledger_was_asked(service):
     """Otherwise the message is held for a whole lease, and then suspected of a death."""
     worker = service.worker(task("One", one := Recording()), stages=(0,), keeps=False)
-    line = worker.lines[0]
+    pipeline = worker.pipelines[0]
 
     async def lose_meanwhile():
         for holding in worker.table.holdings():
-            line.dispatcher.lose(holding.slot, holding.sequence)
+            pipeline.dispatcher.lose(holding.slot, holding.sequence)
 
     worker.ledger.faults["claim"] = [lose_meanwhile]
     await service.send("hello")
@@ -561,7 +561,7 @@ async def test_messages_without_a_claim_go_to_others_while_one_with_a_claim_wait
     await service.until(lambda: len(cut_off.flights) == 2 and any(one.running for one in cut_off.flights))
     cut_off.ledger.cut |= dict.fromkeys(("claim", "look", "save", "give_back"), LEDGER_DOWN)
     (head,) = [flight for flight in cut_off.flights if flight.running]
-    cut_off.lines[0].consumer.lose(head.slot, cut_off.table.sequence(head.slot))
+    cut_off.pipelines[0].dispatcher.lose(head.slot, cut_off.table.sequence(head.slot))
     await service.send("not claimed")
     await service.until(lambda: cut_off.network.count("receive") > 2 or len(cut_off.flights) > 2)
 

@@ -215,7 +215,7 @@ def in_one_group(worker):
 async def test_shutdown_releases_a_message_whose_task_is_missing_for_its_wait(service, clock):
     worker = service.worker(task("Mail", Recording()), starts=False)
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: failed_once(clock)})])
-    worker.lines[1].consumer.stop_running()
+    worker.pipelines[1].dispatcher.stop_running()
     worker.start()
     await service.until(lambda: service.told(MessageReleased))
 
@@ -237,8 +237,8 @@ async def test_messages_that_wait_for_a_missing_task_are_told_to_the_supervisor(
 async def test_suspect_whose_task_is_missing_in_its_own_process_waits(service, clock):
     jira = task("Jira", Recording())
     worker = service.worker(jira, starts=False)
-    consumer = worker.lines[1].consumer
-    worker.lines[1].solo.put = lambda flight, tasks: consumer.isolated(
+    dispatcher = worker.pipelines[1].dispatcher
+    worker.pipelines[1].solo.put = lambda flight, tasks: dispatcher.isolated(
         flight, jira, Interrupted(lacks_task=True), 0.0, is_last=True
     )
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: failed_once(clock)})])

@@ -109,8 +109,8 @@ async def test_message_that_gets_no_place_is_handed_on_with_what_the_ledger_know
     await first.sweep()
 
     worker = service.worker(*tasks, receives=2, starts=False)
-    for line in worker.lines:
-        give_back_once(line.dispatcher)
+    for pipeline in worker.pipelines:
+        give_back_once(pipeline.dispatcher)
     worker.start()
     await service.until_empty(within_s=1000)
 

@@ -350,7 +350,7 @@ async def test_stored_body_stays_when_a_copy_goes_that_a_later_one_has_outdated(
 
     await memory.send(QUEUES.rejects, [twin])
     await until(lambda: service.told(DuplicateSkipped))
-    await until(lambda: second.lines[0].is_idle)
+    await until(lambda: second.pipelines[0].is_idle)
     await second.drain()
 
     assert service.told(DuplicateSkipped)[0].reason == "a later copy exists"

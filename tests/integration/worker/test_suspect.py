@@ -262,7 +262,7 @@ async def test_suspects_attempt_is_ended_when_its_lease_is_lost(service, app, tm
     await service.until((tmp_path / "begun").exists, within_s=30)
     (holding,) = one.table.holdings()
 
-    one.lines[0].consumer.lose(holding.slot, holding.sequence)
+    one.pipelines[0].dispatcher.lose(holding.slot, holding.sequence)
     async with asyncio.timeout(10):
         await service.until(lambda: one.table.used == 0)
 
@@ -287,8 +287,8 @@ async def test_suspect_whose_turn_comes_after_the_end_of_its_claim_is_not_starte
     await suspect(service, "b")
     one.start()
     await service.until((tmp_path / "begun").exists, within_s=30)
-    consumer = one.lines[0].consumer
-    await service.until(lambda: not any(consumer.holds(flight) for flight in one.flights), within_s=30)
+    dispatcher = one.pipelines[0].dispatcher
+    await service.until(lambda: not any(dispatcher.holds(flight) for flight in one.flights), within_s=30)
 
     (tmp_path / "go").touch()
     await service.until(lambda: service.told(LeaseLost), within_s=10)
@@ -467,7 +467,7 @@ async def test_gate_is_left_when_the_end_of_a_suspects_task_is_on_record_and_not
     """)
     sent, is_recorded = [], asyncio.Event()
     one = worker(service, task("One", unseen), stages=(0,), starts=False)
-    gate = one.lines[0].consumer._gate = Gate(sent.append)
+    gate = one.pipelines[0].dispatcher._gate = Gate(sent.append)
     one.ledger.faults["save"] = [None, is_recorded.wait]
     await suspect(service)
     one.start()
@@ -493,7 +493,7 @@ async def test_suspect_is_held_to_have_started_nothing_while_it_waits_for_its_ne
     """)
     sent = []
     one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
-    gate = one.lines[0].consumer._gate = Gate(sent.append)
+    gate = one.pipelines[0].dispatcher._gate = Gate(sent.append)
     await suspect(service)
     one.start()
     await service.until(lambda: sent, within_s=30)
@@ -514,7 +514,7 @@ async def test_gate_is_asked_for_a_start_without_others_when_it_is_the_last_one(
     """)
     sent = []
     one = worker(service, task("One", unseen), stages=(0,), starts=False)
-    one.lines[0].consumer._gate = Gate(sent.append)
+    one.pipelines[0].dispatcher._gate = Gate(sent.append)
     await silent(service, "hello", deaths=-deaths)
 
     one.start()
@@ -533,7 +533,7 @@ async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_
     """)
     sent, may_answer = [], asyncio.Event()
     one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
-    gate = one.lines[0].consumer._gate = Gate(sent.append)
+    gate = one.pipelines[0].dispatcher._gate = Gate(sent.append)
     one.ledger.faults["save"] = [None, may_answer.wait]
     await suspect(service)
     one.start()
@@ -546,7 +546,7 @@ async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_
     )
     (flight,) = one.flights
 
-    one.lines[0].consumer.drop(flight, "its claim was taken by another worker")
+    one.pipelines[0].dispatcher.drop(flight, "its claim was taken by another worker")
     await service.until(lambda: Isolated(2) in sent, within_s=30)
     may_answer.set()
     await service.until(lambda: one.table.used == 0, within_s=30)

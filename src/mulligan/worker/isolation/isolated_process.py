@@ -1,4 +1,4 @@
-"""The process in which suspects run: `main`, with DESCRIPTOR as argument. The other side of `solo`.
+"""The process in which suspects run: `main`, with DESCRIPTOR as argument. The other side of `isolated_runner`.
 
 It takes one job at a time and answers its end. It knows no broker and no ledger: there is nothing that it could settle.
 """

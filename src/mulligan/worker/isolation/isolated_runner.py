@@ -2,7 +2,8 @@
 
 A suspect is a message whose tasks ran when its worker died. Its worker keeps the delivery and the claim, and has the
 attempts run in a child process, so a death there is known at once, has one message and one task to blame, and costs
-nobody else anything. It works on every broker, because no receipt leaves the worker. `solo_process` is the other side.
+nobody else anything. It works on every broker, because no receipt leaves the worker. `isolated_process` is
+the other side.
 
 That a start is about to be made is on record before it is: if the whole host dies of it, whoever takes the claim over
 counts a death.

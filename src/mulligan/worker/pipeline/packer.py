@@ -1,4 +1,4 @@
-"""Packs the copies that the settler sends, unpacks those that the consumer gets: `core.parcel`, in threads of its own.
+"""Packs the copies that the settler sends, unpacks those that the consumer gets: `core.packing`, in threads of its own.
 
 Compressing and the disk take time that the event loop doesn't have. The threads are no task's threads: those may all
 be taken by tasks that hang.

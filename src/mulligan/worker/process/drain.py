@@ -19,48 +19,48 @@ _CANCEL_S = 1.5
 _SETTLE_S = 2.0
 
 
-async def drain(lines: Sequence[QueuePipeline], grace_s: float) -> None:
-    """Take the lines down.
+async def drain(pipelines: Sequence[QueuePipeline], grace_s: float) -> None:
+    """Take the pipelines down.
 
     grace_s: seconds for running attempts. All of it takes at most grace_s + 3.5 s when the broker answers.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + grace_s
-    for line in lines:
-        line.dispatcher.stop_running()
-    polls = [loop.create_task(line.pollers.stop()) for line in lines]
-    await _until_idle(lines, until)
-    for line in lines:
-        line.runner.interrupt()
-        line.solo.interrupt()
-    await _until_idle(lines, loop.time() + _CANCEL_S)
-    for line in lines:
-        line.dispatcher.park(line.runner.abandon())
+    for pipeline in pipelines:
+        pipeline.dispatcher.stop_running()
+    polls = [loop.create_task(pipeline.pollers.stop()) for pipeline in pipelines]
+    await _until_idle(pipelines, until)
+    for pipeline in pipelines:
+        pipeline.runner.interrupt()
+        pipeline.solo.interrupt()
+    await _until_idle(pipelines, loop.time() + _CANCEL_S)
+    for pipeline in pipelines:
+        pipeline.dispatcher.park(pipeline.runner.abandon())
     # a receive that can't be cancelled is still waited for: what it brings would be hidden for a whole lease
     await asyncio.wait(polls, timeout=max(_SETTLE_S, until - loop.time()))
-    await _until_idle(lines, loop.time() + _SETTLE_S, is_flushing=True)
-    for line in lines:
-        line.give_up()
-    await _until_idle(lines, loop.time() + _SETTLE_S / 2, is_flushing=True)
-    for line in lines:
-        await line.solo.close()
-        line.runner.close()
+    await _until_idle(pipelines, loop.time() + _SETTLE_S, is_flushing=True)
+    for pipeline in pipelines:
+        pipeline.give_up()
+    await _until_idle(pipelines, loop.time() + _SETTLE_S / 2, is_flushing=True)
+    for pipeline in pipelines:
+        await pipeline.solo.close()
+        pipeline.runner.close()
 
 
-async def _until_idle(lines: Sequence[QueuePipeline], until: float, *, is_flushing: bool = False) -> None:
+async def _until_idle(pipelines: Sequence[QueuePipeline], until: float, *, is_flushing: bool = False) -> None:
     loop = asyncio.get_running_loop()
     while loop.time() < until:
-        if is_flushing or not any(line.runner.running for line in lines):
-            await _flush(lines, until)
-        if all(line.is_idle for line in lines):
+        if is_flushing or not any(pipeline.runner.running for pipeline in pipelines):
+            await _flush(pipelines, until)
+        if all(pipeline.is_idle for pipeline in pipelines):
             return
         await asyncio.sleep(_STEP_S)
 
 
-async def _flush(lines: Sequence[QueuePipeline], until: float) -> None:
+async def _flush(pipelines: Sequence[QueuePipeline], until: float) -> None:
     """Let out what lingers for company; there will be none."""
     loop = asyncio.get_running_loop()
-    flushes = [loop.create_task(line.settler.drain()) for line in lines]
+    flushes = [loop.create_task(pipeline.settler.drain()) for pipeline in pipelines]
     _, pending = await asyncio.wait(flushes, timeout=max(0.0, until - loop.time()))
     for flush in pending:
         flush.cancel()

@@ -213,7 +213,7 @@ class Worker:
         self._impairment: Impairment | None = None
         self._broker: Broker | None = None
         self._told_requests: dict[str, int] = {}
-        self._lines: list[QueuePipeline] = []
+        self._pipelines: list[QueuePipeline] = []
         self._gate = Gate(channel.send)
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
@@ -265,7 +265,7 @@ class Worker:
             if declared is None:
                 return await self._leave()
             self._impairment = Impairment()
-            self._lines = [
+            self._pipelines = [
                 QueuePipeline(
                     shop,
                     index,
@@ -314,11 +314,11 @@ class Worker:
         self._hub.emit(
             WorkerStarted(setup.worker, os.getpid(), setup.requests * concurrency, setup.rejects * concurrency)
         )
-        for line in self._lines:
-            line.pollers.start()
+        for pipeline in self._pipelines:
+            pipeline.pollers.start()
         grace_s = await self._stop
         if self._error is None:
-            await drain(self._lines, grace_s)
+            await drain(self._pipelines, grace_s)
 
     async def _leave(self) -> int:
         if self._error is not None:
@@ -350,12 +350,12 @@ class Worker:
                     self._ask_to_stop(grace_s)
                 case LeasesLost(slots):
                     for slot, sequence in slots:
-                        for line in self._lines:
-                            line.dispatcher.lose(slot, sequence)
+                        for pipeline in self._pipelines:
+                            pipeline.dispatcher.lose(slot, sequence)
                 case ClaimsLost(slots, asked_at):
                     for slot, sequence in slots:
-                        for line in self._lines:
-                            line.dispatcher.lose_claim(slot, sequence, asked_at)
+                        for pipeline in self._pipelines:
+                            pipeline.dispatcher.lose_claim(slot, sequence, asked_at)
                 case MayIsolate(number):
                     self._gate.granted(number)
                 case None:
@@ -380,8 +380,8 @@ class Worker:
             self._channel.send(Requests(requests))
 
     def _forgive(self) -> None:
-        for line in self._lines:
-            line.runner.forgive()
+        for pipeline in self._pipelines:
+            pipeline.runner.forgive()
 
     def _tell_left_alone(self, flight: InFlight, until: float, is_copy: bool) -> None:
         delivery = flight.delivery

@@ -1,5 +1,5 @@
-"""What a run with `--drain` has to leave: copies whose state this program can't read (see `hold`), those whose body
-can't be had, messages whose row in the ledger can't be read, and those that wait for a task which is not in its
+"""What a run with `--drain` has to leave: copies whose state this program can't read (see `held_copies`), those whose
+body can't be had, messages whose row in the ledger can't be read, and those that wait for a task which is not in its
 tasks.xml.
 
 Until such a message may be received again nobody can take it from its queue, so it is there for certain: what the

@@ -8,8 +8,8 @@ message may have filled the limit. What is tried, in this order, until it fits:
     compressed        the body; else attributes and body together
     in a file         the body; else attributes and body together; the copy carries the file's name
 
-Due times and states are never cut. The retry state says how its copy is packed
-(`core.retry_state.Packing`), and like all of it that is believed on rejects and dead only. What was packed is given back byte for byte, or not at all.
+Due times and states are never cut. The retry state says how its copy is packed (`core.retry_state.Packing`), and like
+all of it that is believed on rejects and dead only. What was packed is given back byte for byte, or not at all.
 """
 
 import hashlib

@@ -119,17 +119,17 @@ async def test_message_that_gets_no_place_is_handed_on_with_what_the_ledger_know
     assert service.told(MessageDeadLettered) == []
 
 
-def give_back_once(consumer):
+def give_back_once(dispatcher):
     """The first messages that come get no place in time."""
-    places = consumer._capacity
-    real = places.enter
+    capacity = dispatcher._capacity
+    real = capacity.acquire
 
-    def enter(flights):
-        places.enter = real
+    def acquire(flights):
+        capacity.acquire = real
         for flight in flights:
             consumer._give_back(flight)
 
-    places.enter = enter
+    capacity.acquire = acquire
 
 
 async def test_head_of_a_group_is_handed_on_and_its_group_goes_on(service):

@@ -24,7 +24,7 @@ ELSEWHERE := $(if $(filter full,$(SIZE)),BUT=unit,TEST="$(PROCESSES)")
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run unit test prove check simulate bench bench-python soak figures lock format setup clean
+.PHONY: help run unit test prove check simulate bench bench-python soak figures metrics lock format setup clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,10 @@ soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq M
 figures: ## run the tests that tell a figure of the promise, and write the table in docs/reliability.md
 	@tools/setup.sh test
 	@$(BIN)/python tools/figures.py $(SIDE_BY_SIDE) $(ARGS)
+
+metrics: ## print how src/ is built, in numbers (ARGS="BEFORE ." compares two checkouts, ARGS=--json prints JSON)
+	@tools/setup.sh test
+	@$(BIN)/python tools/metrics.py $(ARGS)
 
 lock: ## write the lock files again (ARGS=--upgrade: with the newest versions)
 	@tools/lock.sh $(ARGS)

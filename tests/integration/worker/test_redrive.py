@@ -127,7 +127,7 @@ def give_back_once(dispatcher):
     def acquire(flights):
         capacity.acquire = real
         for flight in flights:
-            consumer._give_back(flight)
+            dispatcher._give_back(flight)
 
     capacity.acquire = acquire
 

@@ -1,14 +1,15 @@
 """The tasks of an application, ready to run. The worker asks it for routes; `attempt` names how their runs end."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from mulligan.core.message import Message, TaskName
 from mulligan.core.outcome import NOT_TAKEN
 from mulligan.core.policy import Policy
+from mulligan.core.progress import Progress, State
 from mulligan.core.route import Route
 from mulligan.core.value import value
-from mulligan.tasks.context import TaskContext
+from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.exceptions import Skip
 
 __all__ = ["LoadedTask", "TaskRegistry", "TaskSet"]
@@ -55,6 +56,52 @@ class LoadedTask:
         if self.accepts is not None and not self.accepts(message):
             raise Skip(NOT_TAKEN)
         return self.call(message, context)
+
+    def context_for(
+        self,
+        message: Message,
+        progress: Progress,
+        number: int,
+        *,
+        generation: int = 0,
+        first_seen_at: float = 0.0,
+        may_repeat: bool = False,
+    ) -> TaskContext:
+        """What the task may know about one attempt. progress: of the message, as it is when the attempt begins.
+
+        number: 1 for the first attempt. The rest as in `TaskContext`.
+        """
+        failures, succeeded = _ends(progress) if self.is_default else ((), ())
+        mark = (progress.alerts if progress.is_buried else progress.marks).get(self.name)
+        return TaskContext(
+            message,
+            self.name,
+            number,
+            self.policy.max_attempts,
+            generation,
+            first_seen_at,
+            failures,
+            succeeded,
+            None if mark is None else mark.reason,
+            may_repeat,
+        )
+
+
+def _ends(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...]]:
+    """The tasks of a dead letter that failed, and those that are done."""
+    failures: list[Failure] = []
+    succeeded: list[TaskName] = []
+    for task, mark in progress.marks.items():
+        match mark.state:
+            case State.EXHAUSTED:
+                failures.append(Failure(task, mark.reason or "", mark.attempts, mark.failed_at))
+            case State.DONE:
+                succeeded.append(task)
+            case State.PENDING:
+                pass  # never in a buried message
+            case _:
+                assert_never(mark.state)
+    return tuple(failures), tuple(succeeded)
 
 
 @value

@@ -17,13 +17,12 @@ from mulligan.core.flow import mark_buried, next_step, record
 from mulligan.core.message import AttributeValue, Message, TaskName
 from mulligan.core.outcome import Outcome
 from mulligan.core.policy import Policy
-from mulligan.core.progress import Mark, Progress, State
+from mulligan.core.progress import Progress, State
 from mulligan.core.route import begin
 from mulligan.core.step import Ack, Bury, Reject, Release, Run
 from mulligan.core.value import value
 from mulligan.tasks.adapter import adapt
 from mulligan.tasks.base import Task
-from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.manifest import Entry
 from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from mulligan.testing.attempt import attempt
@@ -154,28 +153,9 @@ async def _play(catalogue: TaskRegistry, message: Message) -> Played:
 
 async def _attempt(task: LoadedTask, message: Message, progress: Progress) -> tuple[int, Outcome]:
     mark = (progress.alerts if progress.is_buried else progress.marks)[task.name]
-    failures, succeeded = _story(progress) if task.is_default else ((), ())
     number = mark.attempts + 1
-    context = TaskContext(
-        message,
-        task.name,
-        number,
-        task.policy.max_attempts,
-        first_seen_at=NOW,
-        failures=failures,
-        succeeded=succeeded,
-        previous_error=mark.reason,
-    )
+    context = task.context_for(message, progress, number, first_seen_at=NOW)
     return number, await attempt(task, context)
-
-
-def _story(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...]]:
-    def failure(name: TaskName, mark: Mark) -> Failure:
-        return Failure(name, mark.reason or "", mark.attempts, mark.failed_at)
-
-    marks = progress.marks.items()
-    failed = tuple(failure(name, mark) for name, mark in marks if mark.state is State.EXHAUSTED)
-    return failed, tuple(name for name, mark in marks if mark.state is State.DONE)
 
 
 def _catalogue(tasks: Sequence[type[Task]], default: Sequence[type[Task]], policy: Policy) -> TaskRegistry:

@@ -21,9 +21,8 @@ import msgspec
 from mulligan import fork
 from mulligan.blocking import caught
 from mulligan.core import retry_state
-from mulligan.core.delivery import Delivery
 from mulligan.core.error import ConfigurationError
-from mulligan.core.message import AttributeValue, Message, QueueName, TaskName, Typed, Uid
+from mulligan.core.message import AttributeValue, Message, TaskName, Typed, Uid
 from mulligan.core.outcome import Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.tasks import loader
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
@@ -31,8 +30,6 @@ from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.log import configure
 from mulligan.worker.ipc.channel import Channel, Job, JobEnd, Setup, from_host, hear, tell
 from mulligan.worker.ipc.child import become, leave
-from mulligan.worker.pipeline.in_flight import InFlight
-from mulligan.worker.pipeline.runner import Attempt, context_of
 from mulligan.worker.process.loop import run_and_leave
 from mulligan.worker.process.parent_death import die_with_parent
 
@@ -108,14 +105,20 @@ async def _run(job: Job, catalogue: TaskRegistry) -> Outcome:
     task = catalogue.tasks.get(TaskName(job.task))
     if task is None:  # tasks.xml is another one than when the worker was started; an error would look like a death
         return Interrupted(lacks_task=True)
-    flight = _flight(job)
-    attempt = Attempt(flight, task, job.attempt, 0.0)
-    context = context_of(attempt)
+    message = _message(job)
+    context = task.context_for(
+        message,
+        retry_state.decode_progress(job.progress),
+        job.attempt,
+        generation=job.generation,
+        first_seen_at=job.first_seen_at,
+        may_repeat=True,  # what is run here is a suspect
+    )
     try:
         if task.is_async:
-            result = await task.invoke(flight.message, context)
+            result = await task.invoke(message, context)
         else:  # in a thread, as in a worker: much code begins an event loop of its own, or refuses to run in one
-            call = partial(caught, partial(task.invoke, flight.message, context))
+            call = partial(caught, partial(task.invoke, message, context))
             result, error = await asyncio.get_running_loop().run_in_executor(_THREAD, call)
             if error is not None:
                 raise error
@@ -125,14 +128,9 @@ async def _run(job: Job, catalogue: TaskRegistry) -> Outcome:
     return with_own_wait(task, job.attempt, outcome)
 
 
-def _flight(job: Job) -> InFlight:
+def _message(job: Job) -> Message:
     attributes = {name: _unpacked(kind, is_text, raw) for name, kind, is_text, raw in job.attributes}
-    message = Message(Uid(job.uid), job.body, attributes, job.sent_at)
-    delivery = Delivery(QueueName(""), "", "", job.body, attributes, job.sent_at)
-    flight = InFlight(delivery, message, None, "", job.first_seen_at)
-    flight.generation = job.generation
-    flight.progress = retry_state.decode_progress(job.progress, deaths=1)  # what is run here is a suspect
-    return flight
+    return Message(Uid(job.uid), job.body, attributes, job.sent_at)
 
 
 def _unpacked(kind: str, is_text: bool, raw: bytes) -> AttributeValue:

@@ -11,16 +11,15 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, assert_never
+from typing import Any
 
 from mulligan.blocking import caught
 from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskLate, TaskStuck, ThreadLimitReached
-from mulligan.core.message import TaskName
 from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, Succeeded, TimedOut
-from mulligan.core.progress import Mark, Progress, State
+from mulligan.core.progress import Mark
 from mulligan.fork import FORKED, end
-from mulligan.tasks.context import Failure, TaskContext
+from mulligan.tasks.context import TaskContext
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.failpoint import ARMED, Point
@@ -340,21 +339,16 @@ def _bound(middleware: Middleware, call_next: Callable[[], Awaitable[Any]], cont
 
 def context_of(attempt: Attempt) -> TaskContext:
     """What the task may know about this attempt."""
-    flight, task = attempt.flight, attempt.task
+    flight, task, number = attempt.flight, attempt.task, attempt.number
     progress = flight.progress
-    failures, succeeded = _story_of(progress) if task.is_default else ((), ())
     mark = (progress.alerts if progress.is_buried else progress.marks).get(task.name)
-    return TaskContext(
+    return task.context_for(
         flight.message,
-        task.name,
-        attempt.number,
-        task.policy.max_attempts,
-        flight.generation,
-        flight.first_seen_at,
-        failures,
-        succeeded,
-        None if mark is None else mark.reason,
-        _may_repeat(flight, attempt.number, mark),
+        progress,
+        number,
+        generation=flight.generation,
+        first_seen_at=flight.first_seen_at,
+        may_repeat=_may_repeat(flight, number, mark),
     )
 
 
@@ -366,19 +360,3 @@ def _may_repeat(flight: InFlight, number: int, mark: Mark | None) -> bool:
     if number == 1:
         return flight.carried.is_buried if flight.progress.is_buried else flight.hop > 0
     return mark is not None and flight.delivery.sent_at >= mark.due_at
-
-
-def _story_of(progress: Progress) -> tuple[tuple[Failure, ...], tuple[TaskName, ...]]:
-    failures: list[Failure] = []
-    succeeded: list[TaskName] = []
-    for task, mark in progress.marks.items():
-        match mark.state:
-            case State.EXHAUSTED:
-                failures.append(Failure(task, mark.reason or "", mark.attempts, mark.failed_at))
-            case State.DONE:
-                succeeded.append(task)
-            case State.PENDING:
-                pass  # never in a buried message
-            case _:
-                assert_never(mark.state)
-    return tuple(failures), tuple(succeeded)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from mulligan.worker.supervisor.leftover import Leftovers
+from mulligan.worker.ipc.leftover import Leftovers
 
 __all__ = ["PROCESS", "Deadlock", "Process", "SimLoop", "ended"]
 

@@ -16,8 +16,8 @@ from mulligan.settings.notice import notices
 from mulligan.tasks.unlisted import unlisted
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker.loop import run as run_loop
 from mulligan.worker.process.extension import load_functions
-from mulligan.worker.process.loop import run as run_loop
 from mulligan.worker.supervisor.supervisor import Supervisor
 
 __all__ = ["run"]

@@ -9,8 +9,8 @@ from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.retry_state import RetryState
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.storage.body import BodyFolder
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.lease_table import LeaseTable
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.recorder import Recorder
 from mulligan.worker.pipeline.settler import Settler

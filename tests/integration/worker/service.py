@@ -23,9 +23,9 @@ from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.registry import LoadedTask, TaskRegistry
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.channel import Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace

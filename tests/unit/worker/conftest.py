@@ -12,7 +12,7 @@ from mulligan.core.message import Message, QueueName, TaskName, Uid
 from mulligan.core.policy import Policy
 from mulligan.core.progress import FRESH, Progress
 from mulligan.tasks.registry import LoadedTask
-from mulligan.worker.pipeline.in_flight import InFlight
+from mulligan.worker.in_flight import InFlight
 from tests.virtual_loop import VirtualClock, VirtualLoop
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))

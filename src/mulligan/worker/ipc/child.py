@@ -23,7 +23,7 @@ from mulligan.blocking import in_thread
 from mulligan.worker.ipc import build
 from mulligan.worker.ipc.channel import Channel
 from mulligan.worker.ipc.exits import UNSEEN
-from mulligan.worker.supervisor.leftover import WORKER_VARIABLE, Leftovers, end_leftovers
+from mulligan.worker.ipc.leftover import WORKER_VARIABLE, Leftovers, end_leftovers
 
 __all__ = ["HOOKS_S", "OWN_MARK", "Child", "become", "ends_with", "leave", "spawn"]
 

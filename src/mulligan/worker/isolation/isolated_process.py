@@ -30,8 +30,8 @@ from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.log import configure
 from mulligan.worker.ipc.channel import Channel, Job, JobEnd, Setup, from_host, hear, tell
 from mulligan.worker.ipc.child import become, leave
-from mulligan.worker.process.loop import run_and_leave
-from mulligan.worker.process.parent_death import die_with_parent
+from mulligan.worker.ipc.parent_death import die_with_parent
+from mulligan.worker.loop import run_and_leave
 
 __all__ = ["main"]
 

@@ -22,11 +22,11 @@ from mulligan.core.event import Event, IsolationFailed, ProcessesLeft
 from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.tasks.registry import LoadedTask
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.channel import Channel, Job, JobEnd, OtherVersion, Setup, from_solo
 from mulligan.worker.ipc.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.ipc.exits import describe_exit
 from mulligan.worker.opening import unless
-from mulligan.worker.pipeline.in_flight import InFlight
 
 __all__ = ["IsolatedProcess", "IsolatedRunner"]
 

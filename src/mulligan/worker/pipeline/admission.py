@@ -11,8 +11,8 @@ from mulligan.core.route import Route, begin, exhaust, reconcile, reset_for_repl
 from mulligan.core.value import value
 from mulligan.ledger.base import Granted
 from mulligan.tasks.registry import TaskRegistry
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.lease_table import LeaseTable, SlotState
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.success_cache import SuccessCache
 
 __all__ = ["PATIENT_S", "Admission", "QueueRole"]

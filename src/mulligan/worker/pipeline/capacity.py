@@ -9,8 +9,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.demand import CompletionRate
-from mulligan.worker.pipeline.in_flight import InFlight
 
 __all__ = ["HOLD_OFF_S", "WAIT_MAX_S", "Capacity"]
 

@@ -37,6 +37,7 @@ from mulligan.core.step import ACK, BURY, Ack, Bury, Reject, Release, Run, Step
 from mulligan.ledger.base import Answer, Granted, Held, Outdated
 from mulligan.tasks.registry import LoadedTask, TaskRegistry, TaskSet
 from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.in_flight import Damaged, InFlight, IsolatedStart
 from mulligan.worker.ipc.lease_table import LeaseTable, SlotState
 from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.isolation.isolated_runner import IsolatedRunner
@@ -45,7 +46,6 @@ from mulligan.worker.pipeline.admission import PATIENT_S, Admission, QueueRole
 from mulligan.worker.pipeline.capacity import Capacity
 from mulligan.worker.pipeline.fifo import FifoGroups
 from mulligan.worker.pipeline.held_copies import HeldCopies, MissingTasks
-from mulligan.worker.pipeline.in_flight import Damaged, InFlight, IsolatedStart
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.recorder import CLAIM_SPENT, Recorder
 from mulligan.worker.pipeline.reporter import EventReporter

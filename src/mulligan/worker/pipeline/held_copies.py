@@ -13,7 +13,7 @@ from mulligan.core.event import RowDamaged, StateDamaged, StateTooNew, TaskMissi
 from mulligan.core.message import TaskName
 from mulligan.core.policy import again_in_s
 from mulligan.core.retry_state import Unread
-from mulligan.worker.pipeline.in_flight import InFlight
+from mulligan.worker.in_flight import InFlight
 
 __all__ = ["FIRST_S", "LONGEST_S", "HeldCopies", "MissingTasks"]
 

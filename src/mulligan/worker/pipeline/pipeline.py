@@ -8,6 +8,7 @@ from mulligan.clock import SystemClock
 from mulligan.core.event import Event
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.registry import TaskRegistry
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.channel import OtherVersion, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation.gate import Gate
@@ -16,7 +17,6 @@ from mulligan.worker.pipeline.admission import QueueRole
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.dispatcher import Dispatcher
 from mulligan.worker.pipeline.held_copies import MissingTasks
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.poller import Pace, Pollers
 from mulligan.worker.pipeline.recorder import Recorder

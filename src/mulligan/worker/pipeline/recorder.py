@@ -10,10 +10,10 @@ from mulligan.core.error import LedgerError, LedgerUnavailable
 from mulligan.core.message import Uid
 from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Key, Known, Ledger, Record
 from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.in_flight import Damaged, InFlight
 from mulligan.worker.outage import of_ledger
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.batcher import Batcher
-from mulligan.worker.pipeline.in_flight import Damaged, InFlight
 
 __all__ = ["CLAIM_SPENT", "Recorder"]
 

@@ -21,8 +21,8 @@ from mulligan.core.message import TaskName
 from mulligan.core.outcome import Died, Outcome, Skipped, Succeeded
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.tasks.registry import LoadedTask
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.lease_table import Counter, LeaseTable
-from mulligan.worker.pipeline.in_flight import InFlight
 
 __all__ = ["EventReporter"]
 

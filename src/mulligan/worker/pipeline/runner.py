@@ -23,9 +23,9 @@ from mulligan.tasks.context import TaskContext
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.deadline import Deadlines, Timed
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.thread_pool import Threads
 
 __all__ = ["STUCK_AFTER_S", "Attempt", "Middleware", "Runner", "context_of"]

@@ -30,10 +30,10 @@ from mulligan.core.progress import Progress, at_rest
 from mulligan.core.step import Ack, Reject, Release, Settlement
 from mulligan.ledger.base import Record
 from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.lease_table import Counter, LeaseTable
 from mulligan.worker.outage import of_broker
 from mulligan.worker.pipeline.batcher import Batcher
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.in_flight_limit import InFlightLimit
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.recorder import Recorder

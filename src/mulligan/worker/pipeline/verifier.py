@@ -18,8 +18,8 @@ from mulligan.core.move import is_finished, may_be_of, proves
 from mulligan.core.progress import Progress
 from mulligan.core.retry_state import RetryState, Unread
 from mulligan.core.value import value
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.admission import QueueRole
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.recorder import Recorder
 

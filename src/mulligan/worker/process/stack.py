@@ -17,8 +17,8 @@ _FRAME = re.compile(r'^  File "(.*)", line \d+ in (.*)$', re.MULTILINE)
 _WAITING = "threading.py"
 """Frames above those that say what a thread waits for."""
 _IDLE = {
-    ("worker/pipeline/thread_pool.py", "_serve"),
-    ("worker/pipeline/thread_pool.py", "_oversee"),
+    ("pipeline/thread_pool.py", "_serve"),
+    ("pipeline/thread_pool.py", "_oversee"),
     ("storage/sqlite.py", "_next_group"),
     ("futures/thread.py", "_worker"),
 }

@@ -39,6 +39,7 @@ from mulligan.tasks import loader
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.channel import (
     Channel,
     ClaimsLost,
@@ -60,11 +61,13 @@ from mulligan.worker.ipc.channel import (
 )
 from mulligan.worker.ipc.child import OWN_MARK, become, leave
 from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.ipc.leftover import end_leftovers
+from mulligan.worker.ipc.parent_death import die_with_parent, outlive_parent
 from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.isolation.isolated_runner import START_S
+from mulligan.worker.loop import run_and_leave
 from mulligan.worker.opening import insist, unless
 from mulligan.worker.outage import of_broker, of_ledger
-from mulligan.worker.pipeline.in_flight import InFlight
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace
@@ -73,10 +76,7 @@ from mulligan.worker.process import stack
 from mulligan.worker.process.drain import drain
 from mulligan.worker.process.extension import load_functions
 from mulligan.worker.process.impairment import Impairment
-from mulligan.worker.process.loop import run_and_leave
-from mulligan.worker.process.parent_death import die_with_parent, outlive_parent
 from mulligan.worker.process.unknown_tasks import at_start
-from mulligan.worker.supervisor.leftover import end_leftovers
 
 __all__ = ["main", "slots_for"]
 

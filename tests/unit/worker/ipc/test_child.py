@@ -12,7 +12,7 @@ import pytest
 
 from mulligan.worker.ipc.child import spawn
 from mulligan.worker.ipc.exits import UNSEEN, describe_exit
-from mulligan.worker.supervisor.leftover import WORKER_VARIABLE
+from mulligan.worker.ipc.leftover import WORKER_VARIABLE
 
 REAL_TIME = True
 

@@ -8,8 +8,8 @@ from mulligan.core.message import TaskName
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.ledger.base import Claim, Granted, Held
 from mulligan.ledger.memory import MemoryLedger
+from mulligan.worker.in_flight import Damaged
 from mulligan.worker.pipeline.backpressure import Backpressure
-from mulligan.worker.pipeline.in_flight import Damaged
 from mulligan.worker.pipeline.recorder import Recorder
 from tests.integration.worker.service import Network
 

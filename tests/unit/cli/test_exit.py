@@ -66,7 +66,7 @@ def test_ended_says_where_an_unexpected_error_came_from_and_how_to_see_more(caps
     ended(raising(RuntimeError("odd")))
 
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("error: unexpected RuntimeError at test_ending.py:")
+    assert first.startswith("error: unexpected RuntimeError at test_exit.py:")
     assert first.endswith(": odd")
     assert "MULLIGAN_DEBUG=1" in second
 

@@ -64,7 +64,7 @@ def sqs_server(
     also_hosts: Sequence[str],
 ) -> int:
     """Serve until told to stop; the exit code."""
-    from mulligan.servers.sqs.keyring import read
+    from mulligan.servers.sqs.auth.key import read
     from mulligan.servers.sqs.server import run_server
 
     return run_server(

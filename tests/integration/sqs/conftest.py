@@ -16,7 +16,7 @@ from mulligan.brokers.sqs.sign import Keys
 from mulligan.cli.app import main
 from mulligan.core.delivery import Queues
 from mulligan.core.message import QueueName
-from mulligan.servers.sqs.fault import Rule, Script
+from mulligan.servers.sqs.faults.script import Rule, Script
 from mulligan.servers.sqs.server import Server, serve
 
 REGION = "eu-west-1"

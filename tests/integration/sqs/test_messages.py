@@ -7,7 +7,7 @@ import pytest
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
 from mulligan.core.message import Typed
-from mulligan.servers.sqs.fault import Duplicate
+from mulligan.servers.sqs.faults.script import Duplicate
 
 H12 = 43_200
 

@@ -9,9 +9,9 @@ from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.locator import locator_of
 from mulligan.core.message import QueueName
-from mulligan.servers.sqs.fault import Fail
+from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.faults.script import Fail
 from mulligan.servers.sqs.server import DEFAULT_KEY
-from mulligan.servers.sqs.signature import Key
 
 ARN = "arn:aws:sqs:eu-west-1:000000000000:"
 NOTE = r"Queue app-dead-q: somebody's message move task moves its messages to app-rejects-q, \d+ of about 100 so far"

@@ -12,10 +12,10 @@ from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.locator import locator_of
 from mulligan.core.message import QueueName
-from mulligan.servers.sqs.fault import Fail
-from mulligan.servers.sqs.right import Policy, Statement
+from mulligan.servers.sqs.auth.policy import Policy, Statement
+from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.faults.script import Fail
 from mulligan.servers.sqs.server import DEFAULT_KEY
-from mulligan.servers.sqs.signature import Key
 from tests.black_hole import resolve
 
 REQUESTS, REJECTS, DEAD = QueueName("app-requests-q"), QueueName("app-rejects-q"), QueueName("app-dead-q")

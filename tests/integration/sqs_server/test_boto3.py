@@ -5,8 +5,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from mulligan.servers.sqs.limit import Limits
-from mulligan.servers.sqs.shape import REQUESTS
+from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.wire.schema import REQUESTS
 
 
 def failure(call, **fields):

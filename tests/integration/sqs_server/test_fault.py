@@ -5,9 +5,10 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from mulligan.core.error import ConfigurationError
-from mulligan.servers.sqs import fault, keyring
-from mulligan.servers.sqs.fault import Rule, Script
-from mulligan.servers.sqs.signature import Key
+from mulligan.servers.sqs.auth import key as keyring
+from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.faults import script as fault
+from mulligan.servers.sqs.faults.script import Rule, Script
 
 
 @pytest.fixture

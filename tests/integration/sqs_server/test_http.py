@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from mulligan.core.error import ConfigurationError
-from mulligan.servers.sqs.signature import Key
+from mulligan.servers.sqs.auth.signature import Key
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_client_that_sends_a_body_that_is_too_large_before_it_reads_gets_the_ans
 
 
 def test_client_that_sends_on_after_a_refusal_is_ended(start, connect, monkeypatch):
-    monkeypatch.setattr("mulligan.servers.sqs.http._LINGER_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("mulligan.servers.sqs.wire.http._LINGER_MAX_BYTES", 1_000_000)
     wire = connect(start(verifies=False))
     wire.send(b"nonsense\r\n\r\n")
     assert wire.answer()[0] == 400

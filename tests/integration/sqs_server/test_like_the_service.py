@@ -7,12 +7,12 @@ from http.client import HTTPConnection
 import pytest
 from botocore.exceptions import ClientError
 
+from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.auth.policy import Policy, Statement
+from mulligan.servers.sqs.auth.signature import Key
 from mulligan.servers.sqs.embedded import EmbeddedBackend
-from mulligan.servers.sqs.front import new_id
-from mulligan.servers.sqs.limit import Limits
-from mulligan.servers.sqs.right import Policy, Statement
+from mulligan.servers.sqs.handler import new_id
 from mulligan.servers.sqs.server import DEFAULT_KEY
-from mulligan.servers.sqs.signature import Key
 
 
 @pytest.fixture(params=["memory", "embedded"])

@@ -33,7 +33,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         # here, so that a missing extra is told like any other mistake
-        from mulligan.servers.sqs.keyring import read
+        from mulligan.servers.sqs.auth.key import read
         from mulligan.servers.sqs.server import run_server
 
         return run_server(

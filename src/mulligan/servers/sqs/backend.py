@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol
 
-from mulligan.servers.sqs import engine
-from mulligan.servers.sqs.engine import Answer, Request
-from mulligan.servers.sqs.limit import Limits
-from mulligan.servers.sqs.memory import MemoryStore
-from mulligan.servers.sqs.scope import Call
+from mulligan.servers.sqs import dispatch as engine
+from mulligan.servers.sqs.actions.context import Call
+from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.dispatch import Answer, Request
+from mulligan.servers.sqs.store.memory import MemoryStore
 
 __all__ = ["Advanced", "Backend", "MemoryBackend"]
 

@@ -16,11 +16,12 @@ from mulligan.brokers.base import Clock
 from mulligan.brokers.sqlite import store
 from mulligan.brokers.sqlite.notifier import Notifier
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from mulligan.servers.sqs import engine, table
+from mulligan.servers.sqs import dispatch as engine
+from mulligan.servers.sqs.actions.context import Call
+from mulligan.servers.sqs.actions.limit import Limits
 from mulligan.servers.sqs.backend import Advanced
-from mulligan.servers.sqs.engine import Answer, Request
-from mulligan.servers.sqs.limit import Limits
-from mulligan.servers.sqs.scope import Call
+from mulligan.servers.sqs.dispatch import Answer, Request
+from mulligan.servers.sqs.store import sqlite as table
 from mulligan.storage.fault import ErrorTypes
 from mulligan.storage.sqlite import Database
 

@@ -11,16 +11,16 @@ from mulligan.brokers.base import Clock
 from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, StorageBroken
 from mulligan.core.secret import redacted_url
-from mulligan.servers.sqs import fault
+from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.auth.host import Hosts, is_loopback
+from mulligan.servers.sqs.auth.signature import Key, Verifier
 from mulligan.servers.sqs.backend import Backend, MemoryBackend
-from mulligan.servers.sqs.counter import Counters
-from mulligan.servers.sqs.fault import Faults, Script
-from mulligan.servers.sqs.front import Front, new_id
-from mulligan.servers.sqs.host import Hosts, is_loopback
-from mulligan.servers.sqs.http import Connections
-from mulligan.servers.sqs.limit import Limits
-from mulligan.servers.sqs.signature import Key, Verifier
-from mulligan.servers.sqs.waiting import Waiting
+from mulligan.servers.sqs.faults import script as fault
+from mulligan.servers.sqs.faults.script import Faults, Script
+from mulligan.servers.sqs.handler import Front, new_id
+from mulligan.servers.sqs.long_poll import Waiting
+from mulligan.servers.sqs.wire.counter import Counters
+from mulligan.servers.sqs.wire.http import Connections
 from mulligan.storage import url as urls
 
 __all__ = ["ACCOUNT", "DEFAULT_KEY", "Server", "run_server", "serve"]

@@ -8,10 +8,11 @@ from random import Random
 import pytest
 
 from mulligan.brokers.sqlite import store
-from mulligan.servers.sqs import engine, table
-from mulligan.servers.sqs.limit import Limits
-from mulligan.servers.sqs.memory import MemoryStore
-from mulligan.servers.sqs.scope import Call, Twist
+from mulligan.servers.sqs import dispatch as engine
+from mulligan.servers.sqs.actions.context import Call, Twist
+from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.store import sqlite as table
+from mulligan.servers.sqs.store.memory import MemoryStore
 
 NOW = 1_800_000_000.0
 ACCOUNT = "000000000000"

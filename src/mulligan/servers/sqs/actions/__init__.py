@@ -1,0 +1,1 @@
+"""The rules of the actions, on any store. No socket, event loop or clock."""

@@ -1,0 +1,1 @@
+"""Who may ask: keys and what they allow, signatures, Host headers."""

@@ -1,0 +1,1 @@
+"""What the server does wrong on purpose: the script, its injection into requests, and its control by HTTP."""

@@ -1,0 +1,1 @@
+"""Where queues and messages are kept: one protocol, in memory or in SQLite."""

@@ -1,0 +1,56 @@
+import asyncio
+import itertools
+import json
+import time
+
+import pytest
+
+from mulligan.servers.sqs import dispatch as engine
+from mulligan.servers.sqs.actions.context import Call
+from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.backend import MemoryBackend
+from mulligan.servers.sqs.long_poll import Waiting
+from tests.unit.servers.sqs.conftest import ACCOUNT, BASE
+
+
+class RealClock:
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+
+@pytest.fixture
+async def ask():
+    """Ask a server's engine in memory: the answer, or what will give it."""
+    numbers = itertools.count(1)
+    backend = MemoryBackend(Limits(), lambda: f"id-{next(numbers)}")
+    waiting = Waiting(backend, RealClock(), asyncio.get_running_loop())
+    await backend.open(waiting.wake)
+
+    def run(action, **body):
+        call = Call(time.time(), ACCOUNT, "eu-west-1", BASE, "mulligan")
+        return waiting.run(engine.decode(action, json.dumps(body).encode()), call)
+
+    yield run
+    waiting.close()
+    await backend.close()
+
+
+async def test_receive_gets_the_message_that_comes_in_the_moment_before_it_waits(ask):
+    url = ask("CreateQueue", QueueName="q").data["QueueUrl"]
+
+    receiving = ask("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20)
+    ask("SendMessage", QueueUrl=url, MessageBody="x")
+    answer = await asyncio.wait_for(receiving, 10)
+
+    assert [message["Body"] for message in answer.data["Messages"]] == ["x"]
+
+
+async def test_receive_that_nobody_waits_for_any_more_takes_no_message(ask):
+    url = ask("CreateQueue", QueueName="q").data["QueueUrl"]
+    abandoned = ask("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20)
+
+    abandoned.cancel()
+    ask("SendMessage", QueueUrl=url, MessageBody="x")
+    answer = ask("ReceiveMessage", QueueUrl=url)
+
+    assert [message["Body"] for message in answer.data["Messages"]] == ["x"]

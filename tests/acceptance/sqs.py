@@ -71,7 +71,7 @@ class SqsProgram:
         self._control("DELETE", "counters")
 
     def play(self, seed: int, *rules: dict[str, Any]) -> None:
-        """Do wrong from now on, as told by `servers.sqs.fault`."""
+        """Do wrong from now on, as told by `servers.sqs.faults.script`."""
         self._control("PUT", "faults", {"seed": seed, "rules": rules})
 
     def behave(self) -> None:

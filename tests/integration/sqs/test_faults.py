@@ -8,7 +8,7 @@ from mulligan.brokers.sqs.environment import Address
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.auth.key import Key
 from mulligan.servers.sqs.faults.script import BlackHole, Cut, Empty, Fail, FailEntries, Html, Skew, Throttle
 from mulligan.servers.sqs.server import DEFAULT_KEY
 

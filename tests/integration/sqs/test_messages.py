@@ -18,7 +18,7 @@ async def receive(broker, queue, max_count=10, *, wait_s=0.0, lease_s=30.0):
 
 def requests(server):
     """Requests by action, as the server counted them."""
-    return {action: sum(outcomes.values()) for action, outcomes in server.counters.told()["requests"].items()}
+    return {action: sum(outcomes.values()) for action, outcomes in server.counters.snapshot()["requests"].items()}
 
 
 async def test_message_comes_back_as_it_was_sent(broker, queues, clock):

@@ -9,7 +9,7 @@ from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.locator import locator_of
 from mulligan.core.message import QueueName
-from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.auth.key import Key
 from mulligan.servers.sqs.faults.script import Fail
 from mulligan.servers.sqs.server import DEFAULT_KEY
 

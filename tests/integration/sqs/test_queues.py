@@ -12,8 +12,7 @@ from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mulligan.core.locator import locator_of
 from mulligan.core.message import QueueName
-from mulligan.servers.sqs.auth.policy import Policy, Statement
-from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.auth.key import Key, Policy, Statement
 from mulligan.servers.sqs.faults.script import Fail
 from mulligan.servers.sqs.server import DEFAULT_KEY
 from tests.black_hole import resolve
@@ -76,7 +75,7 @@ async def test_declare_of_one_queue_leaves_the_others_alone(server, broker, brok
 
     declared = await producer.declare(queues, create=True, only=queues.requests)
 
-    told = server.counters.told()["requests"]
+    told = server.counters.snapshot()["requests"]
     assert (declared.created, declared.problems, declared.notes) == ((), (), ())
     assert told == {"GetQueueUrl": {"ok": 1}, "GetQueueAttributes": {"ok": 1}}
     assert producer.features.max_message_bytes == 1_048_576
@@ -243,7 +242,7 @@ async def guarded(start, queues):
 
 
 def denied(server):
-    outcomes = server.counters.told()["requests"].values()
+    outcomes = server.counters.snapshot()["requests"].values()
     return sum(count for outcome in outcomes for name, count in outcome.items() if "AccessDenied" in name)
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.actions.context import Limits
 from mulligan.servers.sqs.wire.schema import REQUESTS
 
 
@@ -62,7 +62,7 @@ def test_every_action_answers_what_boto3_understands(running, sqs):
     sqs.delete_queue(QueueUrl=dead)
     assert "QueueUrls" not in sqs.list_queues()
 
-    assert set(running.server.counters.told()["requests"]) == set(REQUESTS)
+    assert set(running.server.counters.snapshot()["requests"]) == set(REQUESTS)
 
 
 def test_error_has_the_old_code_and_the_new(sqs):
@@ -118,7 +118,7 @@ def test_long_poll_is_answered_at_once_by_a_send(running, sqs):
 
 def wait_for_poll(running, queue):
     deadline = time.monotonic() + 5
-    while f"eu-west-1/{queue}" not in running.server._waiting._lines:
+    while f"eu-west-1/{queue}" not in running.server._polls._waiters:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

@@ -17,9 +17,9 @@ from mulligan.brokers.sqlite import SqliteBroker
 from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerError
 from mulligan.core.message import QueueName, Typed
-from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.actions.context import Limits
 from mulligan.servers.sqs.embedded import EmbeddedBackend
-from mulligan.servers.sqs.handler import new_id
+from mulligan.servers.sqs.wire.schema import new_id
 
 QUEUES = Queues("p", QueueName("p-requests-q"), QueueName("p-rejects-q"), QueueName("p-dead-q"))
 

@@ -5,9 +5,9 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from mulligan.core.error import ConfigurationError
-from mulligan.servers.sqs.auth import key as keyring
-from mulligan.servers.sqs.auth.signature import Key
-from mulligan.servers.sqs.faults import script as fault
+from mulligan.servers.sqs.auth import key
+from mulligan.servers.sqs.auth.key import Key
+from mulligan.servers.sqs.faults import script
 from mulligan.servers.sqs.faults.script import Rule, Script
 
 
@@ -37,17 +37,17 @@ def code_of(call):
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
-        (fault.Throttle(), ("RequestThrottled", 400)),
-        (fault.Throttle("ThrottlingException"), ("ThrottlingException", 400)),
-        (fault.Throttle("KmsThrottled"), ("KMS.ThrottlingException", 400)),
-        (fault.Fail(), ("ServiceUnavailable", 503)),
-        (fault.Fail("InternalFailure"), ("InternalError", 500)),
-        (fault.Fail("ExpiredTokenException"), ("ExpiredToken", 403)),
-        (fault.Fail("AccessDeniedException"), ("AccessDenied", 403)),
-        (fault.Fail("MessageNotInflight"), ("AWS.SimpleQueueService.MessageNotInflight", 400)),
-        (fault.Fail("KmsDisabled"), ("KMS.DisabledException", 400)),
-        (fault.Fail("InvalidSecurity"), ("InvalidSecurity", 400)),
-        (fault.Html(502), ("502", 502)),
+        (script.Throttle(), ("RequestThrottled", 400)),
+        (script.Throttle("ThrottlingException"), ("ThrottlingException", 400)),
+        (script.Throttle("KmsThrottled"), ("KMS.ThrottlingException", 400)),
+        (script.Fail(), ("ServiceUnavailable", 503)),
+        (script.Fail("InternalFailure"), ("InternalError", 500)),
+        (script.Fail("ExpiredTokenException"), ("ExpiredToken", 403)),
+        (script.Fail("AccessDeniedException"), ("AccessDenied", 403)),
+        (script.Fail("MessageNotInflight"), ("AWS.SimpleQueueService.MessageNotInflight", 400)),
+        (script.Fail("KmsDisabled"), ("KMS.DisabledException", 400)),
+        (script.Fail("InvalidSecurity"), ("InvalidSecurity", 400)),
+        (script.Html(502), ("502", 502)),
     ],
 )
 def test_error_fault_comes_instead_of_the_action(faulty, item, expected):
@@ -58,14 +58,14 @@ def test_error_fault_comes_instead_of_the_action(faulty, item, expected):
 
 
 def test_throttled_boto3_gets_through_by_trying_again(faulty):
-    faulty.play(fault.Throttle(), times=2)
+    faulty.play(script.Throttle(), times=2)
 
     assert receive(faulty, retries={"total_max_attempts": 5, "mode": "standard"})
-    assert faulty.server.counters.told()["requests"]["ReceiveMessage"] == {"RequestThrottled": 2, "ok": 1}
+    assert faulty.server.counters.snapshot()["requests"]["ReceiveMessage"] == {"RequestThrottled": 2, "ok": 1}
 
 
 def test_cut_before_the_action_changes_nothing(faulty):
-    faulty.play(fault.Cut("before"), "SendMessage", times=1)
+    faulty.play(script.Cut("before"), "SendMessage", times=1)
 
     with pytest.raises(ConnectionClosedError):
         faulty.client().send_message(QueueUrl=faulty.url, MessageBody="y")
@@ -74,7 +74,7 @@ def test_cut_before_the_action_changes_nothing(faulty):
 
 
 def test_half_a_reply_is_half_a_reply(faulty):
-    faulty.play(fault.Cut("after", -5), "SendMessage", times=1)
+    faulty.play(script.Cut("after", -5), "SendMessage", times=1)
 
     told = faulty.client().send_message(QueueUrl=faulty.url, MessageBody="y")
 
@@ -83,7 +83,7 @@ def test_half_a_reply_is_half_a_reply(faulty):
 
 
 def test_lost_reply_leaves_the_message_sent(faulty):
-    faulty.play(fault.Cut("after"), "SendMessage", times=1)
+    faulty.play(script.Cut("after"), "SendMessage", times=1)
 
     with pytest.raises(ConnectionClosedError):
         faulty.client().send_message(QueueUrl=faulty.url, MessageBody="y")
@@ -92,7 +92,7 @@ def test_lost_reply_leaves_the_message_sent(faulty):
 
 
 def test_lost_reply_that_is_tried_again_makes_two_messages(faulty):
-    faulty.play(fault.Cut("after"), "SendMessage", times=1)
+    faulty.play(script.Cut("after"), "SendMessage", times=1)
 
     faulty.client(retries={"total_max_attempts": 3}).send_message(QueueUrl=faulty.url, MessageBody="y")
 
@@ -100,7 +100,7 @@ def test_lost_reply_that_is_tried_again_makes_two_messages(faulty):
 
 
 def test_black_hole_never_answers(faulty):
-    faulty.play(fault.BlackHole(), "ListQueues", times=1)
+    faulty.play(script.BlackHole(), "ListQueues", times=1)
 
     with pytest.raises(ReadTimeoutError):
         faulty.client(read_timeout=0.3).list_queues()
@@ -109,7 +109,7 @@ def test_black_hole_never_answers(faulty):
 
 
 def test_black_hole_after_the_action_leaves_it_done(faulty):
-    faulty.play(fault.BlackHole("after"), "SendMessage", times=1)
+    faulty.play(script.BlackHole("after"), "SendMessage", times=1)
 
     with pytest.raises(ReadTimeoutError):
         faulty.client(read_timeout=0.3).send_message(QueueUrl=faulty.url, MessageBody="y")
@@ -118,7 +118,7 @@ def test_black_hole_after_the_action_leaves_it_done(faulty):
 
 
 def test_delay_comes_late(faulty):
-    faulty.play(fault.Delay(0.3))
+    faulty.play(script.Delay(0.3))
     begun = time.monotonic()
 
     assert receive(faulty)
@@ -126,14 +126,14 @@ def test_delay_comes_late(faulty):
 
 
 def test_false_empty_ends_even_a_long_poll_at_once(faulty):
-    faulty.play(fault.Empty(), times=1)
+    faulty.play(script.Empty(), times=1)
 
     assert "Messages" not in faulty.client().receive_message(QueueUrl=faulty.url, WaitTimeSeconds=20)
     assert receive(faulty)
 
 
 def test_duplicate_comes_back_after_its_deletion(faulty):
-    faulty.play(fault.Duplicate(), "ReceiveMessage", times=1)
+    faulty.play(script.Duplicate(), "ReceiveMessage", times=1)
     sqs = faulty.client()
     first = receive(faulty)[0]
     sqs.delete_message(QueueUrl=faulty.url, ReceiptHandle=first["ReceiptHandle"])
@@ -142,7 +142,7 @@ def test_duplicate_comes_back_after_its_deletion(faulty):
 
 
 def test_early_expiry_makes_the_handle_stale_before_its_time(faulty):
-    faulty.play(fault.ExpireEarly(0.0), "ReceiveMessage", times=1)
+    faulty.play(script.ExpireEarly(0.0), "ReceiveMessage", times=1)
     old = receive(faulty)[0]["ReceiptHandle"]
     again = receive(faulty)
 
@@ -154,7 +154,7 @@ def test_early_expiry_makes_the_handle_stale_before_its_time(faulty):
 
 
 def test_entries_of_a_batch_fail_and_the_rest_is_done(faulty):
-    faulty.play(fault.FailEntries(share=0.5, is_sender_fault=True, code="AccessDeniedException"), "SendMessageBatch")
+    faulty.play(script.FailEntries(share=0.5, is_sender_fault=True, code="AccessDeniedException"), "SendMessageBatch")
 
     entries = [{"Id": str(number), "MessageBody": "y"} for number in range(10)]
     told = faulty.client().send_message_batch(QueueUrl=faulty.url, Entries=entries)
@@ -165,7 +165,7 @@ def test_entries_of_a_batch_fail_and_the_rest_is_done(faulty):
 
 
 def test_skewed_clock_refuses_the_signature_and_tells_its_time(faulty):
-    faulty.play(fault.Skew(3600.0), times=1)
+    faulty.play(script.Skew(3600.0), times=1)
 
     with pytest.raises(ClientError) as error:
         faulty.client().list_queues()
@@ -199,7 +199,7 @@ def test_role_may_do_what_it_is_allowed_and_nothing_else(start):
     assert code_of(one.client("expired", "e", "t").list_queues) == ("ExpiredToken", 403)
     assert code_of(one.client("admin", "wrong").list_queues) == ("SignatureDoesNotMatch", 403)
     assert code_of(one.client("nobody", "x").list_queues) == ("InvalidClientTokenId", 403)
-    assert one.server.counters.told()["requests"]["SendMessageBatch"] == {"AccessDeniedException": 1}
+    assert one.server.counters.snapshot()["requests"]["SendMessageBatch"] == {"AccessDeniedException": 1}
 
 
 def test_policy_allows_an_action_on_its_queues_only(start, tmp_path):
@@ -208,7 +208,7 @@ def test_policy_allows_an_action_on_its_queues_only(start, tmp_path):
     file = tmp_path / "keys.json"
     document = {"Version": "2012-10-17", "Statement": [statement, find]}
     file.write_text(json.dumps([{"id": "p", "secret": "s", "policy": document}]))
-    one = start(keys=[Key("admin", "a"), *keyring.read(file)])
+    one = start(keys=[Key("admin", "a"), *key.read(file)])
     for name in ("requests", "dead"):
         one.client("admin", "a").create_queue(QueueName=name)
     client = one.client("p", "s")
@@ -231,4 +231,4 @@ def test_policy_that_says_more_than_the_server_knows_is_refused(tmp_path):
     file.write_text(json.dumps([{"id": "p", "secret": "s", "policy": {"Statement": [statement]}}]))
 
     with pytest.raises(ConfigurationError, match="Condition"):
-        keyring.read(file)
+        key.read(file)

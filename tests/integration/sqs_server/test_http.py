@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from mulligan.core.error import ConfigurationError
-from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.auth.key import Key
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_close_answers_long_polls_with_nothing(start, connect):
     wire.send(request("CreateQueue", {"QueueName": "q"}))
     url = json.loads(wire.answer()[2])["QueueUrl"]
     wire.send(request("ReceiveMessage", {"QueueUrl": url, "WaitTimeSeconds": 20}) + request("ListQueues", {}))
-    while "ReceiveMessage" not in repr(one.server._waiting._lines) and not one.server._waiting._lines:
+    while "ReceiveMessage" not in repr(one.server._polls._waiters) and not one.server._polls._waiters:
         pass
 
     one.run(one.server.close())
@@ -427,7 +427,7 @@ def test_answers_that_nobody_reads_are_bounded(start):
         reader.connect(("127.0.0.1", one.server.port))
         reader.sendall(request("ReceiveMessage", poll))
         readers.append(reader)
-    while one.server.counters.told()["messages"]["received"] < 200:
+    while one.server.counters.snapshot()["messages"]["received"] < 200:
         pass
 
     first.send(request("ListQueues", {}))

@@ -7,12 +7,11 @@ from http.client import HTTPConnection
 import pytest
 from botocore.exceptions import ClientError
 
-from mulligan.servers.sqs.actions.limit import Limits
-from mulligan.servers.sqs.auth.policy import Policy, Statement
-from mulligan.servers.sqs.auth.signature import Key
+from mulligan.servers.sqs.actions.context import Limits
+from mulligan.servers.sqs.auth.key import Key, Policy, Statement
 from mulligan.servers.sqs.embedded import EmbeddedBackend
-from mulligan.servers.sqs.handler import new_id
 from mulligan.servers.sqs.server import DEFAULT_KEY
+from mulligan.servers.sqs.wire.schema import new_id
 
 
 @pytest.fixture(params=["memory", "embedded"])
@@ -144,7 +143,7 @@ def test_counters_count_no_message_for_a_batch_that_failed(running, sqs):
 
     sqs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": "none"}])
 
-    assert running.server.counters.told()["messages"]["deleted"] == 0
+    assert running.server.counters.snapshot()["messages"]["deleted"] == 0
 
 
 def test_older_handle_still_changes_the_lease_of_its_message_on_a_standard_queue(sqs):
@@ -302,4 +301,4 @@ def test_request_for_another_host_is_refused_on_a_loopback_address(start, clock,
     refused = ["evil.example:9700", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "a:b:c"]
     assert [ask(host)[0] for host in taken] == [200] * 5
     assert [ask(host)[0] for host in refused] == [403] * 6
-    assert "'evil.example:9700' is none of this server's" in ask("evil.example:9700")[1]
+    assert "'evil.example:9700' is not a name of this server" in ask("evil.example:9700")[1]

@@ -1,14 +1,14 @@
-"""An SQS-compatible server: a front for the embedded queue in development, and the double that our tests run against.
+"""An SQS-compatible server: for development in front of the embedded queue, and the server that the tests run against.
 
-It is strict: what Amazon SQS refuses is refused here, with the same codes and, where they are known, the same words. A
+It is strict: it refuses what Amazon SQS refuses, with the same codes and, where they are known, the same texts. A
 request goes one way:
 
-    http       bytes to whole requests and back, bounded in size and time
-    front      who asks (signature), may they (rights), what goes wrong on purpose (fault), counters
-    waiting    long polls, and the move tasks' pace
-    backend    one action at a time: `MemoryBackend` at once, `embedded` in a transaction of the queue's database
-    engine     the action's rules: sending, receiving, settling, directory, move; no socket, loop or clock
-    store      where messages lie: `memory`, or `table` beside the main job's own tables
+    wire/http           bytes to whole requests and back, bounded in size and time
+    handler             who asks (`auth/`), and is it an action; `faults/` wraps the handling of actions
+    long_poll           receives that wait, and the pace of move tasks
+    dispatch, embedded  one action at a time: directly in memory, or in a transaction of the embedded queue's database
+    actions/            the rules of the actions: send, receive, settle, queues, move; no socket, loop or clock
+    store/              where messages are: in memory, or beside the main job's own tables
 
-`server.serve` starts one in the running loop, `server.run_server` as a program.
+`server.serve` starts a server in the running loop, `server.run_server` as a program.
 """

@@ -1,7 +1,6 @@
 """Actions on the embedded queue: each in one transaction of its database, beside the main job's processes.
 
-Whoever waits for messages hears of them through the same bell as the main job's consumers, and they hear of what is
-sent here.
+The main job's consumers and this server's waiting receives notify each other of new messages.
 """
 
 import asyncio
@@ -16,27 +15,26 @@ from mulligan.brokers.base import Clock
 from mulligan.brokers.sqlite import store
 from mulligan.brokers.sqlite.notifier import Notifier
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from mulligan.servers.sqs import dispatch as engine
-from mulligan.servers.sqs.actions.context import Call
-from mulligan.servers.sqs.actions.limit import Limits
-from mulligan.servers.sqs.backend import Advanced
-from mulligan.servers.sqs.dispatch import Answer, Request
-from mulligan.servers.sqs.store import sqlite as table
+from mulligan.servers.sqs import dispatch
+from mulligan.servers.sqs.actions.context import Call, Limits
+from mulligan.servers.sqs.dispatch import Advanced, Answer, Request
+from mulligan.servers.sqs.store import sqlite as sqlite_store
+from mulligan.servers.sqs.store.sqlite import SqliteStore
 from mulligan.storage.fault import ErrorTypes
 from mulligan.storage.sqlite import Database
 
 __all__ = ["EmbeddedBackend"]
 
-_LOOK_EVERY_S = 1.0  # a lost bell costs so much time, and no message
+_LOOK_EVERY_S = 1.0  # a lost notification costs this much time, and no message
 _SWEEP_EVERY_S = 60.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _Numbers = Mapping[str, int]
-"""The numbers of queues by their places."""
+"""The numbers of queues by place."""
 
 
 class EmbeddedBackend:
-    """The queues of one SQLite file, as the main job has them."""
+    """The queues of one SQLite file, which the main job uses as well."""
 
     def __init__(self, path: Path, clock: Clock, limits: Limits, new_id: Callable[[], str]) -> None:
         self._clock = clock
@@ -57,23 +55,23 @@ class EmbeddedBackend:
         await self._database.open()
         anchor = partial(store.anchor, _boot_id(), self._clock.now(), self._clock.monotonic())
         self._offset_s = await self._database.run(anchor)
-        self._secret = await self._database.run(table.prepare)
+        self._secret = await self._database.run(sqlite_store.prepare)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
     def run(self, request: Request, call: Call) -> Awaitable[Answer]:
-        """Carry an action out in a transaction of its own."""
+        """Carry an action out in its own transaction."""
         return self._run(request, call)
 
     async def _run(self, request: Request, call: Call) -> Answer:
         def job(connection: sqlite3.Connection) -> tuple[Answer, _Numbers]:
-            tables = self._tables(connection, call.region)
-            return engine.run(request, tables, self._limits, call, self._new_id), _placed(tables)
+            opened = self._store(connection, call.region)
+            return dispatch.run(request, opened, self._limits, call, self._new_id), _placed(opened)
 
         answer, numbers = await self._database.run(job)
         self._numbers |= numbers
-        # a receipt makes nothing visible in its own queue: whoever waits in another process need not hear of it
+        # a receive makes nothing visible in its own queue: other processes need no notification
         own = str(request.body.queue_url).rstrip("/").rpartition("/")[2] if request.action == "ReceiveMessage" else ""
-        self._ring(one for one in answer.woken if one != engine.place(call.region, own))
+        self._notify(one for one in answer.woken if one != dispatch.place(call.region, own))
         return answer
 
     async def _advance(self, call: Call) -> Advanced:
@@ -81,32 +79,32 @@ class EmbeddedBackend:
             is_running = False
             woken: list[str] = []
             numbers: dict[str, int] = {}
-            for region in table.moving_regions(connection):
-                tables = self._tables(connection, region)
-                advanced = engine.advance(tables, self._limits, replace(call, region=region), self._new_id)
+            for region in sqlite_store.moving_regions(connection):
+                opened = self._store(connection, region)
+                advanced = dispatch.advance(opened, self._limits, replace(call, region=region), self._new_id)
                 is_running |= advanced[0]
                 woken += advanced[1]
-                numbers |= _placed(tables)
+                numbers |= _placed(opened)
             return (is_running, tuple(woken)), numbers
 
         advanced, numbers = await self._database.run(job)
         self._numbers |= numbers
-        self._ring(advanced[1])
+        self._notify(advanced[1])
         return advanced
 
     def advance(self, call: Call) -> Awaitable[Advanced]:
-        """Carry the move tasks of all regions on."""
+        """Continue the move tasks of all regions."""
         return self._advance(call)
 
     def watch(self, queue: str, *, is_waiting: bool) -> None:
-        """Listen to the bell while receives wait for a queue."""
+        """Listen for notifications while receives wait for a queue."""
         if is_waiting:
             self._watches[queue] = asyncio.get_running_loop().create_task(self._listen(queue))
         elif task := self._watches.pop(queue, None):
             task.cancel()
 
     async def close(self) -> None:
-        """End after what is under way."""
+        """Stop after the current transactions."""
         for task in (*self._watches.values(), *([self._sweeping] if self._sweeping else [])):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -128,27 +126,27 @@ class EmbeddedBackend:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_EVERY_S)
-            # what is swept too late only takes space; a broken disk is told by the next action
+            # a late sweep only costs space; the next action reports a broken disk
             with contextlib.suppress(BrokerUnavailable):
-                await self._database.run(table.sweep)
+                await self._database.run(sqlite_store.sweep)
 
-    def _ring(self, queues: Iterable[str]) -> None:
+    def _notify(self, queues: Iterable[str]) -> None:
         for queue in queues:
             number = self._numbers.get(queue)
             if number is not None:
                 self._bell.ring(number)
 
-    def _tables(self, connection: sqlite3.Connection, region: str) -> table.TableStore:
+    def _store(self, connection: sqlite3.Connection, region: str) -> SqliteStore:
         behind_s = self._clock.monotonic() + self._offset_s - self._clock.now()
-        return table.TableStore(connection, behind_s, self._secret, region)
+        return SqliteStore(connection, behind_s, self._secret, region)
 
 
-def _placed(tables: table.TableStore) -> _Numbers:
-    return {engine.place(tables.region, name): number for name, number in tables.numbers.items()}
+def _placed(opened: SqliteStore) -> _Numbers:
+    return {dispatch.place(opened.region, name): number for name, number in opened.numbers.items()}
 
 
 def _ignore(queue: str) -> None:
-    """Nobody waits before `open`."""
+    """Before `open` nothing waits."""
 
 
 def _boot_id() -> str | None:

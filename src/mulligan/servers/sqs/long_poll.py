@@ -1,7 +1,8 @@
-"""Long polls: receives that found nothing wait here until a message may be there, or their time is over.
+"""Long polls: receives that found nothing wait here until there may be a message, or their wait time is over.
 
-A queue's waiting receives are served in the order in which they came, one after the other, until one finds nothing.
-They look again when something woke the queue, and when the next hidden message of the queue comes back.
+A queue's waiting receives are served in order of arrival, one after the other, until one finds nothing. They look again
+when another request has changed the queue, and when the queue's next hidden message becomes visible. Move tasks are
+continued here as well, while any is running.
 """
 
 import asyncio
@@ -10,23 +11,22 @@ from dataclasses import replace
 
 from mulligan.brokers.base import Clock
 from mulligan.servers.sqs.actions.context import Call
-from mulligan.servers.sqs.backend import Backend
-from mulligan.servers.sqs.dispatch import Answer, Request, Wait
+from mulligan.servers.sqs.dispatch import Answer, Backend, Request, Wait
 
-__all__ = ["Waiting"]
+__all__ = ["LongPolls"]
 
 _NOTHING = Answer({})
 _MOVE_EVERY_S = 0.1
 
 
-class Waiting:
-    """Runs requests, and lets those wait that want to."""
+class LongPolls:
+    """Runs requests on a backend, and keeps receives waiting that found nothing."""
 
     def __init__(self, backend: Backend, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
         self._backend = backend
         self._clock = clock
         self._loop = loop
-        self._lines: dict[str, dict[_Waiter, None]] = {}
+        self._waiters: dict[str, dict[_Waiter, None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
@@ -34,7 +34,7 @@ class Waiting:
         self._is_closed = False
 
     def run(self, request: Request, call: Call) -> Answer | Awaitable[Answer]:
-        """The answer, at once if it needs no waiting."""
+        """The answer, immediately if it needs no waiting. Raises what the backend raises."""
         answer = self._backend.run(request, call)
         if not isinstance(answer, Answer):
             return self._run_later(answer, request, call)
@@ -54,13 +54,13 @@ class Waiting:
         return waiting if isinstance(waiting, Answer) else await waiting
 
     def _wait(self, wait: Wait, request: Request, call: Call) -> Answer | Awaitable[Answer]:
-        """Stand in line from now on, not from when this is awaited: what comes in between would wake nobody."""
+        """Wait from now on, not from when this is awaited: a message that comes in between would wake nobody."""
         if self._is_closed:
             return _NOTHING
         waiter = _Waiter(request, call, self._loop.create_future())
-        line = self._lines.setdefault(wait.queue, {})
-        line[waiter] = None
-        if len(line) == 1:
+        waiters = self._waiters.setdefault(wait.queue, {})
+        waiters[waiter] = None
+        if len(waiters) == 1:
             self._backend.watch(wait.queue, is_waiting=True)
         self._arm(wait.queue, wait.next_due)
         timer = self._loop.call_later(wait.for_s, waiter.resolve, _NOTHING)
@@ -69,19 +69,19 @@ class Waiting:
 
     def _leave(self, queue: str, waiter: "_Waiter", timer: asyncio.TimerHandle) -> None:
         timer.cancel()
-        line = self._lines.get(queue)
-        if line is None:
+        waiters = self._waiters.get(queue)
+        if waiters is None:
             return
-        line.pop(waiter, None)
-        if not line:
-            del self._lines[queue]
+        waiters.pop(waiter, None)
+        if not waiters:
+            del self._waiters[queue]
             self._backend.watch(queue, is_waiting=False)
             if at_next := self._timers.pop(queue, None):
                 at_next.cancel()
 
     def wake(self, queue: str) -> None:
-        """Let the receives that wait for a queue look again."""
-        if queue not in self._lines:
+        """Make the receives that wait for a queue look again."""
+        if queue not in self._waiters:
             return
         if queue in self._serving:
             self._again.add(queue)
@@ -89,12 +89,12 @@ class Waiting:
         self._serving[queue] = self._loop.create_task(self._serve(queue))
 
     def look_again(self) -> None:
-        """Let all waiting receives look again: for tests, whose clock jumps."""
-        for queue in list(self._lines):
+        """Make all waiting receives look again: for tests whose clock jumps."""
+        for queue in list(self._waiters):
             self.wake(queue)
 
     def _wake_all(self, queues: tuple[str, ...]) -> None:
-        if self._lines:
+        if self._waiters:
             for queue in queues:
                 self.wake(queue)
 
@@ -110,13 +110,13 @@ class Waiting:
             self._again.discard(queue)
 
     async def _serve_once(self, queue: str) -> None:
-        for waiter in list(self._lines.get(queue, ())):
+        for waiter in list(self._waiters.get(queue, ())):
             if waiter.future.done():
                 continue
             pending = self._backend.run(waiter.request, replace(waiter.call, now=self._clock.now()))
             try:
                 answer = pending if isinstance(pending, Answer) else await pending
-            except Exception as exc:  # noqa: BLE001 - the waiting request must be told, whatever it is
+            except Exception as exc:  # noqa: BLE001 - the waiting request must get it, whatever it is
                 waiter.fail(exc)
                 continue
             if answer.wait is not None:
@@ -130,12 +130,12 @@ class Waiting:
         if timer := self._timers.pop(queue, None):
             timer.cancel()
         if next_due is not None:
-            # a moment later, because two clocks never agree to the microsecond
+            # 1 ms later, because two clocks never agree to the microsecond
             delay_s = max(0.0, next_due - self._clock.now()) + 0.001
             self._timers[queue] = self._loop.call_later(delay_s, self.wake, queue)
 
     def move(self) -> None:
-        """Carry move tasks on until none is running."""
+        """Continue move tasks until none is running."""
         if self._moving is None and not self._is_closed:
             self._moving = self._loop.create_task(self._move())
 
@@ -152,9 +152,9 @@ class Waiting:
             self._moving = None
 
     def close(self) -> None:
-        """Answer all that wait with nothing, and stop moving."""
+        """Answer all waiting receives with no message, and stop move tasks."""
         self._is_closed = True
-        for line in list(self._lines.values()):
+        for line in list(self._waiters.values()):
             for waiter in list(line):
                 waiter.resolve(_NOTHING)
         for timer in self._timers.values():

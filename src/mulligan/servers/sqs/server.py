@@ -1,4 +1,4 @@
-"""The server: socket, front, waiting, backend put together; in a test's loop, or as a program of its own."""
+"""The server, wired together: `serve` starts it in a running loop, `run_server` as a program."""
 
 import asyncio
 import errno
@@ -11,39 +11,43 @@ from mulligan.brokers.base import Clock
 from mulligan.clock import SystemClock
 from mulligan.core.error import ConfigurationError, StorageBroken
 from mulligan.core.secret import redacted_url
-from mulligan.servers.sqs.actions.limit import Limits
+from mulligan.servers.sqs.actions.context import Limits
 from mulligan.servers.sqs.auth.host import Hosts, is_loopback
-from mulligan.servers.sqs.auth.signature import Key, Verifier
-from mulligan.servers.sqs.backend import Backend, MemoryBackend
-from mulligan.servers.sqs.faults import script as fault
+from mulligan.servers.sqs.auth.key import Key
+from mulligan.servers.sqs.auth.signature import Verifier
+from mulligan.servers.sqs.dispatch import Backend, MemoryBackend
+from mulligan.servers.sqs.faults import script as fault_scripts
+from mulligan.servers.sqs.faults.control import Control
+from mulligan.servers.sqs.faults.inject import FaultInjector
 from mulligan.servers.sqs.faults.script import Faults, Script
-from mulligan.servers.sqs.handler import Front, new_id
-from mulligan.servers.sqs.long_poll import Waiting
-from mulligan.servers.sqs.wire.counter import Counters
+from mulligan.servers.sqs.handler import ActionHandler, Router
+from mulligan.servers.sqs.long_poll import LongPolls
 from mulligan.servers.sqs.wire.http import Connections
+from mulligan.servers.sqs.wire.response import Counters, Responder
+from mulligan.servers.sqs.wire.schema import new_id
 from mulligan.storage import url as urls
 
 __all__ = ["ACCOUNT", "DEFAULT_KEY", "Server", "run_server", "serve"]
 
 ACCOUNT = "000000000000"
 DEFAULT_KEY = Key("mulligan", "mulligan")
-"""What is accepted when no keys are given; only on a loopback address."""
+"""Accepted when no keys are given; only on a loopback address."""
 
 _BACKLOG = 1_024
 _PORT_MAX = 65_535
 
 
 class Server:
-    """A running server. `faults` and `counters` may be used by the test that started it.
+    """A running server. Tests may use its `faults` and `counters`.
 
-    broken: done once the storage can't be trusted any more; then the server must be closed, and stay so.
+    broken: done once the storage can't be trusted any more; the owner must then close the server and not restart it.
     """
 
     def __init__(
         self,
         listener: asyncio.Server,
         connections: Connections,
-        waiting: Waiting,
+        polls: LongPolls,
         backend: Backend,
         faults: Faults,
         counters: Counters,
@@ -51,7 +55,7 @@ class Server:
     ) -> None:
         self._listener = listener
         self._connections = connections
-        self._waiting = waiting
+        self._polls = polls
         self._backend = backend
         self.faults = faults
         self.counters = counters
@@ -65,13 +69,13 @@ class Server:
         return f"http://{host}:{self.port}"
 
     def look_again(self) -> None:
-        """Let waiting receives look again; only needed when a test's clock has jumped."""
-        self._waiting.look_again()
+        """Make waiting receives look again; only needed when a test's clock has jumped."""
+        self._polls.look_again()
 
     async def close(self) -> None:
-        """Answer what is under way, long polls with nothing, and end. Twice is once."""
+        """Answer requests in progress, long polls with no message, and stop. A second call does nothing."""
         self._listener.close()
-        self._waiting.close()
+        self._polls.close()
         self._connections.close(grace=True)
         for _ in range(100):
             if not self._connections.open:
@@ -101,52 +105,58 @@ async def serve(
 ) -> Server:
     """Start a server in the running loop.
 
-    port: 0 for any free one; `Server.port` tells it.
-    keys: what may sign; None for DEFAULT_KEY.
-    allows_remote: an address that other hosts can reach is refused without it.
-    verifies: False takes every request unsigned, for benchmarks.
+    port: 0 for any free one; see `Server.port`.
+    keys: the accepted ones; None for DEFAULT_KEY.
+    allows_remote: required for an address that other hosts can reach.
+    verifies: False accepts every request unsigned, for benchmarks.
     script: faults; has_control lets HTTP requests change them.
-    region: of requests when signatures aren't verified; else it is in the signature.
-    backend: where messages lie; None for memory.
+    region: of requests whose signature is not verified; otherwise it is in the signature.
+    backend: where actions are carried out; None for memory.
     request_s, idle_s: see `Connections`.
-    also_hosts: names besides the loopback ones under which a server on a loopback address is asked.
-    Raises ConfigurationError when it can't listen there, or shouldn't.
+    also_hosts: names that a Host header may have besides the loopback ones, for a server on a loopback address.
+    Raises ConfigurationError when the address can't be used, or should not be.
     """
     _check_address(host, keys, allows_remote=allows_remote, verifies=verifies)
     if not 0 <= port <= _PORT_MAX:
         raise ConfigurationError([f"--port {port}: expected 1 to {_PORT_MAX}, or 0 for any free one."])
     loop = asyncio.get_running_loop()
     backend = backend or MemoryBackend(limits or Limits(), new_id)
-    waiting = Waiting(backend, clock, loop)
-    await backend.open(waiting.wake)
+    polls = LongPolls(backend, clock, loop)
+    await backend.open(polls.wake)
     faults, counters = Faults(script), Counters()
-    front = Front(
-        waiting,
+    responder = Responder(counters)
+    actions = ActionHandler(
+        polls.run,
+        responder,
         clock,
-        faults,
-        counters,
         verifier=Verifier(keys or (DEFAULT_KEY,)) if verifies else None,
         account=ACCOUNT,
         region=region,
-        has_control=has_control,
+    )
+    router = Router(
+        FaultInjector(actions, faults, counters, responder, clock).handle,
+        Control(faults, counters, responder, clock, is_enabled=has_control).handle,
+        counters,
+        responder,
+        clock,
         hosts=Hosts(also_hosts) if is_loopback(host) else None,
     )
-    connections = Connections(front.handle, loop, request_s=request_s, idle_s=idle_s)
+    connections = Connections(router.handle, loop, request_s=request_s, idle_s=idle_s)
     try:
         listener = await loop.create_server(connections.make, host, port, backlog=_BACKLOG)
     except OSError as exc:
         await backend.close()
         raise ConfigurationError([_unusable(host, port, exc)]) from None
-    waiting.move()
-    return Server(listener, connections, waiting, backend, faults, counters, front.broken)
+    polls.move()
+    return Server(listener, connections, polls, backend, faults, counters, actions.broken)
 
 
 def _unusable(host: str, port: int, exc: OSError) -> str:
-    told = f"The SQS server can't listen on {host}:{port}"
+    problem = f"The SQS server can't listen on {host}:{port}"
     if exc.errno != errno.EADDRINUSE:
-        return f"{told} ({exc.strerror}): choose another --port or --host."
+        return f"{problem} ({exc.strerror}): choose another --port or --host."
     return (
-        f"{told}: another program does. Is another `make run` or `mulligan sqs-server` going on? "
+        f"{problem}: another program does. Is another `make run` or `mulligan sqs-server` running? "
         "The rest of a `make run` works without it. For another port: make run ARGS='--with-sqs-server 9325', "
         "mulligan sqs-server --port 9325."
     )
@@ -164,11 +174,9 @@ def _check_address(host: str, keys: Sequence[Key] | None, *, allows_remote: bool
         return
     problems = []
     if not allows_remote:
-        problems.append(f"--host {host}: other hosts could reach this address; ask for it with --allow-remote.")
+        problems.append(f"--host {host}: other hosts could reach this address; allow that with --allow-remote.")
     if not keys:
-        problems.append(
-            f"--host {host}: the default key is known to everybody; give keys of your own with --keys FILE."
-        )
+        problems.append(f"--host {host}: the default key is public; give your own keys with --keys FILE.")
     if not verifies:
         problems.append(f"--host {host}: --no-verify is for 127.0.0.1 only.")
     if problems:
@@ -193,12 +201,12 @@ def run_server(
     """Run a server until SIGINT or SIGTERM; the exit code.
 
     db: URL of the embedded queue (`sqlite:///var/mulligan.db`); None for queues in memory.
-    is_lenient: a queue can be made again, and purged again, within 60 s.
+    is_lenient: a queue can be created again, and purged again, within 60 s.
     also_hosts: see `serve`.
-    base_dir: what a relative path begins at; None for the current folder.
-    Raises ConfigurationError for what the user can mend, StorageBroken for a disk that can't be trusted.
+    base_dir: where relative paths start; None for the current folder.
+    Raises ConfigurationError for what the user can correct, StorageBroken for a disk that can't be trusted.
     """
-    script = fault.read(fault_script) if fault_script else None
+    script = fault_scripts.read(fault_script) if fault_script else None
     limits = Limits(purge_s=0.0, recreate_s=0.0) if is_lenient else Limits()
 
     async def main() -> int:

@@ -5,12 +5,11 @@ import time
 
 import pytest
 
-from mulligan.servers.sqs import dispatch as engine
-from mulligan.servers.sqs.actions.context import Call
-from mulligan.servers.sqs.actions.limit import Limits
-from mulligan.servers.sqs.backend import MemoryBackend
-from mulligan.servers.sqs.long_poll import Waiting
-from tests.unit.servers.sqs.conftest import ACCOUNT, BASE
+from mulligan.servers.sqs import dispatch
+from mulligan.servers.sqs.actions.context import Call, Limits
+from mulligan.servers.sqs.dispatch import MemoryBackend
+from mulligan.servers.sqs.long_poll import LongPolls
+from tests.unit.servers.sqs.world import ACCOUNT, BASE
 
 
 class RealClock:
@@ -20,18 +19,18 @@ class RealClock:
 
 @pytest.fixture
 async def ask():
-    """Ask a server's engine in memory: the answer, or what will give it."""
+    """Ask a backend in memory: the answer, or what will give it."""
     numbers = itertools.count(1)
     backend = MemoryBackend(Limits(), lambda: f"id-{next(numbers)}")
-    waiting = Waiting(backend, RealClock(), asyncio.get_running_loop())
-    await backend.open(waiting.wake)
+    polls = LongPolls(backend, RealClock(), asyncio.get_running_loop())
+    await backend.open(polls.wake)
 
     def run(action, **body):
         call = Call(time.time(), ACCOUNT, "eu-west-1", BASE, "mulligan")
-        return waiting.run(engine.decode(action, json.dumps(body).encode()), call)
+        return polls.run(dispatch.decode(action, json.dumps(body).encode()), call)
 
     yield run
-    waiting.close()
+    polls.close()
     await backend.close()
 
 

@@ -1,4 +1,4 @@
-"""Queue attributes: which exist, what they may be and are by default, and reading them as numbers and policies."""
+"""Queue attributes: which exist, their allowed values and defaults, and reading them as numbers and policies."""
 
 import json
 import re
@@ -14,20 +14,20 @@ from mulligan.servers.sqs.wire.error import (
     invalid_parameter,
     invalid_parameter_for,
 )
+from mulligan.servers.sqs.wire.schema import arn, parse_arn
 
 __all__ = [
     "Redrive",
     "allows_source",
-    "arn",
     "changed",
     "check_creation",
     "difference",
     "flag",
+    "normalized_flags",
     "number",
-    "parse_arn",
     "redrive",
-    "settled_flags",
-    "told",
+    "selected",
+    "sources",
 ]
 
 _NUMBERS = {
@@ -71,21 +71,20 @@ _FIFO_DEFAULTS = {
     "FifoThroughputLimit": "perQueue",
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_ARN = re.compile(r"arn:[a-z-]+:sqs:([a-z0-9-]+):(\d{12}):([A-Za-z0-9_-]{1,80}(?:\.fifo)?)")
 _RECEIVES_MAX = 1_000
 _SOURCES_MAX = 10
 
 
 @value
 class Redrive:
-    """Where a queue's messages go after too many receives. target: the name of the dead-letter queue."""
+    """Where a queue's messages go after too many receives. target: name of the dead-letter queue."""
 
     target: str
     max_receives: int
 
 
-def settled_flags(given: Mapping[str, str]) -> dict[str, str]:
-    """The attributes with flags in lower case: the service takes them as Python's `str(True)` writes them."""
+def normalized_flags(given: Mapping[str, str]) -> dict[str, str]:
+    """The attributes with flags in lower case: the service also accepts what Python's `str(True)` writes."""
     return {
         name: text.lower() if _WORDS.get(name) == _FLAG and text.lower() in _FLAG else text
         for name, text in given.items()
@@ -93,7 +92,7 @@ def settled_flags(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_creation(name: str | None, attributes: Mapping[str, str]) -> str:
-    """The name, if a queue of that name with these attributes may be."""
+    """The name, if a queue of that name may have these attributes. Raises SqsError."""
     is_fifo = attributes.get("FifoQueue", "false") == "true"
     text = name or ""
     if is_fifo and not (text.endswith(".fifo") and len(text) <= 80 and _NAME.fullmatch(text[:-5])):
@@ -107,7 +106,7 @@ def check_creation(name: str | None, attributes: Mapping[str, str]) -> str:
 
 
 def changed(old: Mapping[str, str], given: Mapping[str, str], *, is_fifo: bool, is_new: bool) -> dict[str, str]:
-    """The attributes after `given` was set. An empty policy takes it away. Raises on the first that isn't allowed."""
+    """The attributes after `given` was set; an empty policy removes it. Raises SqsError for the first invalid one."""
     new = dict(old)
     for name, text in given.items():
         _check(name, text, is_fifo=is_fifo, is_new=is_new)
@@ -156,26 +155,26 @@ def _check(name: str, text: str, *, is_fifo: bool, is_new: bool) -> None:
 
 
 def number(queue: Queue, name: str) -> int:
-    """A number attribute, or its default."""
+    """The value of a number attribute, or its default."""
     return int(queue.attributes.get(name) or _DEFAULTS[name])
 
 
 def flag(queue: Queue, name: str) -> bool:
-    """A true-or-false attribute, or its default."""
+    """The value of a true-or-false attribute, or its default."""
     return (queue.attributes.get(name) or {**_DEFAULTS, **_FIFO_DEFAULTS}[name]) == "true"
 
 
 def difference(queue: Queue, given: Mapping[str, str]) -> str | None:
-    """The first attribute of `given` that has another value on the queue; None when all are the same."""
-    present = _settled(queue)
+    """The first attribute in `given` that has another value on the queue; None when all are equal."""
+    present = _with_defaults(queue)
     for name, text in given.items():
         if name not in _COUNTED and present.get(name, "") != text:
             return name
     return None
 
 
-def told(queue: Queue, names: Iterable[str], counts: Counts, account: str) -> dict[str, str]:
-    """The attributes that were asked for. Raises InvalidAttributeName for one that doesn't exist."""
+def selected(queue: Queue, names: Iterable[str], counts: Counts, account: str) -> dict[str, str]:
+    """The requested attributes. Raises InvalidAttributeName for one that doesn't exist."""
     known = {
         "QueueArn": arn(queue.name, queue.region, account),
         "ApproximateNumberOfMessages": str(counts.visible),
@@ -183,7 +182,7 @@ def told(queue: Queue, names: Iterable[str], counts: Counts, account: str) -> di
         "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
         "CreatedTimestamp": str(int(queue.created_at)),
         "LastModifiedTimestamp": str(int(queue.modified_at)),
-        **_settled(queue),
+        **_with_defaults(queue),
     }
     wanted = list(names)
     if unknown := [name for name in wanted if name != "All" and not _exists(name)]:
@@ -197,7 +196,7 @@ def _exists(name: str) -> bool:
     return name in _COUNTED or name in _NUMBERS or name in _WORDS or name in _TEXTS
 
 
-def _settled(queue: Queue) -> dict[str, str]:
+def _with_defaults(queue: Queue) -> dict[str, str]:
     defaults = {**_DEFAULTS, **_FIFO_DEFAULTS} if queue.is_fifo else _DEFAULTS
     settled = {**defaults, **queue.attributes}
     if queue.policy:
@@ -207,19 +206,8 @@ def _settled(queue: Queue) -> dict[str, str]:
     return settled
 
 
-def arn(name: str, region: str, account: str) -> str:
-    """The name by which policies know a queue."""
-    return f"arn:aws:sqs:{region}:{account}:{name}"
-
-
-def parse_arn(text: str) -> tuple[str, str, str] | None:
-    """Region, account and name, or None when it is no ARN of a queue."""
-    found = _ARN.fullmatch(text)
-    return (found.group(1), found.group(2), found.group(3)) if found else None
-
-
 def redrive(text: str) -> Redrive | None:
-    """A RedrivePolicy read; None for none. Raises when it isn't one."""
+    """A parsed RedrivePolicy; None for an empty text. Raises SqsError when it is invalid."""
     if not text:
         return None
     wrong = invalid_parameter_for("RedrivePolicy", text, "Redrive policy is not a valid JSON map.")
@@ -243,13 +231,23 @@ def redrive(text: str) -> Redrive | None:
 
 
 def allows_source(queue: Queue, source_arn: str) -> bool:
-    """Whether a queue may be the dead-letter queue of another, by its RedriveAllowPolicy."""
+    """Whether a queue's RedriveAllowPolicy lets it be the dead-letter queue of another."""
     text = queue.attributes.get("RedriveAllowPolicy")
     if not text:
         return True
     data = json.loads(text)
     permission = data.get("redrivePermission", "allowAll")
     return permission == "allowAll" or (permission == "byQueue" and source_arn in data.get("sourceQueueArns", ()))
+
+
+def sources(queues: Iterable[Queue], target: Queue) -> list[Queue]:
+    """Those of the queues that have `target` as their dead-letter queue."""
+    found = []
+    for queue in queues:
+        policy = redrive(queue.attributes.get("RedrivePolicy", ""))
+        if policy is not None and policy.target == target.name:
+            found.append(queue)
+    return found
 
 
 def _check_allow(text: str) -> None:

@@ -1,7 +1,7 @@
-"""Under which names a server on a loopback address is asked.
+"""The names that a Host header may have at a server on a loopback address.
 
-A web page can have its own name lead to 127.0.0.1 and then talk to what listens there as to its own site: only the Host
-header tells such a request from one of this machine's programs.
+A web page can make its own name resolve to 127.0.0.1 and then send requests to a local server as to its own site (DNS
+rebinding). Only the Host header distinguishes such a request from one of this machine's programs.
 """
 
 import ipaddress
@@ -14,19 +14,19 @@ _PORT = re.compile(r":[0-9]*$")
 
 
 class Hosts:
-    """The names that are taken: the loopback ones, and those given."""
+    """The accepted names: those of loopback addresses, and those in `also`."""
 
     def __init__(self, also: Iterable[str] = ()) -> None:
         self._also = frozenset(_bare(name) for name in also)
 
     def has(self, header: str) -> bool:
-        """Whether a Host header is one of them. A request without one is no browser's."""
+        """Whether a Host header is one of them. Also when it is empty: a browser always sends one."""
         name = _bare(header)
         return not name or name in self._also or is_loopback(name)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's alone, or a name always stands for such an address."""
+    """Whether it is a loopback address, or a name that always resolves to one."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,23 +1,22 @@
-"""Signature Version 4, checked: who signed a request, and whether nothing was changed since.
+"""Verifies Signature Version 4: who signed a request, and whether it was changed since.
 
-The general form: any set of signed headers, any path and query. Signing keys are kept, because deriving one costs four
-rounds of HMAC and changes once a day.
+Supports the general form: any set of signed headers, any path and query. Derived signing keys are cached: deriving one
+costs four rounds of HMAC, and it changes once per day.
 """
 
 import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from mulligan.core.value import value
-from mulligan.servers.sqs.auth.policy import Policy, allows
+from mulligan.servers.sqs.auth.key import Key
 from mulligan.servers.sqs.wire.error import SqsError
 
-__all__ = ["Identity", "Key", "Verifier", "parse_time"]
+__all__ = ["Identity", "Verifier"]
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -31,45 +30,22 @@ _SPACES = re.compile(r" {2,}")
 
 
 @value
-class Key:
-    """Credentials that the server knows.
-
-    token: the session token that must come with it, None for a lasting key.
-    expires_at: epoch seconds after which the token is expired.
-    actions: what its role allows, None for everything. policy: the same, queue by queue; None for no such limit.
-    """
-
-    id: str
-    secret: str = field(repr=False)
-    token: str | None = None
-    expires_at: float | None = None
-    actions: frozenset[str] | None = None
-    policy: Policy | None = None
-
-    def may(self, action: str, arn: str) -> bool:
-        """Whether it may do that to this queue."""
-        if self.actions is not None and action not in self.actions:
-            return False
-        return self.policy is None or allows(self.policy, f"sqs:{action}", arn)
-
-
-@value
 class Identity:
-    """Who signed, for which region."""
+    """Who signed, and for which region."""
 
     key: Key
     region: str
 
 
 class Verifier:
-    """Checks requests against known keys."""
+    """Verifies requests with the accepted keys."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = {key.id: key for key in keys}
         self._signing_keys: dict[tuple[str, str, str], bytes] = {}
 
     def verify(self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float) -> Identity:
-        """The signer. headers: names in lower case. now: what this server takes for the time. Raises SqsError."""
+        """The signer. headers: names in lower case. now: this server's time. Raises SqsError."""
         authorization = headers.get("authorization")
         if not authorization:
             raise SqsError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
@@ -98,7 +74,7 @@ class Verifier:
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
                 "Access Key and signing method. Consult the service documentation for details.",
             )
-        # the time is checked last, so that a client may trust what the error says about the clock
+        # the time is checked last, so that a client can trust what the error says about the clock
         _check_time(timestamp, now)
         return Identity(key, region)
 
@@ -114,9 +90,9 @@ class Verifier:
         return cached
 
 
-@lru_cache(maxsize=1_024)  # all requests of a second have the same
-def parse_time(timestamp: str) -> float | None:
-    """Epoch seconds of a time like 20261124T050102Z, None when it isn't one."""
+@lru_cache(maxsize=1_024)  # all requests of one second have the same
+def _parse_time(timestamp: str) -> float | None:
+    """Epoch seconds of a time like 20261124T050102Z; None for another format."""
     try:
         return datetime.strptime(timestamp, _TIME).replace(tzinfo=UTC).timestamp()
     except ValueError:
@@ -126,7 +102,7 @@ def parse_time(timestamp: str) -> float | None:
 def _check_scope(service: str, date: str, timestamp: str, names: Sequence[str], headers: Mapping[str, str]) -> None:
     if service != "sqs":
         raise _wrong(f"Credential should be scoped to correct service: 'sqs', not {service!r}.")
-    if parse_time(timestamp) is None or not timestamp.startswith(date):
+    if _parse_time(timestamp) is None or not timestamp.startswith(date):
         raise _wrong(
             f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date: {date} {timestamp}."
         )
@@ -147,7 +123,7 @@ def _check_token(key: Key, headers: Mapping[str, str], now: float) -> None:
 
 
 def _check_time(timestamp: str, now: float) -> None:
-    signed_at = parse_time(timestamp) or 0.0
+    signed_at = _parse_time(timestamp) or 0.0
     if signed_at < now - _SKEW_MAX_S:
         raise _wrong(
             f"Signature expired: {timestamp} is now earlier than {_text(now - _SKEW_MAX_S)} ({_text(now)} - 15 min.)"
@@ -174,7 +150,7 @@ def _canonical(method: str, target: str, names: Sequence[str], headers: Mapping[
         f"{name}:{_SPACES.sub(' ', headers[name].strip()) if '  ' in headers[name] else headers[name].strip()}"
         for name in names
     ]
-    # the hash is of the body that came, whatever the client says in x-amz-content-sha256
+    # the hash of the body as received, whatever the client claims in x-amz-content-sha256
     lines += ["", ";".join(names), _digest(body)]
     return "\n".join(lines)
 

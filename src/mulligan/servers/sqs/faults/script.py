@@ -1,7 +1,7 @@
 """The fault script: what the server does wrong on purpose, and when.
 
 A script is a list of rules. A rule names an action (or all), the calls of it that are hit (by number, by chance with a
-seed, at most so often) and one fault. All rules that match a call apply together. Loaded from JSON:
+seed, with a maximum of hits) and one fault. All rules that match a call apply together. Loaded from JSON:
 
     {"seed": 7, "rules": [{"action": "ReceiveMessage", "chance": 0.1, "fault": {"kind": "duplicate"}},
                           {"action": "*", "calls": [3, 4], "fault": {"kind": "throttle"}}]}
@@ -44,13 +44,13 @@ class _Fault(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind"):
 
 
 class Throttle(_Fault, tag="throttle"):
-    """The request is refused as too many. code: RequestThrottled, ThrottlingException or KmsThrottled."""
+    """The request is throttled. code: RequestThrottled, ThrottlingException or KmsThrottled."""
 
     code: str = "RequestThrottled"
 
 
 class Fail(_Fault, tag="fail"):
-    """The request is answered with an error: any shape of the service model (or ExpiredTokenException, and so on)."""
+    """The answer is an error: any shape of the service model, or one common to AWS such as ExpiredTokenException."""
 
     code: str = "ServiceUnavailable"
     message: str = "The service is unavailable, as the fault script asked."
@@ -58,7 +58,7 @@ class Fail(_Fault, tag="fail"):
 
 
 class Html(_Fault, tag="html"):
-    """A page of HTML instead of JSON, as a proxy in between sends it."""
+    """The answer is an HTML page in place of JSON, as a proxy would send it."""
 
     status: int = 503
 
@@ -66,7 +66,7 @@ class Html(_Fault, tag="html"):
 class Cut(_Fault, tag="cut"):
     """The connection ends, before or after the action is carried out.
 
-    after_bytes: of the answer, sent first; if negative, all but so many.
+    after_bytes: how much of the response is sent first; -n sends all but the last n.
     """
 
     when: Literal["before", "after"] = "after"
@@ -74,39 +74,39 @@ class Cut(_Fault, tag="cut"):
 
 
 class BlackHole(_Fault, tag="black-hole"):
-    """No answer at all. when: before the action is carried out, or after it."""
+    """No response at all. when: before the action is carried out, or after it."""
 
     when: Literal["before", "after"] = "before"
 
 
 class Delay(_Fault, tag="delay"):
-    """The answer comes late."""
+    """The response comes late."""
 
     delay_s: float = 1.0
 
 
 class Duplicate(_Fault, tag="duplicate"):
-    """Each message received gets a twin with the same MessageId, which outlives the first one's deletion."""
+    """Each received message gets a duplicate with the same MessageId, which stays when the first one is deleted."""
 
     share: float = 1.0
 
 
 class Reorder(_Fault, tag="reorder"):
-    """Messages come in a random order (standard queues only)."""
+    """Messages are received in a random order (standard queues only)."""
 
 
 class Empty(_Fault, tag="empty"):
-    """A receive finds nothing, at once, whatever there is."""
+    """A receive returns nothing, immediately, even if there are messages."""
 
 
 class ExpireEarly(_Fault, tag="expire-early"):
-    """Leases end after so many seconds, whatever was asked for."""
+    """Leases end after `after_s` seconds, whatever was requested."""
 
     after_s: float = 0.0
 
 
 class FailEntries(_Fault, tag="fail-entries"):
-    """Entries of a batch fail. share: how many of them, by chance."""
+    """Entries of a batch fail. share: the probability for each entry."""
 
     share: float = 0.5
     code: str = "InternalFailure"
@@ -115,7 +115,7 @@ class FailEntries(_Fault, tag="fail-entries"):
 
 
 class Skew(_Fault, tag="skew"):
-    """The server's clock, as signatures and the Date header know it, is ahead by so many seconds."""
+    """The server's clock is ahead by `by_s` seconds, for signatures and the Date header."""
 
     by_s: float = 600.0
 
@@ -130,10 +130,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     action: its name, or "*".
     calls: numbers of the action's calls, from 1; empty for all.
-    every: each so many-th call; 0 for all.
-    chance: of a call to be hit.
-    times: hits after which the rule is spent; 0 for no end.
-    queue: name of the only queue that it is for.
+    every: each n-th call; 0 for all.
+    chance: probability that a call is hit, 0 to 1.
+    times: maximum of hits; 0 for no limit.
+    queue: name of the only queue that the rule is for; "" for all.
     """
 
     fault: Fault
@@ -146,14 +146,14 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rules, and the seed from which their chances follow."""
+    """Rules, and the seed of their chances."""
 
     rules: tuple[Rule, ...] = ()
     seed: int = 0
 
 
 class Faults:
-    """A script being played: counts calls and hits."""
+    """A running script: counts calls and hits."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.play(script or Script())
@@ -165,17 +165,17 @@ class Faults:
         self._calls: dict[str, int] = {}
         self._hits = [0] * len(script.rules)
 
-    def strike(self, action: str, queue: str) -> Sequence[Fault]:
-        """The faults of this call."""
+    def active_faults(self, action: str, queue: str) -> Sequence[Fault]:
+        """Count a call, and return the faults that hit it."""
         if not self.script.rules:
             return ()
         number = self._calls[action] = self._calls.get(action, 0) + 1
-        struck = []
+        active = []
         for index, rule in enumerate(self.script.rules):
             if self._matches(rule, index, action, queue, number):
                 self._hits[index] += 1
-                struck.append(rule.fault)
-        return struck
+                active.append(rule.fault)
+        return active
 
     def _matches(self, rule: Rule, index: int, action: str, queue: str, number: int) -> bool:
         return (
@@ -189,7 +189,7 @@ class Faults:
 
 
 def parse(data: bytes, where: str) -> Script:
-    """A script from JSON. Raises ConfigurationError that says where and what."""
+    """A script from JSON. where: named in errors. Raises ConfigurationError."""
     try:
         script = msgspec.json.decode(data, type=Script)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:

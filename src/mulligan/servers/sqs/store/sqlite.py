@@ -1,9 +1,9 @@
-"""The store of the embedded queue: the main job's own tables, and beside them what only SQS knows.
+"""The store of the embedded queue: the main job's own tables, and tables beside them for what only SQS has.
 
-A message sent here is an ordinary message of `brokers.sqlite`: the main job's consumers get it, and what they put on
-rejects and dead is seen here. A row in `sqs_message` exists only for a message that has something to keep there (a
-group, a trace, where it came from, when it was first received); the main job doesn't know of it, so `sweep` removes
-rows whose message is gone. One store lives for one transaction.
+A message sent here is an ordinary message of `brokers.sqlite`: the main job's consumers get it, and messages that they
+put on rejects and dead can be received here. A row in `sqs_message` exists only for a message with SQS fields (a group,
+a trace, the queue that it came from, when it was first received). The main job doesn't know these rows, so `sweep`
+removes those whose message is gone. One store lives for one transaction.
 """
 
 import hashlib
@@ -16,9 +16,19 @@ from typing import Any
 
 from mulligan.brokers.sqlite import attribute
 from mulligan.core.message import AttributeValue
-from mulligan.servers.sqs.store.protocol import EMPTY, TASKS_KEPT, Counts, Draft, MoveTask, Queue, Record, Seen
+from mulligan.servers.sqs.store.protocol import (
+    EMPTY,
+    TASKS_KEPT,
+    Counts,
+    DedupEntry,
+    MoveTask,
+    NewMessage,
+    Queue,
+    Record,
+)
+from mulligan.servers.sqs.wire.schema import uuid_text
 
-__all__ = ["TableStore", "moving_regions", "prepare", "sweep"]
+__all__ = ["SqliteStore", "moving_regions", "prepare", "sweep"]
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS sqs_queue (name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID",
@@ -35,8 +45,8 @@ SCHEMA = (
     "INSERT OR IGNORE INTO sqs_secret VALUES (1, randomblob(16))",
     "CREATE TABLE IF NOT EXISTS sqs_task (id TEXT PRIMARY KEY, started_at REAL NOT NULL, data TEXT NOT NULL)",
 )
-# made at the first DeleteQueue only, because it costs every sender a little: a process that still knows a deleted queue
-# by its number must hear of it, not lose what it sends
+# created by the first DeleteQueue only, because it costs every sender a little: a process that still has the number of
+# a deleted queue must get an error, not lose what it sends
 _GUARD = """CREATE TRIGGER IF NOT EXISTS sqs_deleted BEFORE INSERT ON message
     WHEN EXISTS (SELECT 1 FROM sqs_dropped WHERE number = NEW.queue)
     BEGIN SELECT RAISE(ABORT, 'the queue was deleted by DeleteQueue'); END"""
@@ -51,8 +61,8 @@ _RECORD = f"{_COLUMNS} FROM message AS m {_REST}"
 
 _TAKE = f"{_RECORD} WHERE m.queue = ?1 AND m.visible_at <= ?2 ORDER BY m.visible_at, m.id LIMIT ?3"
 
-# a message that can't be received now blocks what comes after it in its group, and nothing before it; of one group come
-# as many as there are, before those of the next
+# a message that can't be received now blocks the later ones of its group, not the earlier ones; as many messages of one
+# group as possible come before those of the next
 _OPEN = """SELECT id, head FROM (
         SELECT b.id, min(b.id) OVER line AS head, max(b.visible_at) OVER (line ORDER BY b.id) AS latest
         FROM message AS b LEFT JOIN sqs_message AS t ON t.id = b.id WHERE b.queue = ?1
@@ -62,7 +72,7 @@ _TAKE_FIFO = f"{_COLUMNS} FROM ({_OPEN}) AS o CROSS JOIN message AS m ON m.id = 
 
 
 def _sendable(text: str | None) -> Mapping[str, AttributeValue]:
-    """The attributes, with `?` for half characters: the main job's tables hold them, an answer of SQS can't."""
+    """The attributes, with `?` for lone surrogates: the main job's tables can hold them, an SQS response can't."""
     if text is None:
         return EMPTY
     if "\\ud" in text:
@@ -71,7 +81,7 @@ def _sendable(text: str | None) -> Mapping[str, AttributeValue]:
 
 
 def prepare(connection: sqlite3.Connection) -> bytes:
-    """Make our tables if they aren't there. The secret from which this file's message ids are made."""
+    """Create the SQS tables if they don't exist. Returns the secret from which this file's message ids are made."""
     for statement in SCHEMA:
         connection.execute(statement)
     sweep(connection)
@@ -80,7 +90,7 @@ def prepare(connection: sqlite3.Connection) -> bytes:
 
 
 def sweep(connection: sqlite3.Connection) -> None:
-    """Remove what is kept for messages that are gone."""
+    """Remove the rows of messages that are gone."""
     connection.execute("DELETE FROM sqs_message WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = sqs_message.id)")
 
 
@@ -91,15 +101,15 @@ def moving_regions(connection: sqlite3.Connection) -> list[str]:
     return sorted({task.region for task in tasks if task.status == "RUNNING"})
 
 
-class TableStore:
+class SqliteStore:
     """The queues of one database, in one transaction.
 
-    behind_s: the queue's own time (see `brokers.sqlite.store.anchor`) less the wall clock's.
-    secret: makes message ids of row numbers.
-    region: whose queues these are. What the main job made has no region and is found in each.
+    behind_s: the queue's own time (see `brokers.sqlite.store.anchor`) minus the wall clock's.
+    secret: makes message ids from row numbers.
+    region: the region of these queues. A queue that the main job created has no region and is found in each.
 
-    The main job knows queues by their names alone. So a queue has its plain name there, and one of the same name in
-    another region has that behind it: `name@region`.
+    The main job knows queues by name only. So the first queue of a name has the plain name there, and one of the same
+    name in another region is stored as `name@region`.
     """
 
     def __init__(self, connection: sqlite3.Connection, behind_s: float, secret: bytes, region: str) -> None:
@@ -113,27 +123,27 @@ class TableStore:
     # -- queues ---------------------------------------------------------------------------------------------------
 
     def queues(self) -> list[Queue]:
-        """All queues in order of their names."""
+        """All queues, sorted by name."""
         rows = self._connection.execute("SELECT name FROM queue").fetchall()
         names = {name for row in rows for name, _, region in [row[0].partition("@")] if region in {"", self.region}}
         found = [self.queue(name) for name in sorted(names) if _NAME.fullmatch(name)]
         return [queue for queue in found if queue is not None]
 
     def queue(self, name: str) -> Queue | None:
-        """One queue; one that the main job made is adopted as it is."""
+        """One queue; one that the main job created is adopted as it is."""
         rows = self._connection.execute(
             "SELECT q.number, q.name, s.data FROM queue AS q LEFT JOIN sqs_queue AS s ON s.name = q.name "
             "WHERE q.name IN (?1, ?1 || '@' || ?2) ORDER BY q.name DESC",
             (name, self.region),
         ).fetchall()
         for number, stored_name, data in rows:
-            # the longest retention there is comes nearest to what is true: its messages are kept for ever
+            # the longest retention that SQS has is closest to the truth: its messages never expire
             queue = (
                 Queue(name, self.region, {"MessageRetentionPeriod": "1209600"}, {}, 0.0, 0.0, is_adopted=True)
                 if data is None
                 else Queue(name, **json.loads(data))
             )
-            if not queue.created_at:  # the main job made it, whatever was set here since
+            if not queue.created_at:  # the main job created it, whatever a client has set since
                 queue = replace(queue, region=self.region)
             if queue.region == self.region:
                 self.numbers[name] = number
@@ -142,7 +152,7 @@ class TableStore:
         return None
 
     def save_queue(self, queue: Queue) -> None:
-        """Create a queue, or put a new value in its place."""
+        """Create a queue, or replace it."""
         data = {
             "region": queue.region,
             "attributes": dict(queue.attributes),
@@ -158,7 +168,7 @@ class TableStore:
         self._connection.execute("INSERT OR REPLACE INTO sqs_queue VALUES (?, ?)", (stored_name, json.dumps(data)))
 
     def drop_queue(self, name: str, at: float) -> None:
-        """Remove a queue with its messages. Its number stays taken, so that nobody takes another queue for it."""
+        """Remove a queue with its messages. Its number is not reused, so it can't be mistaken for another queue."""
         number = self._number(name)
         self._remove_all(number)
         self._connection.execute("UPDATE queue SET name = ? WHERE number = ?", (f"(deleted {number}) {name}", number))
@@ -178,45 +188,47 @@ class TableStore:
 
     # -- messages -------------------------------------------------------------------------------------------------
 
-    def add(self, queue: Queue, drafts: Sequence[Draft]) -> list[Record]:
-        """Put messages in."""
+    def add(self, queue: Queue, messages: Sequence[NewMessage]) -> list[Record]:
+        """Add messages."""
         number = self._number(queue.name)
         added = []
-        for draft in drafts:
-            visible_at = draft.due_at + self._behind_s
+        for message in messages:
+            visible_at = message.due_at + self._behind_s
             record_id = self._connection.execute(
                 "INSERT INTO message (queue, visible_at, receive_count, sent_at) VALUES (?, ?, ?, ?)",
-                (number, visible_at, draft.receive_count, draft.sent_at),
+                (number, visible_at, message.receive_count, message.sent_at),
             ).lastrowid
             assert record_id is not None
             self._connection.execute(
-                "INSERT INTO content VALUES (?, ?, ?)", (record_id, draft.body, attribute.encode(draft.attributes))
+                "INSERT INTO content VALUES (?, ?, ?)", (record_id, message.body, attribute.encode(message.attributes))
             )
-            self._keep(record_id, number, draft)
-            told = replace(draft, message_id=draft.message_id or self._message_id(record_id))
+            self._keep(record_id, number, message)
+            stored = replace(message, message_id=message.message_id or self._message_id(record_id))
             added.append(
-                Record(record_id, told, draft.receive_count, draft.first_received_at, draft.due_at, is_leased=False)
+                Record(
+                    record_id, stored, message.receive_count, message.first_received_at, message.due_at, is_leased=False
+                )
             )
         return added
 
-    def _keep(self, record_id: int, number: int, draft: Draft) -> None:
-        kept = (draft.message_id or None, draft.group, draft.dedup_id, draft.trace, draft.source)
-        if not any(kept) and draft.first_received_at is None and not draft.is_copy and draft.sender == _SENDER:
-            return  # the common case: nothing that the main job's tables couldn't hold
+    def _keep(self, record_id: int, number: int, message: NewMessage) -> None:
+        kept = (message.message_id or None, message.group, message.dedup_id, message.trace, message.source)
+        if not any(kept) and message.first_received_at is None and not message.is_copy and message.sender == _SENDER:
+            return  # the common case: the main job's tables hold everything
         self._connection.execute(
             "INSERT INTO sqs_message (id, queue, message_id, grp, dedup_id, trace, source, sender, first_received_at, "
             "is_copy) VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (record_id, number, *kept, draft.sender, draft.first_received_at, draft.is_copy),
+            (record_id, number, *kept, message.sender, message.first_received_at, message.is_copy),
         )
 
     def take(self, queue: Queue, limit: int, now: float) -> list[Record]:
-        """Messages that may be received."""
+        """Messages that can be received."""
         statement = _TAKE_FIFO if queue.is_fifo else _TAKE
         found = (self._number(queue.name), now + self._behind_s, limit)
         return [self._record(row) for row in self._connection.execute(statement, found).fetchall()]
 
     def lease(self, queue: Queue, records: Sequence[Record], now: float, until: float) -> list[Record]:
-        """Count a receipt for each and hide it."""
+        """Count one receive of each and hide it."""
         number = self._number(queue.name)
         self._connection.execute(
             "UPDATE message SET visible_at = ?, receive_count = receive_count + 1, is_leased = 1 "
@@ -229,13 +241,13 @@ class TableStore:
             (number, now, json.dumps([item.id for item in records if item.first_received_at is None])),
         )
         return [
-            Record(item.id, item.draft, item.receive_count + 1, item.first_received_at or now, until, is_leased=True)
+            Record(item.id, item.message, item.receive_count + 1, item.first_received_at or now, until, is_leased=True)
             for item in records
         ]
 
     def find(self, queue: Queue, ids: Iterable[int]) -> dict[int, Record]:
-        """Those that are still there."""
-        # "+queue", here and below: found by their ids, not by walking through the whole queue
+        """The messages that still exist, by id."""
+        # "+queue", here and below, makes SQLite look messages up by id in place of scanning the whole queue
         rows = self._connection.execute(
             _RECORD + " WHERE m.id IN (SELECT value FROM json_each(?)) AND +m.queue = ?",  # noqa: S608 - constants
             (json.dumps(list(ids)), self._number(queue.name)),
@@ -252,7 +264,7 @@ class TableStore:
         self._forget([row[0] for row in rows])
 
     def set_due(self, queue: Queue, ids: Sequence[int], due_at: float, *, is_leased: bool) -> None:
-        """Let messages come back at that time."""
+        """Make messages visible at that time."""
         self._connection.execute(
             "UPDATE message SET visible_at = ?, is_leased = ? "
             "WHERE id IN (SELECT value FROM json_each(?)) AND +queue = ?",
@@ -260,7 +272,7 @@ class TableStore:
         )
 
     def purge(self, queue: Queue) -> None:
-        """Remove all messages, and what is remembered of them."""
+        """Remove all messages, and all remembered sends and receive attempts."""
         self._remove_all(self._number(queue.name))
         self._connection.execute("DELETE FROM sqs_memory WHERE queue = ?", (self._stored_name(queue.name),))
 
@@ -272,7 +284,7 @@ class TableStore:
         self._forget([row[0] for row in rows])
 
     def counts(self, queue: Queue, now: float) -> Counts:
-        """How full the queue is."""
+        """The queue's messages, counted by state."""
         row = self._connection.execute(
             "SELECT count(*) FILTER (WHERE visible_at <= ?2), count(*) FILTER (WHERE visible_at > ?2 AND is_leased), "
             "count(*) FILTER (WHERE visible_at > ?2 AND NOT is_leased) FROM message NOT INDEXED WHERE queue = ?1",
@@ -281,7 +293,7 @@ class TableStore:
         return Counts(*row)
 
     def in_flight(self, queue: Queue, now: float) -> int:
-        """How many of its messages are leased."""
+        """How many of the queue's messages are leased."""
         row = self._connection.execute(
             "SELECT count(*) FROM message WHERE queue = ? AND visible_at > ? AND is_leased",
             (self._number(queue.name), now + self._behind_s),
@@ -289,31 +301,31 @@ class TableStore:
         return int(row[0])
 
     def next_due(self, queue: Queue, now: float) -> float | None:
-        """When the next hidden message comes back."""
+        """When the next hidden message becomes visible."""
         row = self._connection.execute(
             "SELECT min(visible_at) FROM message WHERE queue = ? AND visible_at > ?",
             (self._number(queue.name), now + self._behind_s),
         ).fetchone()
         return None if row[0] is None else float(row[0]) - self._behind_s
 
-    # -- what is remembered ---------------------------------------------------------------------------------------
+    # -- remembered sends and receive attempts ----------------------------------------------------------------------
 
-    def recall(self, queue: Queue, key: str, now: float) -> Seen | None:
-        """What was remembered under a key."""
+    def recall(self, queue: Queue, key: str, now: float) -> DedupEntry | None:
+        """The send that is remembered under a key."""
         data = self._recall(queue, "seen", key, now)
-        return None if data is None else Seen(*data)
+        return None if data is None else DedupEntry(*data)
 
-    def remember(self, queue: Queue, key: str, seen: Seen, now: float, until: float) -> None:
+    def remember(self, queue: Queue, key: str, entry: DedupEntry, now: float, until: float) -> None:
         """Remember a send."""
-        self._remember(queue, "seen", key, [seen.message_id, seen.sequence], now, until)
+        self._remember(queue, "seen", key, [entry.message_id, entry.sequence], now, until)
 
     def recall_attempt(self, queue: Queue, attempt: str, now: float) -> tuple[str, ...]:
-        """The receipt handles that a receive attempt was given."""
+        """The receipt handles that a receive attempt returned."""
         return tuple(self._recall(queue, "attempt", attempt, now) or ())
 
-    def remember_attempt(self, queue: Queue, attempt: str, given: tuple[str, ...], now: float, until: float) -> None:
+    def remember_attempt(self, queue: Queue, attempt: str, handles: tuple[str, ...], now: float, until: float) -> None:
         """Remember a receive attempt."""
-        self._remember(queue, "attempt", attempt, list(given), now, until)
+        self._remember(queue, "attempt", attempt, list(handles), now, until)
 
     def _recall(self, queue: Queue, kind: str, key: str, now: float) -> Any:
         row = self._connection.execute(
@@ -336,7 +348,7 @@ class TableStore:
         return [task for task in tasks if task.region == self.region]
 
     def save_task(self, task: MoveTask) -> None:
-        """Keep a move task."""
+        """Create a move task, or replace it."""
         self._connection.execute(
             "INSERT INTO sqs_task VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET data = excluded.data",
             (task.id, task.started_at, json.dumps(asdict(task))),
@@ -354,7 +366,7 @@ class TableStore:
         return self.numbers[name]
 
     def _stored_name(self, name: str) -> str:
-        """The name of the queue's row; of a queue that isn't there, the name that it gets."""
+        """The name of the queue's row; for a queue that doesn't exist, the name that it will get."""
         if name not in self._stored_names and self.queue(name) is None:
             row = self._connection.execute("SELECT 1 FROM queue WHERE name = ?", (name,)).fetchone()
             return name if row is None else f"{name}@{self.region}"
@@ -364,7 +376,7 @@ class TableStore:
         record_id, count, visible_at, is_leased, sent_at, body, attributes, *kept = row
         message_id, sender, group, dedup_id, trace, source, first_received_at, is_copy = kept
         due_at = visible_at - self._behind_s
-        draft = Draft(
+        message = NewMessage(
             message_id=message_id or self._message_id(record_id),
             body=body,
             attributes=_sendable(attributes),
@@ -377,11 +389,11 @@ class TableStore:
             source=source,
             is_copy=bool(is_copy),
         )
-        return Record(record_id, draft, count, first_received_at, due_at, is_leased=bool(is_leased))
+        return Record(record_id, message, count, first_received_at, due_at, is_leased=bool(is_leased))
 
     def _message_id(self, record_id: int) -> str:
         digits = hashlib.blake2b(str(record_id).encode(), key=self._secret, digest_size=16).hexdigest()
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        return uuid_text(digits)
 
     def _remove_all(self, number: int) -> None:
         rows = self._connection.execute("DELETE FROM message WHERE queue = ? RETURNING id", (number,)).fetchall()

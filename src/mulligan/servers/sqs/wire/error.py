@@ -1,7 +1,8 @@
 """The errors that Amazon SQS answers with: their two names, their status, their texts.
 
-An SDK of today classifies by the shape in `__type`; with `x-amzn-query-mode: true` it takes the older code from the
-header `x-amzn-query-error`. Both come from botocore's service model, the texts from recorded answers of the service.
+Current SDKs classify an error by the shape in `__type`; with `x-amzn-query-mode: true` they take the older code from
+the header `x-amzn-query-error`. Both names come from botocore's service model, the texts from recorded answers of the
+service.
 """
 
 from typing import Final
@@ -76,7 +77,7 @@ _CODES: Final[dict[str, tuple[str, str]]] = {
     "InternalFailure": ("com.amazon.coral.service", "InternalError"),
 }
 
-# what is not told here is answered with 400
+# every other shape is answered with 400
 _STATUSES: Final[dict[str, int]] = {
     "AccessDeniedException": 403,
     "ExpiredTokenException": 403,
@@ -92,10 +93,10 @@ _STATUSES: Final[dict[str, int]] = {
 
 
 class SqsError(Exception):
-    """One answer that is an error. Raised by the engine before anything was changed.
+    """An error that is the answer to a request. Actions raise it before they change anything.
 
     shape: the name in botocore's service model, or one of the names common to all of AWS.
-    message: the text for a person.
+    message: the text for a human.
     """
 
     def __init__(self, shape: str, message: str, *, status: int | None = None) -> None:
@@ -106,12 +107,12 @@ class SqsError(Exception):
 
     @property
     def type(self) -> str:
-        """What stands in `__type`."""
+        """The value of `__type`."""
         return f"{_CODES.get(self.shape, ('com.amazonaws.sqs', ''))[0]}#{self.shape}"
 
     @property
     def code(self) -> str:
-        """The code of the old query protocol, which SDKs still show."""
+        """The code of the older query protocol, which SDKs still show."""
         return query_code(self.shape)
 
     @property
@@ -121,39 +122,39 @@ class SqsError(Exception):
 
 
 def query_code(shape: str) -> str:
-    """The old code of a shape; a shape that isn't known is its own code."""
+    """The older code of a shape; an unknown shape is its own code."""
     return _CODES.get(shape, ("", shape))[1]
 
 
 def invalid_parameter(text: str) -> SqsError:
-    """A parameter with a value that isn't allowed."""
+    """A parameter has a value that isn't allowed."""
     return SqsError("InvalidParameterValueException", text)
 
 
 def invalid_parameter_for(name: str, value: object, reason: str) -> SqsError:
-    """The same, in the form in which the service tells most of them."""
+    """The same, in the wording that the service uses for most parameters."""
     return invalid_parameter(f"Value {value} for parameter {name} is invalid. Reason: {reason}")
 
 
 def missing_parameter(name: str) -> SqsError:
-    """A parameter that must be there isn't."""
+    """A required parameter is missing."""
     return SqsError("MissingRequiredParameterException", f"The request must contain the parameter {name}.")
 
 
 def invalid_attribute_name(name: str) -> SqsError:
-    """A queue attribute that isn't known."""
+    """A queue attribute is unknown."""
     return SqsError("InvalidAttributeName", f"Unknown Attribute {name}.")
 
 
 def invalid_attribute_value(name: str, reason: str = "") -> SqsError:
-    """A queue attribute with a value that isn't allowed."""
+    """A queue attribute has a value that isn't allowed."""
     return SqsError(
         "InvalidAttributeValue", f"Invalid value for the parameter {name}." + (f" Reason: {reason}" if reason else "")
     )
 
 
 def queue_missing() -> SqsError:
-    """The queue isn't there."""
+    """The queue doesn't exist."""
     return SqsError("QueueDoesNotExist", "The specified queue does not exist.")
 
 
@@ -168,5 +169,5 @@ def access_denied(who: str, action: str, resource: str) -> SqsError:
 
 
 def serialization(text: str) -> SqsError:
-    """The body isn't the JSON that the action takes."""
+    """The body is not the JSON that the action expects."""
     return SqsError("SerializationException", text)

@@ -1,8 +1,9 @@
-"""HTTP/1.1 on a socket: whole requests in, whole answers out, in order. Knows nothing of SQS.
+"""HTTP/1.1 on a socket: whole requests in, whole responses out, in order. Knows nothing about SQS.
 
-Per connection one request is answered at a time; what a client sends ahead waits, up to a bound, and then the socket
-isn't read any more. A request must be complete in time, and no part of it may be larger than its bound. What all
-connections hold together has a bound, too, on the way in (beyond it: 503) and out (the worst reader is cut off).
+Each connection answers one request at a time. Requests that a client sends ahead wait, up to a bound; beyond it the
+socket is not read. A request must be complete within a time limit, and each part of it has a maximum size. All
+connections together have a bound as well, for requests (beyond it: 503) and for unread responses (the connection with
+the most unread bytes is cut).
 """
 
 import asyncio
@@ -25,10 +26,10 @@ __all__ = ["Connections", "HttpRequest", "HttpResponse", "response_bytes"]
 
 _HEADER_MAX = 64 * 1024
 _HEADERS_MAX = 100
-_BODY_MAX = 8 * 1024 * 1024  # 1 MiB of message, each character escaped as \u00XX, and its frame
+_BODY_MAX = 8 * 1024 * 1024  # 1 MiB of message, each character escaped as \u00XX, and the JSON around it
 _HELD_MAX_BYTES = 64 * 1024 * 1024  # of all requests, from their first byte to their answer
-_SMALL_BYTES = 16 * 1024  # so much of a request is always taken: the large ones of some must not shut out the others
-_UNREAD_MAX_BYTES = 64 * 1024 * 1024  # of all answers that clients don't read
+_SMALL_BYTES = 16 * 1024  # of each request, always accepted: large requests of some clients must not shut out others
+_UNREAD_MAX_BYTES = 64 * 1024 * 1024  # of all responses that clients haven't read
 _AHEAD_MAX = 32
 _AHEAD_MAX_BYTES = 1024 * 1024
 _LINGER_S = 5.0
@@ -43,7 +44,7 @@ _REASONS = {
 
 @value
 class HttpRequest:
-    """One request. headers: names in lower case; of a header given twice, the last. size_bytes: all of it."""
+    """One request. headers: names in lower case; of a repeated header, the last. size_bytes: header and body."""
 
     method: str
     target: str
@@ -55,9 +56,9 @@ class HttpRequest:
 
 @value
 class HttpResponse:
-    """What to write, and whether the connection goes on.
+    """What to write, and whether the connection stays open.
 
-    is_cut: the connection ends hard after `data`, which may be only a part of an answer.
+    is_cut: abort the connection after `data`, which may be only a part of a response.
     """
 
     data: bytes
@@ -74,11 +75,11 @@ def response_bytes(status: int, headers: bytes, body: bytes) -> bytes:
 
 
 class Connections:
-    """All connections of one server: makes them, ends those that take too long, and closes what is left.
+    """All connections of one server: creates them, closes those that time out, and closes the rest at the end.
 
     request_s: within which a request that has begun must be complete.
-    idle_s: after which a connection without a request ends, and one whose client doesn't read its answers.
-    held_bytes: of all requests that are being read, wait, or are being answered.
+    idle_s: after which a connection is closed when it has no request, or its client doesn't read its responses.
+    held_bytes: of all requests that are being read, are waiting, or are being answered.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Connections:
         self.idle_s = idle_s
         self.open: set[_Connection] = set()
         self.slow: set[_Connection] = set()
-        """Those whose clients don't read their answers."""
+        """Connections whose clients don't read their responses."""
         self.held_bytes = 0
         self.is_closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -102,14 +103,14 @@ class Connections:
         return _Connection(self)
 
     def failed(self, exc: Exception) -> HttpResponse:
-        """What is answered when the handler raised, which is a defect of it."""
+        """The response when the handler raised, which is a bug in the handler."""
         self.loop.call_exception_handler({"message": "A request's handler raised", "exception": exc})
         return HttpResponse(
             response_bytes(500, b"Content-Type: text/plain\r\n", b"The server failed; its log says why.\n")
         )
 
     def close(self, *, grace: bool) -> None:
-        """No request after the present ones; without grace, not even those."""
+        """Finish the current requests and close; without grace, abort them too."""
         self.is_closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -117,7 +118,7 @@ class Connections:
             connection.end(grace=grace)
 
     def bound_unread(self) -> None:
-        """Cut off those who leave the most of their answers unread, until what is left is within the bound."""
+        """Abort the connections with the most unread bytes until the rest is within the bound."""
         unread = {connection: connection.unread_bytes for connection in self.slow}
         while sum(unread.values()) > _UNREAD_MAX_BYTES:
             worst = max(unread, key=unread.__getitem__)
@@ -126,7 +127,7 @@ class Connections:
             worst.end(grace=False)
 
     def _sweep(self) -> None:
-        # one timer for all: a timer a request would cost more than many requests do
+        # one timer for all connections: a timer per request would cost more than many requests do
         self._timer = self.loop.call_later(1.0, self._sweep)
         now = self.loop.time()
         for connection in list(self.open):
@@ -167,7 +168,7 @@ class _Connection(asyncio.Protocol):
         self._is_paused = False  # we don't read
         self._is_full = False  # the client doesn't read
         self._wants_end = False
-        self._lingering_bytes: int | None = None  # thrown away since the refusal that was the last answer
+        self._lingering_bytes: int | None = None  # discarded since the refusal, which was the last response
         self._clear()
 
     def _clear(self) -> None:
@@ -176,12 +177,12 @@ class _Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
-        self._reading_bytes = 0  # of what is held, that of the request that is being read
+        self._reading_bytes = 0  # the part of _held_bytes that belongs to the request being read
 
     # -- the socket ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class isn't a subclass
         self._owner.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -204,14 +205,14 @@ class _Connection(asyncio.Protocol):
         except _RefusedError as refused:
             self._refuse(refused.status, str(refused))
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "No upgrade is offered here.")
+            self._refuse(400, "This server offers no protocol upgrade.")
         except httptools.HttpParserCallbackError as exc:
             refusal = exc.__context__
             if not isinstance(refusal, _RefusedError):
                 raise
             self._refuse(refusal.status, str(refusal))
         except httptools.HttpParserError as exc:
-            self._refuse(400, f"This is no HTTP/1.1 request: {exc}.")
+            self._refuse(400, f"This is not an HTTP/1.1 request: {exc}.")
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -284,7 +285,7 @@ class _Connection(asyncio.Protocol):
 
     def _read(self, size: int) -> None:
         if self._reading_bytes + size > _SMALL_BYTES and self._owner.held_bytes + size > _HELD_MAX_BYTES:
-            raise _RefusedError(503, f"The requests under way have {_HELD_MAX_BYTES} bytes together: try again.")
+            raise _RefusedError(503, f"The requests in progress hold {_HELD_MAX_BYTES} bytes together: try again.")
         self._reading_bytes += size
         self._hold(size)
 
@@ -300,7 +301,7 @@ class _Connection(asyncio.Protocol):
             self._ahead_bytes -= len(request.body)
             try:
                 answer = self._owner.handler(request)
-            except Exception as exc:  # noqa: BLE001 - one request must not end the others; the loop's handler tells it
+            except Exception as exc:  # noqa: BLE001 - one request must not end the others; the loop's handler reports it
                 answer = self._owner.failed(exc)
             if isinstance(answer, HttpResponse):
                 self._hold(-request.size_bytes)
@@ -318,7 +319,7 @@ class _Connection(asyncio.Protocol):
             response = self._owner.failed(exc)
         finally:
             self._task = None
-            if self._transport is not None:  # else all was let go with the connection
+            if self._transport is not None:  # otherwise connection_lost has released everything
                 self._hold(-request.size_bytes)
         self._write(response, request)
         self._next()
@@ -339,7 +340,7 @@ class _Connection(asyncio.Protocol):
         self._deadline = self._owner.loop.time() + self._owner.idle_s
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answer what is no request, after what came before it, and end."""
+        """Answer an invalid request after the requests before it, and close."""
         self._wants_end = True
         self._hold(-self._reading_bytes)
         self._clear()
@@ -355,28 +356,31 @@ class _Connection(asyncio.Protocol):
             transport.pause_reading()
 
     def _linger(self, transport: asyncio.Transport) -> None:
-        """Read on for a while and throw it away: a close with something unread takes the answer from a client that
-        sends its whole request before it reads."""
+        """Keep reading for a while and discard it.
+
+        Closing with unread bytes resets the connection, and a client that sends its whole request before it reads would
+        lose the response.
+        """
         self._lingering_bytes = 0
         self._deadline = self._owner.loop.time() + _LINGER_S
         transport.write_eof()
 
     def check_time(self, now: float) -> None:
-        """End the connection if its client takes too long to send, or has nothing to say."""
+        """Close the connection if its client takes too long to send, or is idle for too long."""
         transport = self._transport
         if transport is None or self._task is not None or now < self._deadline:
             return
         if self._lingering_bytes is not None:
             transport.close()
         elif self._is_full:
-            transport.abort()  # its client has stopped reading
+            transport.abort()  # the client has stopped reading
         elif self._target or self._header_bytes:
             self._refuse(408, f"The request was not complete after {self._owner.request_s:g} s.")
         else:
             transport.close()
 
     def end(self, *, grace: bool) -> None:
-        """Close now, or after the present answer."""
+        """Close now, or after the current response."""
         self._wants_end = True
         if self._transport is None:
             return

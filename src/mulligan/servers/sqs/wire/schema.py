@@ -1,8 +1,11 @@
-"""What each action takes, as it stands on the wire. Types are checked while decoding; rules come later.
+"""The schema of each action's request on the wire, and the names there: queue URLs, ARNs, message ids.
 
-Nothing is required here although the service requires it, so that what is missing is told in the service's own words.
+Decoding checks types; `actions` checks the rules. No field is required here although the service requires some: the
+actions report what is missing, in the service's own words.
 """
 
+import re
+import secrets
 from typing import Any
 
 import msgspec
@@ -34,14 +37,49 @@ __all__ = [
     "StartMessageMoveTask",
     "TagQueue",
     "UntagQueue",
+    "arn",
+    "new_id",
+    "parse_arn",
+    "queue_name",
+    "uuid_text",
 ]
 
+_ARN = re.compile(r"arn:[a-z-]+:sqs:([a-z0-9-]+):(\d{12}):([A-Za-z0-9_-]{1,80}(?:\.fifo)?)")
+_URL = re.compile(r"(?:(?:https?://[^/]+)?/(?P<account>\d{12})/)?(?P<name>[A-Za-z0-9_-]{1,80}(?:\.fifo)?)/?")
 
-class _Shape(msgspec.Struct, rename="pascal"):
+
+def arn(name: str, region: str, account: str) -> str:
+    """The name by which policies know a queue."""
+    return f"arn:aws:sqs:{region}:{account}:{name}"
+
+
+def parse_arn(text: str) -> tuple[str, str, str] | None:
+    """Region, account and name; None when it is not the ARN of a queue."""
+    found = _ARN.fullmatch(text)
+    return (found.group(1), found.group(2), found.group(3)) if found else None
+
+
+def queue_name(url: str, account: str) -> str | None:
+    """The name of the queue at a URL, whether the queue exists or not; None when the URL names none of this account."""
+    found = _URL.fullmatch(url)
+    return found["name"] if found is not None and found["account"] in {None, account} else None
+
+
+def new_id() -> str:
+    """A random message id, in the form of a UUID of version 4."""
+    return uuid_text(secrets.token_hex(16))
+
+
+def uuid_text(digits: str) -> str:
+    """32 hexadecimal digits in the form of a UUID of version 4."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+class _Schema(msgspec.Struct, rename="pascal"):
     pass
 
 
-class AttributeValue(_Shape):
+class AttributeValue(_Schema):
     """One message attribute."""
 
     data_type: str | None = None
@@ -51,13 +89,13 @@ class AttributeValue(_Shape):
     binary_list_values: list[Any] | None = None
 
 
-class OnQueue(_Shape):
-    """An action that takes nothing but a queue: DeleteQueue, PurgeQueue, ListQueueTags."""
+class OnQueue(_Schema):
+    """An action whose only parameter is a queue: DeleteQueue, PurgeQueue, ListQueueTags."""
 
     queue_url: str | None = None
 
 
-class CreateQueue(_Shape):
+class CreateQueue(_Schema):
     """CreateQueue. The tags are spelled in lower case, as in the service model."""
 
     queue_name: str | None = None
@@ -65,14 +103,14 @@ class CreateQueue(_Shape):
     tags: dict[str, str] | None = msgspec.field(default=None, name="tags")
 
 
-class GetQueueUrl(_Shape):
+class GetQueueUrl(_Schema):
     """GetQueueUrl."""
 
     queue_name: str | None = None
     queue_owner_account_id: str | None = msgspec.field(default=None, name="QueueOwnerAWSAccountId")
 
 
-class ListQueues(_Shape):
+class ListQueues(_Schema):
     """ListQueues."""
 
     queue_name_prefix: str | None = None
@@ -111,8 +149,8 @@ class UntagQueue(OnQueue):
     tag_keys: list[str] | None = None
 
 
-class SendEntry(_Shape):
-    """One message to send; the entry of a batch, and what SendMessage shares with it."""
+class SendEntry(_Schema):
+    """One message to send: an entry of a batch, and the fields that SendMessage shares with it."""
 
     id: str | None = None
     message_body: str | None = None
@@ -147,8 +185,8 @@ class ReceiveMessage(OnQueue):
     receive_request_attempt_id: str | None = None
 
 
-class DeleteEntry(_Shape):
-    """One receipt whose message is done."""
+class DeleteEntry(_Schema):
+    """One receipt handle whose message is to be deleted."""
 
     id: str | None = None
     receipt_handle: str | None = None
@@ -166,8 +204,8 @@ class DeleteMessageBatch(OnQueue):
     entries: list[DeleteEntry] | None = None
 
 
-class ChangeEntry(_Shape):
-    """One receipt whose lease changes."""
+class ChangeEntry(_Schema):
+    """One receipt handle whose lease is to be changed."""
 
     id: str | None = None
     receipt_handle: str | None = None
@@ -187,7 +225,7 @@ class ChangeMessageVisibilityBatch(OnQueue):
     entries: list[ChangeEntry] | None = None
 
 
-class StartMessageMoveTask(_Shape):
+class StartMessageMoveTask(_Schema):
     """StartMessageMoveTask."""
 
     source_arn: str | None = None
@@ -195,14 +233,14 @@ class StartMessageMoveTask(_Shape):
     max_number_of_messages_per_second: int | None = None
 
 
-class ListMessageMoveTasks(_Shape):
+class ListMessageMoveTasks(_Schema):
     """ListMessageMoveTasks."""
 
     source_arn: str | None = None
     max_results: int | None = None
 
 
-class CancelMessageMoveTask(_Shape):
+class CancelMessageMoveTask(_Schema):
     """CancelMessageMoveTask."""
 
     task_handle: str | None = None
@@ -247,4 +285,4 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
     "TagQueue": TagQueue,
     "UntagQueue": UntagQueue,
 }
-"""The shape of each action's request."""
+"""The schema of each action's request."""

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mulligan.servers.sqs.wire.error import SqsError
-from tests.unit.servers.sqs.conftest import opened
+from tests.unit.servers.sqs.world import opened
 
 
 def refused(world, shape, action, **body):
@@ -392,19 +392,19 @@ def test_counts_tell_visible_leased_and_delayed_apart(world):
 def test_empty_fault_hides_what_is_there_without_taking_it(world):
     url = world.queue()
     world.send(url)
-    world.twisted(is_empty=True)
+    world.go_wrong(is_empty=True)
 
     answer = world.answer("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20)
 
     assert (answer.data, answer.wait) == ({}, None)
-    world.twisted(is_empty=False)
+    world.go_wrong(is_empty=False)
     assert world.bodies(url) == ["x"]
 
 
 def test_duplicate_fault_gives_a_twin_that_outlives_the_deletion(world):
     url = world.queue()
     sent = world.send(url)["MessageId"]
-    world.twisted(duplicate_share=1.0)
+    world.go_wrong(duplicate_share=1.0)
 
     first = world.receive(url)[0]
     delete(world, url, first["ReceiptHandle"])
@@ -419,7 +419,7 @@ def test_reorder_fault_loses_and_leases_nothing_by_the_way(world):
     url = world.queue()
     for number in range(30):
         world.send(url, str(number))
-    world.twisted(is_reordered=True)
+    world.go_wrong(is_reordered=True)
 
     got = [world.bodies(url) for _ in range(3)]
 
@@ -431,7 +431,7 @@ def test_reorder_fault_loses_and_leases_nothing_by_the_way(world):
 def test_expire_early_fault_ends_the_lease_before_its_time(world):
     url = world.queue()
     world.send(url)
-    world.twisted(lease_s=2.0)
+    world.go_wrong(lease_s=2.0)
 
     world.receive(url, VisibilityTimeout=300)
     world.pass_time(2)
@@ -475,15 +475,15 @@ def test_memory_does_not_grow_when_one_message_is_hidden_and_shown_again_and_aga
         handle = world.receive(url)[0]["ReceiptHandle"]
         world.send(url, "other")
         assert world.bodies(url, VisibilityTimeout=5) == ["other"]
-        shelf = world.store._shelves["q"]
+        content = world.store._contents["q"]
 
         for _ in range(15_000):
             change(world, url, handle, 30)
             change(world, url, handle, 0)
             world.attribute(url, "ApproximateNumberOfMessages")
 
-        assert len(shelf.hidden) < 12_000
-        assert len(shelf.ready) < 12_000
+        assert len(content.hidden) < 12_000
+        assert len(content.ready) < 12_000
         assert world.bodies(url) == ["x"]
 
 

@@ -259,7 +259,7 @@ def test_send_batch_takes_exactly_a_mebibyte(world):
 
 def test_fail_entries_fault_hits_entries_of_a_batch_and_leaves_the_others(world):
     url = world.queue()
-    world.twisted(failing_share=0.5, failing_code="InternalFailure", failing_text="as asked")
+    world.go_wrong(failing_share=0.5, failing_code="InternalFailure", failing_text="as asked")
 
     told = world.do("SendMessageBatch", QueueUrl=url, Entries=[entry(n) for n in range(10)])
 

@@ -5,7 +5,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from mulligan.servers.sqs.auth.signature import Key, Verifier
+from mulligan.servers.sqs.auth.key import Key
+from mulligan.servers.sqs.auth.signature import Verifier
 from mulligan.servers.sqs.wire.error import SqsError
 
 KEYS = [

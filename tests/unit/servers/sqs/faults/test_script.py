@@ -6,7 +6,7 @@ from mulligan.servers.sqs.faults.script import Cut, Delay, Faults, Rule, Script,
 
 def hits(script, action="SendMessage", count=10, queue="q"):
     faults = Faults(script)
-    return [number for number in range(1, count + 1) if faults.strike(action, queue)]
+    return [number for number in range(1, count + 1) if faults.active_faults(action, queue)]
 
 
 def test_rule_hits_the_calls_it_names():
@@ -40,7 +40,7 @@ def test_chance_follows_from_the_seed():
 def test_all_rules_that_match_apply_together():
     faults = Faults(Script((Rule(Delay(1.0)), Rule(Cut()))))
 
-    assert faults.strike("SendMessage", "") == [Delay(1.0), Cut()]
+    assert faults.active_faults("SendMessage", "") == [Delay(1.0), Cut()]
 
 
 def test_script_is_read_from_json():

@@ -1,4 +1,4 @@
-"""Both stores are driven through the same random history; what the engine answers must be the same, word for word."""
+"""Both stores are driven through the same random history; the answers must be the same, word for word."""
 
 import json
 from itertools import takewhile
@@ -6,7 +6,7 @@ from itertools import takewhile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.servers.sqs.conftest import opened
+from tests.unit.servers.sqs.world import opened
 
 SECONDS = st.sampled_from([0, 1, 2, 5])
 STEPS = st.lists(
@@ -35,7 +35,7 @@ class History:
         self.sent = 0
 
     def step(self, kind, first, second):
-        """What the engine said, without the ids that each store makes in its own way."""
+        """The answer, without the ids that each store makes in its own way."""
         self.world.pass_time(0.001)  # of messages that come back at the very same moment either may come first
         match kind:
             case "send":
@@ -75,8 +75,8 @@ class History:
 @settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_stores_answer_alike_over_any_history_of_a_standard_queue(steps):
-    with opened("memory") as memory, opened("table") as table:
-        one, two = History(memory, "q"), History(table, "q")
+    with opened("memory") as memory, opened("sqlite") as sqlite:
+        one, two = History(memory, "q"), History(sqlite, "q")
 
         for step in steps:
             assert one.step(*step) == two.step(*step)
@@ -85,7 +85,7 @@ def test_stores_answer_alike_over_any_history_of_a_standard_queue(steps):
 
 
 @settings(max_examples=200, deadline=None)
-@given(STEPS, st.sampled_from(["memory", "table"]))
+@given(STEPS, st.sampled_from(["memory", "sqlite"]))
 def test_fifo_groups_stay_in_order_and_apart_over_any_history(steps, kind):
     with opened(kind) as world:
         check_groups(world, steps)

@@ -72,7 +72,7 @@ async def test_check_tells_of_letters_that_a_policy_of_the_server_has_put_on_dea
 async def test_check_says_that_policies_are_not_seen_and_how_to_look_at_them(mulligan, broker, vhost):
     told = mulligan("check")
 
-    assert f"AMQP can't tell it: `rabbitmqctl -p {vhost} list_policies`" in told.stdout
+    assert f"AMQP doesn't show it: `rabbitmqctl -p {vhost} list_policies`" in told.stdout
     assert "RabbitMQ itself moved" not in told.stdout
     assert "unrouted" not in told.stdout
 

@@ -11,7 +11,7 @@ import kombu
 import pika
 import pytest
 
-from mulligan.brokers.rabbitmq.table import plain
+from mulligan.brokers.rabbitmq.header import plain
 from mulligan.core import retry_state
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Typed

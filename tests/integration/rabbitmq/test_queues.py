@@ -6,7 +6,8 @@ import socket
 import pika
 import pytest
 
-from mulligan.brokers.rabbitmq import connection, topology
+from mulligan.brokers.rabbitmq import topology
+from mulligan.brokers.rabbitmq.amqp import connection
 from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
@@ -241,7 +242,7 @@ async def test_longest_delay_waits_on_the_highest_level_and_a_longer_one_is_refu
 
 
 async def test_delays_go_on_when_messages_wait_for_a_queue_that_is_gone(broker, queues, channel):
-    """More than 32 such messages would block a level of the ladder for ever, without the way out to `unrouted`."""
+    """More than 32 such messages would block a delay level for ever, without the way out to `unrouted`."""
     sent = await broker.send(queues.requests, [Outgoing(b"orphan", {}, delay_s=2.0)] * 61)
     channel.queue_delete(queues.requests)
 

@@ -173,7 +173,7 @@ def test_messages_go_over_tls_in_the_event_loop_of_the_workers(url_of, queues):
 
 async def test_client_certificate_says_who_we_are_where_the_url_has_no_user(make, server, url_of, queues):
     broker = make(url_of(user=""))
-    with pytest.raises(BrokerRefused, match="certificate's name is no user"):
+    with pytest.raises(BrokerRefused, match="No user there has the certificate's name"):
         await broker.declare(queues, create=True)
     server.ctl("add_user", "client", "a password that nobody is told")
     with pytest.raises(BrokerRefused, match="access to vhost"):  # so it is the user of the certificate's name

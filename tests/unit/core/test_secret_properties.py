@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mulligan.brokers.base import Clock
 from mulligan.brokers.open import open_broker
-from mulligan.brokers.rabbitmq.address import parse
+from mulligan.brokers.rabbitmq.broker_url import parse
 from mulligan.brokers.sqs.environment import parse_url
 from mulligan.brokers.sqs.http import Proxy
 from mulligan.core.error import ConfigurationError

@@ -1,8 +1,8 @@
 """RabbitMQ behind the seam `brokers.base`. Needs the extra `rabbitmq`.
 
-`frame`, `table` -> `content` -> `channel` -> `connection` -> `window`, `publisher` -> `fetcher` -> `broker`. Beside
-them `topology` says what exchanges and queues there are, `setup` makes them, and `report` looks at the server for
-`mulligan check`.
+`amqp` (the client, which knows nothing of mulligan) -> `header` -> `codec`, `window`, `publisher` -> `fetcher` ->
+`broker`. Beside them `topology` says which exchanges and queues there are, `provision` makes them, `error` translates
+the client's errors, and `report` looks at the server for `mulligan check`.
 """
 
 from importlib.util import find_spec
@@ -16,8 +16,9 @@ __all__ = ["open_rabbitmq"]
 
 
 def open_rabbitmq(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:
-    """The broker of `amqp://...` or `amqps://...`, whose files are below base_dir; nothing is connected yet. Raises
-    ConfigurationError.
+    """The broker of `amqp://...` or `amqps://...`; nothing is connected yet. Raises ConfigurationError.
+
+    base_dir: of relative paths in the URL.
     """
     if find_spec("pamqp") is None:
         raise ConfigurationError(

@@ -1,40 +1,38 @@
 """`RabbitBroker`: the seam `brokers.base` on RabbitMQ.
 
-Two connections, each made when it is first needed and made anew when it is lost: one to consume, one to publish, since
-an alarm of the broker stops whoever publishes. A lease is a channel: what a closed one held is back on its queue.
-A receipt is `<generation>:<number>`; the generation names the channel, in this process or another.
+Two connections, each opened when it is first needed and again after it was lost: one to consume, one to publish,
+because an alarm of the broker blocks connections that publish. A lease is a channel: when one closes, the messages that
+it held are on their queue again. A receipt is `<generation>:<number>`; the generation is the name of the channel,
+unique among all processes.
 """
 
-import asyncio
 import itertools
-import os
 import secrets
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pamqp import commands
 
-from mulligan.blocking import in_thread
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues
 from mulligan.brokers.limit import batch_fault, delay_fault, lease_fault, size_fault
-from mulligan.brokers.rabbitmq import content
-from mulligan.brokers.rabbitmq.address import Address, parse, tls
-from mulligan.brokers.rabbitmq.channel import Channel
-from mulligan.brokers.rabbitmq.connection import Connection, connect
-from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost, broker_error
+from mulligan.brokers.rabbitmq import codec
+from mulligan.brokers.rabbitmq.amqp.channel import Channel
+from mulligan.brokers.rabbitmq.amqp.connection import Connection
+from mulligan.brokers.rabbitmq.amqp.error import ChannelClosed
+from mulligan.brokers.rabbitmq.amqp.parameters import ConnectionParameters
+from mulligan.brokers.rabbitmq.broker_url import parse
+from mulligan.brokers.rabbitmq.error import broker_error
 from mulligan.brokers.rabbitmq.fetcher import Fetcher
-from mulligan.brokers.rabbitmq.publisher import Letter, Publisher
-from mulligan.brokers.rabbitmq.setup import Setup
+from mulligan.brokers.rabbitmq.provision import Provisioning
+from mulligan.brokers.rabbitmq.publisher import Publication, Publisher
+from mulligan.brokers.rabbitmq.reconnector import Reconnector
 from mulligan.brokers.rabbitmq.topology import DELAY_MAX_S, Topology
 from mulligan.brokers.rabbitmq.window import Taken
 from mulligan.core import fingerprint
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused
-from mulligan.core.event import BrokerWarning
 from mulligan.core.message import AttributeValue, QueueName
-from mulligan.dial import Failed
 
 __all__ = ["FEATURES", "RabbitBroker"]
 
@@ -44,16 +42,16 @@ FEATURES = Features(
     max_delay_s=float(DELAY_MAX_S),
     max_lease_s=float(DELAY_MAX_S),
     time_unit_s=1.0,
-    max_message_bytes=16 * 2**20,  # what RabbitMQ 4 takes by default; 3 took more
+    max_message_bytes=16 * 2**20,  # the default of RabbitMQ 4; that of 3 is larger
     long_poll_s=20.0,
     keeps_lease=False,
     cancels_receive=True,
-    counts_releases=False,  # a delay is a copy of the message, which the broker counts anew
+    counts_releases=False,  # a delay is a copy of the message, whose count starts again
 )
 
 
 class RabbitBroker:
-    """Queues on RabbitMQ. Nothing is connected before the first call that needs it. Raises ConfigurationError."""
+    """Queues on RabbitMQ. Connects on the first call that needs it. Raises ConfigurationError."""
 
     def __init__(
         self,
@@ -64,12 +62,11 @@ class RabbitBroker:
         rand_hex: Callable[[int], str] = secrets.token_hex,
         base_dir: Path | None = None,
     ) -> None:
-        self._address = parse(url, base_dir)
+        self._parameters = parse(url, base_dir)
         self._clock = clock
-        self._emit = emit
-        self._consuming = _Link(self._address, "consume", emit)
-        self._publishing = _Link(self._address, "publish", emit)
-        self._publisher = Publisher(self._publishing.connection)
+        self._consuming = Reconnector(self._parameters, "consume", emit)
+        self._publishing = Reconnector(self._parameters, "publish", emit)
+        self._publisher = Publisher(self._publishing.channel)
         self._stem = rand_hex(6)
         self._numbers = itertools.count(1)
         self._topology: Topology | None = None
@@ -92,62 +89,62 @@ class RabbitBroker:
         return {}
 
     @property
-    def address(self) -> Address:
-        """Where the server is."""
-        return self._address
+    def parameters(self) -> ConnectionParameters:
+        """Where the server is, and who logs in."""
+        return self._parameters
 
     # -- queues
 
     async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:  # noqa: ARG002
-        """Find exchanges and queues, make those that are missing if `create`, and say what differs."""
+        """Find exchanges and queues, create those that are missing if `create`, and report what differs."""
         self._check_open()
         self._topology = Topology(queues)
-        setup = Setup(self._topology, self.channel, self._address.vhost)
+        provisioning = Provisioning(self._topology, self.channel, self._parameters.vhost)
         try:
-            return await setup.run(create=create)
+            return await provisioning.run(create=create)
         except ChannelClosed as exc:
-            raise broker_error(self._address.where, exc, is_making=create) from None
+            raise broker_error(self._parameters.where, exc, is_making=create) from None
 
     async def owners(self, queues: Queues) -> Owners:  # noqa: ARG002
-        """A queue with arguments of another program is refused by `declare` already."""
+        """None: `declare` refuses a queue with the arguments of another program."""
         return Owners()
 
     async def depth(self, queue: QueueName) -> Depth:
-        """What is ready, by the broker; what is held, by this process alone. Delayed ones are all told for rejects."""
+        """Ready: as the broker counts. Held: by this process only. Delayed: all of them count for rejects."""
         topology = self._ready()
         self._flush()
         fetcher = self._fetchers.get(queue)
         names = [queue]
         if queue == topology.queues.rejects:
-            names += [QueueName(one.name) for one in topology.ladder]
+            names += [QueueName(one.name) for one in topology.delay_queues]
         ready, *delayed = await self._counts(queue, names)
         held, ahead = (0, 0) if fetcher is None else (fetcher.held, fetcher.ready)
         return Depth(ready + ahead, sum(delayed), held, is_exact=False)
 
     async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:  # noqa: ARG002
-        """Messages are shown to their receivers only."""
+        """None: AMQP shows messages to their receivers only."""
         return None
 
     async def purge(self, queue: QueueName) -> None:
-        """Messages that other processes hold can't be removed, and come back if they aren't acknowledged."""
+        """Not those that other processes hold, which return unless they are acknowledged."""
         topology = self._ready()
         try:
             channel = await self.channel()
             try:
-                for level in topology.ladder:
+                for level in topology.delay_queues:
                     await self._purge_level(channel, level.name, queue)
                 if queue in self._fetchers:
-                    self._fetchers[queue].forget_all()
+                    self._fetchers[queue].ack_all()
                 await channel.call(commands.Queue.Purge(0, queue))
             finally:
-                channel.shut()
+                channel.close_nowait()
         except ChannelClosed as exc:
             raise broker_error(queue, exc) from None
 
     # -- messages
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
-        """A cancelled receive leaves its messages with the broker."""
+        """When cancelled, its messages stay on the queue."""
         if self._is_closed:
             return []
         if (fault := lease_fault(lease_s, FEATURES)) or (fault := batch_fault(max_count, FEATURES)):
@@ -158,20 +155,20 @@ class RabbitBroker:
     async def rest(self, queue: QueueName) -> None:
         """See the seam."""
         if queue in self._fetchers:
-            await self._fetchers[queue].rest()
+            await self._fetchers[queue].stop_prefetch()
 
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
-        """Persistent, confirmed, and refused when no queue takes it."""
+        """Persistent and confirmed; REFUSED when no queue takes it."""
         topology = self._ready(len(entries))
         if not entries:
             return []
         may_wrap = queue != topology.queues.requests
         try:
-            max_bytes = await self._publisher.payload_max_bytes()
+            max_bytes = (await self._publishing.connection()).payload_max_bytes
         except ChannelClosed as exc:
             raise broker_error(queue, exc) from None
         results: list[EntryFault | None] = [None] * len(entries)
-        letters: list[Letter] = []
+        publications: list[Publication] = []
         places: list[int] = []
         for index, entry in enumerate(entries):
             fault = size_fault(entry, FEATURES) or delay_fault(entry.delay_s, FEATURES)
@@ -179,25 +176,25 @@ class RabbitBroker:
                 results[index] = fault
                 continue
             try:
-                header, body = content.header(
+                header, body = codec.encode(
                     entry.attributes, entry.body, self._new_copy(), may_wrap=may_wrap, max_bytes=max_bytes
                 )
-            except content.Refused as exc:
+            except codec.Refused as exc:
                 results[index] = EntryFault(Fault.REFUSED, f"{queue}: the message can't be sent: {exc}")
                 continue
-            letters.append(Letter(topology.place(queue, entry.delay_s), header, body))
+            publications.append(Publication(topology.place(queue, entry.delay_s), header, body))
             places.append(index)
-        for index, fault in zip(places, await self._publisher.publish(queue, letters), strict=True):
+        for index, fault in zip(places, await self._publisher.publish(queue, publications), strict=True):
             results[index] = fault
         return results
 
     async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
-        """Sent within 50 ms; what is lost on the way comes back, and is folded by the ledger."""
+        """Sent within 50 ms. A message whose acknowledgement is lost is delivered again; the ledger skips it."""
         self._ready(len(receipts))
         return self._fetcher(queue).ack(receipts)
 
     async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
-        """With a delay: a copy of the same message goes down the ladder, is confirmed, and then this one is removed."""
+        """With a delay: a copy goes to its delay level and is confirmed, and then this one is removed."""
         topology = self._ready(len(entries))
         fetcher = self._fetcher(queue)
         results: list[EntryFault | None] = [delay_fault(delay_s, FEATURES) for _, delay_s in entries]
@@ -205,18 +202,18 @@ class RabbitBroker:
         for at, fault in zip(now, await fetcher.release([entries[at][0] for at in now]), strict=True):
             results[at] = fault
         later: list[int] = []
-        letters: list[Letter] = []
+        publications: list[Publication] = []
         for at, (receipt, delay_s) in enumerate(entries):
             if results[at] is not None or delay_s == 0:
                 continue
             found = fetcher.content(receipt)
             if found is None:
-                results[at] = EntryFault(Fault.LEASE_LOST, f"receipt {receipt}: it is not held here any more")
+                results[at] = EntryFault(Fault.LEASE_LOST, f"receipt {receipt}: it is no longer held here")
                 continue
-            header, body = content.redelivered(*found, delay_prefix=topology.delay_prefix)
-            letters.append(Letter(topology.place(queue, delay_s), header, body))
+            header, body = codec.redelivered(*found, delay_prefix=topology.delay_prefix)
+            publications.append(Publication(topology.place(queue, delay_s), header, body))
             later.append(at)
-        copied = await self._publisher.publish(queue, letters)
+        copied = await self._publisher.publish(queue, publications)
         gone = [at for at, fault in zip(later, copied, strict=True) if fault is None]
         for at, fault in zip(later, copied, strict=True):
             results[at] = fault
@@ -225,7 +222,7 @@ class RabbitBroker:
         return results
 
     async def extend(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
-        """A lease lasts as long as its channel; this only tells whether it does."""
+        """Changes nothing: a lease lasts as long as its channel. LEASE_LOST where that is closed."""
         self._ready(len(entries))
         fetcher = self._fetcher(queue)
         return [
@@ -235,7 +232,7 @@ class RabbitBroker:
         ]
 
     async def close(self) -> None:
-        """What is held or was fetched ahead goes back to its queue at once."""
+        """Messages that are held or in a buffer return to their queues immediately."""
         self._is_closed = True
         for fetcher in self._fetchers.values():
             fetcher.stop()
@@ -247,26 +244,30 @@ class RabbitBroker:
     # -- inside
 
     async def channel(self) -> Channel:
-        """A new channel for declarations and questions. Raises ChannelClosed."""
-        return await (await self._consuming.connection()).channel()
+        """A new channel of the connection that consumes. Raises ChannelClosed."""
+        return await self._consuming.channel()
+
+    async def publishing_channel(self) -> Channel:
+        """A new channel of the connection that publishes. Raises ChannelClosed."""
+        return await self._publishing.channel()
 
     async def publishing(self) -> Connection:
         """The connection that publishes. Raises ChannelClosed."""
         return await self._publishing.connection()
 
     async def waiting(self, queue: str) -> int:
-        """Messages that a queue could give now. Raises BrokerUnavailable, BrokerRefused."""
+        """Messages that a queue could deliver now. Raises BrokerUnavailable, BrokerRefused."""
         return (await self._counts(QueueName(queue), [QueueName(queue)]))[0]
 
     @property
     def topology(self) -> Topology:
-        """What belongs to the prefix. Raises BrokerRefused before `declare`."""
+        """The exchanges and queues of the prefix. Raises BrokerRefused before `declare`."""
         return self._ready()
 
     def _delivery(self, queue: QueueName, generation: str, taken: Taken) -> Delivery:
         number, header, body = taken
         topology = self._ready()
-        found = content.read(
+        found = codec.decode(
             header, body, delay_prefix=topology.delay_prefix, may_unwrap=queue != topology.queues.requests
         )
         receipt = f"{generation}:{number}"
@@ -287,7 +288,7 @@ class RabbitBroker:
     def _fetcher(self, queue: QueueName) -> Fetcher:
         fetcher = self._fetchers.get(queue)
         if fetcher is None:
-            fetcher = self._fetchers[queue] = Fetcher(queue, self.channel, self._new_generation)
+            fetcher = self._fetchers[queue] = Fetcher(queue, self._consuming.channel, self._new_generation)
         return fetcher
 
     def _new_generation(self) -> str:
@@ -303,13 +304,13 @@ class RabbitBroker:
             try:
                 found = [await channel.call(commands.Queue.Declare(0, name, passive=True)) for name in names]
             finally:
-                channel.shut()
+                channel.close_nowait()
         except ChannelClosed as exc:
             raise broker_error(queue, exc) from None
         return [int(one.message_count or 0) for one in found]
 
     async def _purge_level(self, channel: Channel, level: str, queue: QueueName) -> None:
-        """Remove the messages of one level that wait for the queue; the others go back."""
+        """Remove the messages of one level that are bound for the queue, and return the others."""
         topology = self._ready()
         others = []
         while isinstance(found := await channel.call(commands.Basic.Get(0, level)), tuple):
@@ -323,56 +324,11 @@ class RabbitBroker:
     def _ready(self, count: int = 0) -> Topology:
         self._check_open()
         if fault := batch_fault(count, FEATURES):
-            raise BrokerRefused(f"RabbitMQ {self._address.where}: {fault.reason}")
+            raise BrokerRefused(f"RabbitMQ {self._parameters.where}: {fault.reason}")
         if self._topology is None:
-            raise BrokerRefused(f"RabbitMQ {self._address.where}: declare comes before every other call.")
+            raise BrokerRefused(f"RabbitMQ {self._parameters.where}: declare comes before every other call.")
         return self._topology
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise BrokerRefused(f"The broker {self._address.where} is closed: make a new one.")
-
-
-class _Link:
-    """One connection for one purpose: made when it is asked for, and made anew once it is lost."""
-
-    def __init__(self, address: Address, purpose: str, emit: Emit) -> None:
-        self._address = address
-        self._purpose = purpose
-        self._emit = emit
-        self._opening = asyncio.Lock()
-        self._connection: Connection | None = None
-        self._context: ssl.SSLContext | None = None
-        self._failed = Failed()
-        self._is_closed = False
-
-    async def connection(self) -> Connection:
-        """The connection, open. Raises ChannelClosed."""
-        found = self._connection
-        if found is not None and found.lost is None:
-            return found
-        async with self._opening:
-            if self._is_closed:
-                raise ConnectionLost(0, "closed by us")
-            if self._connection is None or self._connection.lost is not None:
-                if self._address.is_tls and self._context is None:
-                    self._context = await in_thread(lambda: tls(self._address))
-                if self._connection is not None:
-                    self._failed.add(self._connection.peer)  # it is gone, or silent: another node may do
-                name = f"mulligan {self._purpose} {os.getpid()}"
-                self._connection = await connect(self._address, self._context, name, self._tell_blocked, self._failed)
-            return self._connection
-
-    async def close(self) -> None:
-        """Let go. Twice is once."""
-        self._is_closed = True
-        if self._connection is not None:
-            await self._connection.close()
-
-    def _tell_blocked(self, reason: str | None) -> None:
-        text = (
-            "RabbitMQ takes messages again."
-            if reason is None
-            else f"RabbitMQ takes no messages ({reason}): copies and dead letters wait, and so do their originals."
-        )
-        self._emit(BrokerWarning(self._address.where, text))
+            raise BrokerRefused(f"The broker {self._parameters.where} is closed: open a new one.")

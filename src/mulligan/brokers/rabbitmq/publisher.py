@@ -1,7 +1,7 @@
-"""Publishing with confirms: messages out, one result a message, in order, however the broker answers.
+"""Publishing with confirms: one result per message, in order, however the broker answers.
 
-A message counts as there when the broker has confirmed it and has not returned it: a confirm alone also comes for one
-that no queue took.
+A message is on its queue when the broker has confirmed it and has not returned it: a message that no queue took is
+confirmed as well.
 """
 
 import asyncio
@@ -9,28 +9,28 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pamqp import commands
 
-from mulligan.brokers.rabbitmq.channel import Channel, Returned
-from mulligan.brokers.rabbitmq.connection import Connection
-from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost, broker_error
-from mulligan.brokers.rabbitmq.frame import publication, publish_head
+from mulligan.brokers.rabbitmq.amqp.channel import Channel, Returned
+from mulligan.brokers.rabbitmq.amqp.error import ChannelClosed, ConnectionLost
+from mulligan.brokers.rabbitmq.amqp.frame import publish_frames, publish_head
+from mulligan.brokers.rabbitmq.error import broker_error
 from mulligan.brokers.rabbitmq.topology import Place
 from mulligan.core.delivery import EntryFault, Fault
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.value import value
 
-__all__ = ["Letter", "Publisher"]
+__all__ = ["Publication", "Publisher"]
 
 CONFIRM_S = 30.0
 CHUNK_BYTES = 262_144
-"""Written before the connection is asked whether it can take more."""
+"""Written before waiting until the connection can take more."""
 _HEADS_MAX = 256
 
 Results = list[EntryFault | None]
 
 
 @value
-class Letter:
-    """One message to publish: where to, the payload of its header, its body."""
+class Publication:
+    """One message to publish: its place, the payload of its header frame, its body."""
 
     place: Place
     header: bytes
@@ -38,7 +38,7 @@ class Letter:
 
 
 class _Batch:
-    """Letters that are waited for together."""
+    """Publications whose confirms are awaited together."""
 
     __slots__ = ("done", "left", "results")
 
@@ -52,28 +52,24 @@ _UNANSWERED = EntryFault(Fault.RETRY, "the broker did not confirm it")
 
 
 class Publisher:
-    """The confirm channel of one process. connect: gives the connection for publishing, a new one when it was lost."""
+    """Publishes on one confirm channel. open_channel: opens a channel of the connection for publishing."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
-        self._connect = connect
+    def __init__(self, open_channel: Callable[[], Awaitable[Channel]]) -> None:
+        self._open_channel = open_channel
         self._opening = asyncio.Lock()
-        self._careful = asyncio.Lock()
-        self._line: _Line | None = None
+        self._singly = asyncio.Lock()
+        self._confirms: _ConfirmChannel | None = None
 
-    async def payload_max_bytes(self) -> int:
-        """Of one frame, as agreed with the server. Raises ChannelClosed."""
-        return (await self._connect()).payload_max_bytes
+    async def publish(self, where: str, publications: Sequence[Publication]) -> Results:
+        """Publish all, and wait for their confirms. where: the queue's name, for error texts.
 
-    async def publish(self, where: str, letters: Sequence[Letter]) -> Results:
-        """Send all, wait for their confirms. where: the queue's name, for texts.
-
-        Raises BrokerUnavailable or BrokerRefused when that is the answer to all of them.
+        Raises BrokerUnavailable or BrokerRefused where none of them was sent for the same reason.
         """
-        if not letters:
+        if not publications:
             return []
         try:
-            line = await self._ready()
-            results, why = await line.send(letters)
+            confirms = await self._ready()
+            results, why = await confirms.send(publications)
         except ChannelClosed as exc:
             raise broker_error(where, exc) from None
         if why is None:
@@ -83,20 +79,20 @@ class Publisher:
             if all(result is _UNANSWERED for result in results):
                 raise error
             return [EntryFault(Fault.RETRY, str(error)) if one is _UNANSWERED else one for one in results]
-        # the server closed the channel because of one message, and doesn't say of which, or of whose
-        return await self._one_by_one(where, letters, results)
+        # the server closed the channel because of one message, and doesn't say which; it may be of another call
+        return await self._one_by_one(where, publications, results)
 
-    async def _one_by_one(self, where: str, letters: Sequence[Letter], results: Results) -> Results:
+    async def _one_by_one(self, where: str, publications: Sequence[Publication], results: Results) -> Results:
         refused: BrokerRefused | None = None
-        async with self._careful:
-            line: _Line | None = None
-            for at, letter in enumerate(letters):
+        async with self._singly:
+            confirms: _ConfirmChannel | None = None
+            for at, publication in enumerate(publications):
                 if results[at] is not _UNANSWERED:
                     continue
                 try:
-                    if line is None or line.channel.closed is not None:
-                        line = await self._open()
-                    (result,), why = await line.send([letter])
+                    if confirms is None or confirms.channel.closed is not None:
+                        confirms = await self._open()
+                    (result,), why = await confirms.send([publication])
                 except ChannelClosed as exc:
                     result, why = _UNANSWERED, exc
                 if why is not None:
@@ -107,29 +103,29 @@ class Publisher:
                         refused = refused or BrokerRefused(str(error))
                         result = EntryFault(Fault.REFUSED, str(error))
                 results[at] = result
-            if line is not None:
-                line.channel.shut()
+            if confirms is not None:
+                confirms.channel.close_nowait()
         if refused is not None and all(one is not None and one.fault is Fault.REFUSED for one in results):
             raise refused
         return results
 
-    async def _ready(self) -> "_Line":
+    async def _ready(self) -> "_ConfirmChannel":
         async with self._opening:
-            if self._line is None or self._line.channel.closed is not None:
-                self._line = await self._open()
-            blocked = self._line.channel.connection.blocked
+            if self._confirms is None or self._confirms.channel.closed is not None:
+                self._confirms = await self._open()
+            blocked = self._confirms.channel.connection.blocked
             if blocked is not None:
                 raise ChannelClosed(0, f"it takes no messages until an alarm ends: {blocked}")
-            return self._line
+            return self._confirms
 
-    async def _open(self) -> "_Line":
-        channel = await (await self._connect()).channel()
+    async def _open(self) -> "_ConfirmChannel":
+        channel = await self._open_channel()
         await channel.call(commands.Confirm.Select())
-        return _Line(channel)
+        return _ConfirmChannel(channel)
 
 
-class _Line:
-    """One channel in confirm mode, and what is on its way on it."""
+class _ConfirmChannel:
+    """One channel in confirm mode, and the publications on it that are not confirmed."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -141,22 +137,22 @@ class _Line:
         self._open: dict[int, tuple[_Batch, int, Place]] = {}
         self._heads: dict[Place, bytes] = {}
 
-    async def send(self, letters: Sequence[Letter]) -> tuple[Results, ChannelClosed | None]:
-        """The results, and why those that are still unanswered are."""
-        batch = _Batch(len(letters))
+    async def send(self, publications: Sequence[Publication]) -> tuple[Results, ChannelClosed | None]:
+        """The results, and why some of them are unanswered; None when all are answered."""
+        batch = _Batch(len(publications))
         connection, number = self.channel.connection, self.channel.number
         limit = connection.payload_max_bytes
         at = 0
-        while at < len(letters) and self.channel.closed is None:
+        while at < len(publications) and self.channel.closed is None:
             frames: list[bytes] = []
             size = 0
-            while at < len(letters) and size < CHUNK_BYTES:
-                letter = letters[at]
-                # numbered and written without a wait between: the server counts what arrives
-                self._open[self._next] = (batch, at, letter.place)
+            while at < len(publications) and size < CHUNK_BYTES:
+                one = publications[at]
+                # numbered and written without an await between: the server counts in order of arrival
+                self._open[self._next] = (batch, at, one.place)
                 self._next += 1
-                frames += publication(number, self._head(letter.place), letter.header, letter.body, limit)
-                size += len(letter.body) + len(letter.header)
+                frames += publish_frames(number, self._head(one.place), one.header, one.body, limit)
+                size += len(one.body) + len(one.header)
                 at += 1
             self.channel.write(b"".join(frames))
             await connection.writable()
@@ -166,7 +162,7 @@ class _Line:
                     await batch.done
             except TimeoutError:
                 why = ChannelClosed(0, f"not confirmed within {CONFIRM_S:g} s ({connection.blocked or 'no alarm'})")
-                self.channel.shut()
+                self.channel.close_nowait()
                 return batch.results, why
         return batch.results, self.channel.closed if batch.left else None
 
@@ -182,9 +178,7 @@ class _Line:
         first = self._lowest if is_multiple else tag
         if is_multiple:
             self._lowest = tag + 1
-        result = (
-            EntryFault(Fault.RETRY, "the queue is full, or has no leader: the broker took it not") if is_nack else None
-        )
+        result = EntryFault(Fault.RETRY, "the broker rejected it (queue full, or no leader)") if is_nack else None
         for number in range(first, tag + 1):
             found = self._open.pop(number, None)
             if found is None:
@@ -196,9 +190,9 @@ class _Line:
             if not batch.left and not batch.done.done():
                 batch.done.set_result(None)
 
-    def _returned(self, told: Returned) -> None:
-        """No queue took a message for this place: so it is with all that are on their way there."""
-        _, text, exchange, key = told
+    def _returned(self, returned: Returned) -> None:
+        """No queue took a message for this place; the same holds for all others that are being sent there."""
+        _, text, exchange, key = returned
         place = Place(exchange, key)
         fault = EntryFault(
             Fault.REFUSED,

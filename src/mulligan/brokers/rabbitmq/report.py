@@ -1,7 +1,7 @@
-"""What `mulligan check` says of a RabbitMQ server: version, alarms, limits, missing rights, traces of policies.
+"""What `mulligan check` reports about a RabbitMQ server: version, alarms, limits, missing rights, traces of policies.
 
-Changes nothing there. Rights can only be found out by trying: a publish with a key that leads nowhere, a consumer that
-is closed at once.
+Changes nothing there. Rights can be found out by trying only: a publish with a key that no queue is bound to, a
+consumer that is cancelled immediately.
 """
 
 import asyncio
@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from pamqp import commands
 
+from mulligan.brokers.rabbitmq.amqp.channel import Channel
+from mulligan.brokers.rabbitmq.amqp.error import ChannelClosed
 from mulligan.brokers.rabbitmq.broker import RabbitBroker
-from mulligan.brokers.rabbitmq.channel import Channel
-from mulligan.brokers.rabbitmq.content import header
-from mulligan.brokers.rabbitmq.error import ChannelClosed, broker_error
-from mulligan.brokers.rabbitmq.publisher import Letter, Publisher
+from mulligan.brokers.rabbitmq.codec import encode
+from mulligan.brokers.rabbitmq.error import broker_error
+from mulligan.brokers.rabbitmq.publisher import Publication, Publisher
 from mulligan.brokers.rabbitmq.topology import DELIVERY_LIMIT, Place
 from mulligan.core.delivery import Fault
 from mulligan.core.error import BrokerError
@@ -24,17 +25,17 @@ from mulligan.core.value import value
 __all__ = ["Report", "report"]
 
 OLDEST = (3, 10)
-"""The first with dead-lettering at least once."""
+"""The first version with at-least-once dead-lettering."""
 CONSUMER_TIMEOUT_S = 1800.0
 ALARM_S = 3.0
 _NOWHERE = "mulligan-check"
 _FIRST_REASON, _LIMIT = "x-first-death-reason", "delivery_limit"
-"""Of a message that the server moved: why it did so first."""
+"""The header of a message that the server moved with the first reason, and its value for too many returns."""
 
 
 @value
 class Report:
-    """facts: what a person may want to know. problems: what has to be mended, each with what to do."""
+    """facts: what a person may want to know. problems: what has to be corrected, each with what to do."""
 
     facts: tuple[str, ...]
     problems: tuple[str, ...]
@@ -49,9 +50,9 @@ async def report(
 ) -> Report:
     """Look at the server. The queues must be declared. Raises BrokerUnavailable, BrokerRefused.
 
-    longest_task_s: the longest time that a task may take, to be compared with the server's patience.
+    longest_task_s: the longest time that a task may take, to compare with the server's consumer_timeout.
     letters: attributes of some messages of the dead queue, to see which of them the server put there.
-    makes_queues: a start would make them, which takes a right of its own even where all are there.
+    makes_queues: a start would create them, which needs the right to configure even where all of them exist.
     """
     try:
         connection = await broker.publishing()
@@ -64,14 +65,14 @@ async def report(
         unrouted = await broker.waiting(broker.topology.unrouted)
         if makes_queues and not may_configure:
             problems.append(
-                f"CREATE_QUEUES is true, and user {broker.address.user!r} may not configure, which a start needs then: "
+                f"CREATE_QUEUES is true, and user {broker.parameters.user!r} may not configure, which a start needs: "
                 f"set CREATE_QUEUES=false, or let the user configure (docs/rabbitmq.md has the rights of each)."
             )
     except ChannelClosed as exc:
-        raise broker_error(broker.address.where, exc) from None
+        raise broker_error(broker.parameters.where, exc) from None
     facts = [
-        f"{product} {version} at {broker.address.where}, user {broker.address.user}, "
-        f"frames of {connection.frame_max_bytes} bytes, heartbeat {broker.address.heartbeat_s} s",
+        f"{product} {version} at {broker.parameters.where}, user {broker.parameters.user}, "
+        f"frames of {connection.frame_max_bytes} bytes, heartbeat {broker.parameters.heartbeat_s} s",
         "the user may create queues" if may_configure else "the user may not create queues",
         "a message without message_id can't be told from another of the same body: until its first reject its tasks "
         "run at least once, not exactly once",
@@ -80,17 +81,17 @@ async def report(
     if longest_task_s > CONSUMER_TIMEOUT_S / 2:
         facts.append(
             f"a task may take {longest_task_s:g} s, and RabbitMQ takes a message away after its consumer_timeout "
-            f"({CONSUMER_TIMEOUT_S:g} s by default; AMQP can't tell it): raise it in rabbitmq.conf to twice the task's"
+            f"({CONSUMER_TIMEOUT_S:g} s default; AMQP doesn't show it): raise it in rabbitmq.conf to twice the task's"
         )
     return Report(tuple(facts), tuple(problems))
 
 
 def _policy_facts(broker: RabbitBroker, letters: Sequence[Mapping[str, AttributeValue]], unrouted: int) -> list[str]:
-    """What may come of a policy of the server's: it acts beside the queues' own arguments, and AMQP tells of none."""
-    listed = f"rabbitmqctl -p {broker.address.vhost} list_policies"
+    """What a policy of the server may do: it acts beside the queues' own arguments, and AMQP doesn't show policies."""
+    listed = f"rabbitmqctl -p {broker.parameters.vhost} list_policies"
     facts = [
-        f"a policy that matches these queues acts beside their own arguments, and AMQP can't tell it: `{listed}` must "
-        f"show none with a delivery-limit, a message-ttl or expires for them (docs/rabbitmq.md)"
+        f"a policy that matches these queues acts beside their own arguments, and AMQP doesn't show it: `{listed}` "
+        f"must show none with a delivery-limit, a message-ttl or expires for them (docs/rabbitmq.md)"
     ]
     returned = sum(one.get(_FIRST_REASON) == _LIMIT for one in letters)
     if returned:
@@ -103,7 +104,7 @@ def _policy_facts(broker: RabbitBroker, letters: Sequence[Mapping[str, Attribute
     if unrouted:
         facts.append(
             f"{unrouted} on {broker.topology.unrouted}, which nothing reads: a queue was deleted while they waited for "
-            f"it, or a policy made {broker.topology.queues.dead} give them up (`{listed}`). Move them with a shovel to "
+            f"it, or a policy made {broker.topology.queues.dead} drop them (`{listed}`). Move them with a shovel to "
             f"where they belong"
         )
     return facts
@@ -114,12 +115,12 @@ def _version_problems(version: str) -> list[str]:
     if found is None or (int(found[1]), int(found[2])) >= OLDEST:
         return []
     return [
-        f"RabbitMQ is {version}, and moves to the dead queue are safe from {OLDEST[0]}.{OLDEST[1]} on only: upgrade it."
+        f"RabbitMQ is {version}, and moves to the dead queue are safe only from {OLDEST[0]}.{OLDEST[1]} on: upgrade it."
     ]
 
 
 async def _alarm(broker: RabbitBroker) -> str | None:
-    """The server says that it is blocked when it is published to, and confirms nothing until it is not."""
+    """Why the server takes no messages; None if it does. It says so only after a publish, and doesn't confirm that."""
     connection = await broker.publishing()
     place = broker.topology.place(broker.topology.queues.requests)
     probe = asyncio.get_running_loop().create_task(_probe(broker, place.exchange))
@@ -128,16 +129,16 @@ async def _alarm(broker: RabbitBroker) -> str | None:
         return None
     probe.cancel()
     await asyncio.wait([probe])
-    told = connection.blocked or f"it has confirmed nothing within {ALARM_S:g} s"
-    return f"RabbitMQ takes no messages now ({told}): free memory or disk on its machine (rabbitmqctl status)."
+    reason = connection.blocked or f"it has confirmed nothing within {ALARM_S:g} s"
+    return f"RabbitMQ takes no messages now ({reason}): free memory or disk on its machine (rabbitmqctl status)."
 
 
 async def _probe(broker: RabbitBroker, exchange: str) -> str | None:
-    """What is wrong with publishing to an exchange; None when only our key leads nowhere, as it should."""
-    head, body = header({}, b"", "", may_wrap=False, max_bytes=4096)
+    """What is wrong with publishing to an exchange; None when only the probe's key is unbound, as it should be."""
+    head, body = encode({}, b"", "", may_wrap=False, max_bytes=4096)
     try:
-        (result,) = await Publisher(broker.publishing).publish(
-            exchange, [Letter(Place(exchange, _NOWHERE), head, body)]
+        (result,) = await Publisher(broker.publishing_channel).publish(
+            exchange, [Publication(Place(exchange, _NOWHERE), head, body)]
         )
     except BrokerError as exc:
         return str(exc)
@@ -148,8 +149,8 @@ async def _probe(broker: RabbitBroker, exchange: str) -> str | None:
 async def _write_problems(broker: RabbitBroker) -> list[str]:
     topology = broker.topology
     main = [topology.place(name).exchange for name in topology.queues.all]
-    ladder = [one.name for one in topology.exchanges if one.name.startswith(topology.delay_prefix)]
-    found = [await _probe(broker, exchange) for exchange in (*main, *ladder)]
+    levels = [one.name for one in topology.exchanges if one.name.startswith(topology.delay_prefix)]
+    found = [await _probe(broker, exchange) for exchange in (*main, *levels)]
     return [text for text in found if text]
 
 
@@ -178,5 +179,5 @@ async def _refused(broker: RabbitBroker, calls: Sequence[object]) -> ChannelClos
             raise
         return exc
     finally:
-        channel.shut()
+        channel.close_nowait()
     return None

@@ -1,13 +1,13 @@
-"""Which exchanges and queues there are, with which arguments, and how a delay finds its way through them. Pure.
+"""Which exchanges and queues there are, with which arguments, and how a delay is routed through them. Pure.
 
-Requests, rejects and dead are quorum queues behind exchanges of the names that the request's publishers know. A message
-that is to wait goes down a *ladder* of queues: the one of level n holds what passes it for 2^n seconds and hands it to
-the exchange of level n-1. The routing key spells the delay in bits, highest first, then the queue's role:
+Requests, rejects and dead are quorum queues behind exchanges of the names that the original program's publishers use. A
+message with a delay passes *delay levels*, each an exchange and a queue: level n holds a message for 2^n seconds and
+hands it to the exchange of level n-1. The routing key spells the delay in bits, highest first, then the queue's role:
 
     9 s to rejects: level 3 -(8 s)-> 2 -> 1 -> level 0 -(1 s)-> delivery -> rejects     key 0. ... .1.0.0.1.rejects
 
-What delivery can't deliver goes to `unrouted`: at-least-once dead-lettering would try it for ever, and 32 such messages
-stop a level for everybody.
+What the delivery exchange can't route goes to `unrouted`: at-least-once dead-lettering would retry it for ever, and 32
+such messages block a level for all others.
 """
 
 import math
@@ -21,14 +21,14 @@ __all__ = ["DELAY_MAX_S", "DELIVERY_LIMIT", "LEVELS", "Binding", "Exchange", "Pl
 
 LEVELS = 17
 DELAY_MAX_S = (1 << LEVELS) - 1
-"""36 hours. A longer delay wakes early and is released for the rest."""
+"""36 hours. A message with a longer delay comes back early and is released for the rest."""
 _BITS = 5
-"""Set bits of a delay, at most: each is a queue to pass, and 1/16 too late is little."""
+"""The most bits set in a delay. Each costs one queue to pass; rounding up to five makes a delay 1/16 longer at most."""
 
 DELIVERY_LIMIT = 1_000
-"""Every return counts before RabbitMQ 4.3; beyond it a message goes to dead, without its story."""
+"""Before RabbitMQ 4.3 every return counts; beyond the limit a message goes to dead, without its story."""
 _NO_LIMIT = 1_000_000_000
-"""4.0 and later would drop after 20 receipts where nothing is said."""
+"""Without a limit of the queue, 4.0 and later drop a message after 20 receipts."""
 
 Arguments = Mapping[str, str | int]
 
@@ -52,7 +52,7 @@ class Queue:
 
 @value
 class Binding:
-    """What an exchange hands on, and to what."""
+    """What an exchange routes where."""
 
     source: str
     target: str
@@ -83,7 +83,7 @@ class Topology:
         self.unrouted = f"{prefix}-unrouted"
 
     def place(self, queue: QueueName, delay_s: float = 0.0) -> Place:
-        """Where to publish for the queue. delay_s: 0 to DELAY_MAX_S; rounded up to few bits."""
+        """Where to publish for the queue. delay_s: 0 to DELAY_MAX_S; see `rounded_up`."""
         seconds = rounded_up(delay_s)
         if seconds == 0:
             return self._places[queue]
@@ -92,16 +92,16 @@ class Topology:
         return Place(self._level(level), f"{bits}.{self._roles[queue]}")
 
     def role(self, queue: QueueName) -> str:
-        """requests, rejects or dead. Raises KeyError for a queue of somebody else."""
+        """requests, rejects or dead. Raises KeyError for any other queue."""
         return self._roles[queue]
 
     def is_for(self, key: str, queue: QueueName) -> bool:
-        """Whether a message of the ladder with this routing key waits for the queue."""
+        """Whether a message with this routing key, on a delay queue, is bound for the queue."""
         return key.rpartition(".")[2] == self._roles[queue]
 
     @property
-    def ladder(self) -> tuple[Queue, ...]:
-        """The queues that delay, from the longest delay down, the order in which messages pass them."""
+    def delay_queues(self) -> tuple[Queue, ...]:
+        """The queues of the delay levels, from the longest delay down, the order in which messages pass them."""
         return tuple(
             Queue(
                 self._level(level),
@@ -117,7 +117,7 @@ class Topology:
 
     @property
     def main(self) -> tuple[Queue, ...]:
-        """Dead, rejects, requests: each after that to which the broker moves its messages."""
+        """Dead, rejects, requests: each after the one to which the broker moves its messages."""
         to_dead = self._places[self.queues.dead]
         dead = Queue(
             self.queues.dead,
@@ -139,21 +139,21 @@ class Topology:
 
     @property
     def receives(self) -> dict[QueueName, int]:
-        """How often requests and rejects give one message: the first time, and after as many returns as they let pass.
+        """How often requests and rejects deliver one message: once, and again after each return within the limit.
 
-        So they were declared. A policy may allow fewer, and AMQP tells of none.
+        This is how they were declared. A policy may allow fewer, and AMQP doesn't show policies.
         """
         return dict.fromkeys((self.queues.requests, self.queues.rejects), DELIVERY_LIMIT + 1)
 
     @property
     def unrouted_queue(self) -> Queue:
-        """Where messages end whose queue is gone; for a person to look at."""
+        """Where messages go whose queue is gone, for a person to look at."""
         arguments: Arguments = {"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-delivery-limit": _NO_LIMIT}
         return Queue(self.unrouted, arguments)
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
-        """All exchanges, each after those that it needs."""
+        """All exchanges, each after those that it refers to."""
         return (
             Exchange(self.unrouted, "fanout", {}),
             *(Exchange(place.exchange, "direct", {}) for place in self._places.values()),
@@ -166,13 +166,13 @@ class Topology:
         """All bindings."""
         main = [Binding(place.exchange, name, place.key) for name, place in self._places.items()]
         delivery = [Binding(self._delivery, name, f"#.{role}") for name, role in self._roles.items()]
-        ladder: list[Binding] = []
+        levels: list[Binding] = []
         for level in range(LEVELS):
             before = "*." * (LEVELS - 1 - level)
             below = self._level(level - 1) if level else self._delivery
-            ladder.append(Binding(self._level(level), self._level(level), f"{before}1.#"))
-            ladder.append(Binding(self._level(level), below, f"{before}0.#", to_exchange=True))
-        return (*main, *delivery, Binding(self.unrouted, self.unrouted, ""), *ladder)
+            levels.append(Binding(self._level(level), self._level(level), f"{before}1.#"))
+            levels.append(Binding(self._level(level), below, f"{before}0.#", to_exchange=True))
+        return (*main, *delivery, Binding(self.unrouted, self.unrouted, ""), *levels)
 
     def _level(self, level: int) -> str:
         return f"{self.delay_prefix}{level}"
@@ -181,12 +181,12 @@ class Topology:
 _KEPT: Arguments = {
     "x-queue-type": "quorum",
     "x-dead-letter-strategy": "at-least-once",
-    "x-overflow": "reject-publish",  # at-least-once needs it, and a full queue then says no to the sender
+    "x-overflow": "reject-publish",  # at-least-once requires it; a full queue then refuses what is published
 }
 
 
 def rounded_up(delay_s: float) -> int:
-    """Whole seconds, not less than the delay, with at most five set bits; DELAY_MAX_S for what rounds beyond it."""
+    """Whole seconds, not less than the delay, with at most five bits set; DELAY_MAX_S at most."""
     seconds = math.ceil(delay_s)
     unit = int(2 ** max(0, seconds.bit_length() - _BITS))
     return min(-(-seconds // unit) * unit, DELAY_MAX_S)

@@ -1,7 +1,7 @@
-"""What one channel has handed out of one queue and not heard back about: the receipts, and the acknowledgements.
+"""The deliveries of one queue that one channel has not settled, and their acknowledgements.
 
-Deliveries are numbered from 1 a channel. One that nobody has asked for yet is in the *buffer*; one that was handed out
-is *held*. Acknowledgements are gathered: one frame ends the whole prefix without a gap, single frames what lies beyond.
+Deliveries are numbered from 1 per channel. One that no receive has taken yet is in the *buffer*; one that was taken is
+*held*. Acknowledgements are batched: one frame for the prefix without a gap, one frame for each number beyond it.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable
 
 from pamqp import commands
 
-from mulligan.brokers.rabbitmq.channel import Channel
-from mulligan.brokers.rabbitmq.error import ChannelClosed
-from mulligan.brokers.rabbitmq.frame import acks, nacks
+from mulligan.brokers.rabbitmq.amqp.channel import Channel
+from mulligan.brokers.rabbitmq.amqp.error import ChannelClosed
+from mulligan.brokers.rabbitmq.amqp.frame import acks, nacks
 
 __all__ = ["Taken", "Window"]
 
 ACK_EVERY_S = 0.05
 ACK_MAX = 32
 BUFFER_MAX_BYTES = 64 << 20
-"""Beyond it the connection is not read, until half of it is handed out or given back."""
+"""Above it the connection is not read, until the buffer is below half of it."""
 RELEASED_MAX = 10_000
 
 Taken = tuple[int, bytes, bytes]
@@ -27,19 +27,20 @@ Taken = tuple[int, bytes, bytes]
 
 
 class Window:
-    """The deliveries of one channel. generation: names the channel in receipts, different for each in the world.
+    """The deliveries of one channel. generation: the channel's name in receipts, unique among all processes.
 
-    woke: called when something has come or the channel has closed.
+    on_ready: called when the buffer is no longer empty, or the channel has closed.
     """
 
-    def __init__(self, channel: Channel, queue: str, generation: str, woke: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, queue: str, generation: str, on_ready: Callable[[], None]) -> None:
         self.channel = channel
         self.generation = generation
         self.limit = 0
-        """Deliveries that the broker gives before it hears back, over all consumers."""
-        self.is_told = False
+        """The prefetch of all consumers together: deliveries that the broker sends without an acknowledgement."""
+        self.is_reported = False
+        """A receive has raised `closed`."""
         self._queue = queue
-        self._woke = woke
+        self._on_ready = on_ready
         self._loop = asyncio.get_running_loop()
         self._consumers: list[str] = []
         self._consumers_count = 0
@@ -56,7 +57,7 @@ class Window:
 
     @property
     def closed(self) -> ChannelClosed | None:
-        """Why it is over; None while it is not."""
+        """Why the channel is closed; None while it is open."""
         return self.channel.closed
 
     @property
@@ -66,27 +67,27 @@ class Window:
 
     @property
     def held(self) -> int:
-        """Deliveries that were handed out."""
+        """Deliveries that a receive has taken."""
         return len(self._open) - len(self._buffer)
 
     @property
     def is_full(self) -> bool:
-        """The broker gives nothing before it hears back."""
+        """The broker sends nothing before an acknowledgement."""
         return len(self._open) >= self.limit
 
     @property
     def is_consuming(self) -> bool:
-        """The broker sends by itself."""
+        """There is a consumer: the broker sends without being asked."""
         return bool(self._consumers)
 
     # -- in
 
     async def consume(self, count: int) -> None:
-        """Have the broker send up to `count` deliveries more. Raises ChannelClosed."""
+        """Add a consumer with a prefetch of `count`. Raises ChannelClosed."""
         count = min(count, 65_535)
         await self.channel.call(commands.Basic.Qos(0, count, False))
-        # no tag comes back: before 3.10.9 the broker crashes a channel on which one does while its messages are in
-        # flight (rabbitmq-server issue 5927)
+        # a tag is never used twice: before 3.10.9 the broker crashes the channel when one is, while messages of it are
+        # in flight (rabbitmq-server issue 5927)
         tag = f"{self.generation}.{self._consumers_count}"
         self._consumers_count += 1
         await self.channel.call(commands.Basic.Consume(0, self._queue, tag))
@@ -94,7 +95,7 @@ class Window:
         self.limit += count
 
     async def get(self, count: int) -> None:
-        """Ask for up to `count` messages, one by one, into the buffer. Raises ChannelClosed."""
+        """Fetch up to `count` messages into the buffer, one call per message. Raises ChannelClosed."""
         for _ in range(count):
             found = await self.channel.call(commands.Basic.Get(0, self._queue))
             if not isinstance(found, tuple):
@@ -103,7 +104,7 @@ class Window:
             self._arrived(number, header, body)
 
     def take(self, count: int) -> list[Taken]:
-        """Hand out up to `count` deliveries of the buffer."""
+        """Take up to `count` deliveries out of the buffer."""
         buffer, opened = self._buffer, self._open
         taken: list[Taken] = []
         for _ in range(min(count, len(buffer))):
@@ -111,29 +112,32 @@ class Window:
             header, body = opened[number]
             self._buffer_bytes -= len(body)
             taken.append((number, header, body))
-        self._read_again()
+        self._resume_reading()
         return taken
 
-    async def rest(self, may_release: Callable[[bytes], bool]) -> None:
-        """Have nothing sent any more, and give back what nobody has asked for and may_release lets go."""
+    async def stop_prefetch(self, may_release: Callable[[bytes], bool]) -> None:
+        """Cancel all consumers, and return what is in the buffer. Raises ChannelClosed.
+
+        may_release: given the header's payload, False for a message that stays in the buffer.
+        """
         self.channel.connection.read(is_wanted=True)
         consumers, self._consumers, self.limit = self._consumers, [], 0
         for tag in consumers:
             await self.channel.call(commands.Basic.Cancel(tag))
-        going = [number for number in self._buffer if may_release(self._open[number][0])]
-        self._buffer_bytes -= sum(len(self._open[number][1]) for number in going)
-        gone = set(going)
+        returned = [number for number in self._buffer if may_release(self._open[number][0])]
+        self._buffer_bytes -= sum(len(self._open[number][1]) for number in returned)
+        gone = set(returned)
         self._buffer = deque(number for number in self._buffer if number not in gone)
-        self.release(going)
+        self.release(returned)
 
     # -- out
 
     def content(self, number: int) -> tuple[bytes, bytes] | None:
-        """Header and body of a delivery that is held; None when it is not."""
+        """Header and body of a delivery; None when it was settled."""
         return self._open.get(number)
 
     def ack(self, numbers: Iterable[int]) -> list[bool]:
-        """Acknowledge soon. False for what was given back; what is acknowledged already is True."""
+        """Acknowledge within ACK_EVERY_S. False for what was released; True also for what was acknowledged before."""
         answers = []
         for number in numbers:
             if self._open.pop(number, None) is not None:
@@ -148,19 +152,19 @@ class Window:
         return answers
 
     def release(self, numbers: Iterable[int]) -> list[bool]:
-        """Give back at once. False for what is not held."""
+        """Return to the queue now. False for what was settled before."""
         numbers = list(numbers)
         found = [self._open.pop(number, None) is not None for number in numbers]
-        going = [number for number, is_held in zip(numbers, found, strict=True) if is_held]
-        if going:
-            self._released.update(dict.fromkeys(going))
+        returned = [number for number, is_held in zip(numbers, found, strict=True) if is_held]
+        if returned:
+            self._released.update(dict.fromkeys(returned))
             while len(self._released) > RELEASED_MAX:
                 del self._released[next(iter(self._released))]
-            self.channel.write(nacks(self.channel.number, going))
+            self.channel.write(nacks(self.channel.number, returned))
         return found
 
     def flush(self) -> None:
-        """Send the acknowledgements."""
+        """Send the acknowledgements that are waiting."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -175,17 +179,16 @@ class Window:
         prefix = len(acked) - len(beyond)
         self.channel.write(acks(self.channel.number, beyond, acked[prefix - 1] if prefix else None))
 
-    def take_all(self) -> list[int]:
-        """Acknowledge everything that is held or in the buffer, as if it had never come."""
+    def ack_all(self) -> None:
+        """Acknowledge everything that is held or in the buffer."""
         numbers = list(self._open)
         self._buffer.clear()
         self._buffer_bytes = 0
         self.ack(numbers)
         self.flush()
-        self._read_again()
-        return numbers
+        self._resume_reading()
 
-    # -- told by the channel
+    # -- callbacks of the channel
 
     def _arrived(self, number: int, header: bytes, body: bytes) -> None:
         self._open[number] = header, body
@@ -195,14 +198,14 @@ class Window:
         if self._buffer_bytes > BUFFER_MAX_BYTES:
             self.channel.connection.read(is_wanted=False)
         if len(self._buffer) == 1:
-            self._woke()
+            self._on_ready()
 
-    def _read_again(self) -> None:
+    def _resume_reading(self) -> None:
         if self._buffer_bytes < BUFFER_MAX_BYTES // 2:
             self.channel.connection.read(is_wanted=True)
 
     def _cancelled(self, _: str) -> None:
-        self.channel.shut(ChannelClosed(0, "it has cancelled the consumer: the queue was deleted or has moved"))
+        self.channel.close_nowait(ChannelClosed(0, "it has cancelled the consumer: the queue was deleted or has moved"))
 
     def _closed(self, _: ChannelClosed) -> None:
         if self._timer is not None:
@@ -212,4 +215,4 @@ class Window:
         self._order.clear()
         self._buffer.clear()
         self._acked.clear()
-        self._woke()
+        self._on_ready()

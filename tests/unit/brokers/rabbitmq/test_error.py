@@ -1,10 +1,11 @@
-"""What a person is told of a certificate that is refused."""
+"""What an error text says about a certificate that is refused, and about TLS that fails."""
 
 import ssl
 
 import pytest
 
-from mulligan.brokers.rabbitmq.error import tls_words
+from mulligan.brokers.rabbitmq.amqp.error import TlsFailed
+from mulligan.brokers.rabbitmq.error import broker_error, tls_text
 
 
 def refusal(code, message):
@@ -15,7 +16,7 @@ def refusal(code, message):
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "told"),
+    ("code", "message", "expected"),
     [
         (10, "certificate has expired", "is not valid now (certificate has expired): renew it"),
         (20, "unable to get local issuer certificate", "is not trusted (unable to get local issuer certificate): name"),
@@ -23,9 +24,18 @@ def refusal(code, message):
         (
             92,
             "CA cert does not include key usage extension",
-            "is not as it should be (CA cert does not include key usage extension): have it made anew; Python 3.13",
+            "is not as it should be (CA cert does not include key usage extension): issue it again; Python 3.13",
         ),
     ],
 )
-def test_refused_certificate_is_told_with_what_mends_it(code, message, told):
-    assert told in tls_words(refusal(code, message))
+def test_tls_text_says_what_to_do_about_a_refused_certificate(code, message, expected):
+    assert expected in tls_text(refusal(code, message))
+
+
+def test_broker_error_says_what_to_do_about_tls_that_failed():
+    error = broker_error("host:5671/", TlsFailed(refusal(10, "certificate has expired")))
+
+    assert str(error) == (
+        "RabbitMQ, host:5671/: its certificate is not valid now (certificate has expired): "
+        "renew it, or set the clock of this machine"
+    )

@@ -8,13 +8,13 @@ QUEUES = Queues("p", QueueName("p-requests-q"), QueueName("p-rejects-q"), QueueN
 TOPOLOGY = Topology(QUEUES)
 
 
-def test_names_are_those_of_the_request():
+def test_names_are_those_of_the_original_program():
     assert TOPOLOGY.place(QUEUES.requests) == Place("p-requests-xchange", "p-requests")
     assert TOPOLOGY.place(QUEUES.rejects) == Place("p-rejects-xchange", "p-rejects")
 
 
 def test_no_queue_can_lose_a_message():
-    for queue in (*TOPOLOGY.main, *TOPOLOGY.ladder):
+    for queue in (*TOPOLOGY.main, *TOPOLOGY.delay_queues):
         arguments = queue.arguments
         assert arguments["x-queue-type"] == "quorum", queue
         assert arguments["x-dead-letter-strategy"] == "at-least-once", queue
@@ -45,7 +45,7 @@ def walked(place):
     sources = {}
     for one in TOPOLOGY.bindings:
         sources.setdefault(one.source, []).append(one)
-    queues = {one.name: one.arguments for one in TOPOLOGY.ladder}
+    queues = {one.name: one.arguments for one in TOPOLOGY.delay_queues}
     exchange, waited, passed = place.exchange, 0, 0
     while True:
         (binding,) = [one for one in sources[exchange] if matches(one.key, place.key)]
@@ -60,7 +60,7 @@ def walked(place):
 
 
 @pytest.mark.parametrize("delay_s", [1, 2, 3, 5, 60, 61, 3600, 86_400, 122_880, DELAY_MAX_S])
-def test_delay_leads_through_the_ladder_to_its_own_queue(delay_s):
+def test_delay_leads_through_the_delay_levels_to_its_own_queue(delay_s):
     for queue in QUEUES.all:
         target, waited, passed = walked(TOPOLOGY.place(queue, delay_s))
 
@@ -69,7 +69,7 @@ def test_delay_leads_through_the_ladder_to_its_own_queue(delay_s):
         assert passed <= (LEVELS if delay_s == DELAY_MAX_S else 5)
 
 
-def test_message_of_the_ladder_tells_whose_it_is():
+def test_routing_key_on_a_delay_queue_names_the_queue_that_it_is_for():
     key = TOPOLOGY.place(QUEUES.rejects, 5).key
 
     assert TOPOLOGY.is_for(key, QUEUES.rejects)

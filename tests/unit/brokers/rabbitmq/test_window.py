@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from mulligan.brokers.rabbitmq.channel import Channel
-from mulligan.brokers.rabbitmq.error import ChannelClosed
+from mulligan.brokers.rabbitmq.amqp.channel import Channel
+from mulligan.brokers.rabbitmq.amqp.error import ConnectionLost
 from mulligan.brokers.rabbitmq.window import BUFFER_MAX_BYTES, Window
 
 SETTLE = struct.Struct(">BHIHHQBB")
@@ -104,7 +104,7 @@ async def test_ack_is_repeated_harmlessly_and_refused_after_a_release(window, wi
 async def test_closed_channel_holds_nothing(window, wire):
     window.take(5)
 
-    window.channel.lost(ChannelClosed(0, "gone"))
+    window.channel.connection_lost(ConnectionLost(0, "gone"))
 
     assert (window.held, window.ready) == (0, 0)
     assert window.closed is not None

@@ -1,6 +1,8 @@
 import pytest
 
-from mulligan.brokers.rabbitmq import content, table
+from mulligan.brokers.rabbitmq import codec
+from mulligan.brokers.rabbitmq.amqp import field_table
+from mulligan.brokers.rabbitmq.header import foreign as foreign_kind
 from mulligan.core.fingerprint import new_id
 from mulligan.core.message import Typed
 
@@ -9,16 +11,16 @@ DELAYS = "p-delay-"
 
 
 def sent(attributes, body=b"body", **more):
-    return content.header(attributes, body, COPY, **{"may_wrap": False, "max_bytes": 100_000, **more})
+    return codec.encode(attributes, body, COPY, **{"may_wrap": False, "max_bytes": 100_000, **more})
 
 
 def read(payload, body=b"body", *, may_unwrap=False):
-    return content.read(payload, body, delay_prefix=DELAYS, may_unwrap=may_unwrap)
+    return codec.decode(payload, body, delay_prefix=DELAYS, may_unwrap=may_unwrap)
 
 
 def foreign(headers, *properties):
     """A content header as another client makes it. properties: (bit, bytes)."""
-    raw = table.encode(headers)
+    raw = field_table.encode(headers, foreign_kind)
     every = {**dict(properties), 13: len(raw).to_bytes(4, "big") + raw}
     flags = sum(1 << bit for bit in every)
     head = b"\0\x3c\0\0" + (4).to_bytes(8, "big") + flags.to_bytes(2, "big")
@@ -30,11 +32,14 @@ def short(text):
 
 
 def death(*queues):
-    tables = [table.encode({"queue": queue, "reason": "expired", "count": Typed("l", "1")}) for queue in queues]
+    tables = [
+        field_table.encode({"queue": queue, "reason": "expired", "count": Typed("l", "1")}, foreign_kind)
+        for queue in queues
+    ]
     return Typed("A", b"".join(b"F" + len(one).to_bytes(4, "big") + one for one in tables))
 
 
-def test_copy_of_ours_knows_its_id_and_time():
+def test_copy_knows_its_id_and_time():
     found = read(*sent({"a": "b"}))
 
     assert (found.copy, found.sent_at, found.receive_count) == (COPY, 1_700_000_000.5, 1)
@@ -95,7 +100,7 @@ def test_copy_that_waits_is_the_same_message_without_what_the_broker_added():
         (8, short("5")),
     )
 
-    again = read(*content.redelivered(payload, b"body", delay_prefix=DELAYS))
+    again = read(*codec.redelivered(payload, b"body", delay_prefix=DELAYS))
 
     first = read(payload)
     assert again.attributes == first.attributes
@@ -106,7 +111,7 @@ def test_copy_that_waits_is_the_same_message_without_what_the_broker_added():
 def test_headers_beyond_a_frame_are_refused_or_travel_in_an_envelope():
     attributes = {"big": "x" * 5000, "n": Typed("Number", "1"), "amqp-type": "t"}
 
-    with pytest.raises(content.Refused, match="frame_max"):
+    with pytest.raises(codec.Refused, match="frame_max"):
         sent(attributes, max_bytes=1000)
     payload, body = sent(attributes, max_bytes=1000, may_wrap=True)
 
@@ -120,3 +125,8 @@ def test_envelope_of_somebody_else_is_left_alone():
 
     assert read(payload, b"\0\0\0\1x", may_unwrap=True).body == b"\0\0\0\1x"
     assert read(*sent({"mulligan-envelope": Typed("t", "true")}, b"abc"), may_unwrap=True).body == b"abc"
+
+
+def test_attribute_whose_name_is_too_long_is_refused_with_its_name():
+    with pytest.raises(codec.Refused, match=r"the name of attribute 'n{40}'\.\.\. has 256 bytes, AMQP takes 255\."):
+        sent({"n" * 256: "x"})

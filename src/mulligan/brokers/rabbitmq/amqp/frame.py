@@ -1,6 +1,6 @@
 """The frames of the hot path, packed and unpacked with `struct`: publish, content, ack, nack. Pure.
 
-Everything else that is said between client and server is rare, and said with pamqp.
+All other methods are rare, and are packed and unpacked by pamqp.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ __all__ = [
     "body_size",
     "method_id",
     "nacks",
-    "publication",
+    "publish_frames",
     "publish_head",
 ]
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE
 OVERHEAD_BYTES = 8
-"""Of a frame, around its payload: type, channel, size, end."""
+"""What a frame adds to its payload: type, channel, size, end."""
 
 HEAD = Struct(">BHI")
 TAG = Struct(">Q")
@@ -59,7 +59,7 @@ _REQUEUE, _MULTIPLE = 2, 1
 
 
 def acks(channel: int, tags: Sequence[int], up_to: int | None) -> bytes:
-    """Frames that acknowledge each of the tags, and before them every one up to `up_to`."""
+    """Frames that acknowledge every tag up to `up_to`, then each of the tags."""
     frames = [_SETTLE.pack(METHOD, channel, _SETTLE_BYTES, 60, 80, tag, 0, END) for tag in tags]
     if up_to is not None:
         frames.insert(0, _SETTLE.pack(METHOD, channel, _SETTLE_BYTES, 60, 80, up_to, _MULTIPLE, END))
@@ -67,19 +67,19 @@ def acks(channel: int, tags: Sequence[int], up_to: int | None) -> bytes:
 
 
 def nacks(channel: int, tags: Sequence[int]) -> bytes:
-    """Frames that give each of the tags back to its queue."""
+    """Frames that return each of the tags to its queue."""
     return b"".join([_SETTLE.pack(METHOD, channel, _SETTLE_BYTES, 60, 120, tag, _REQUEUE, END) for tag in tags])
 
 
 def publish_head(channel: int, exchange: str, routing_key: str) -> bytes:
-    """The method frame of a mandatory publish; the same for every message to one place."""
+    """The method frame of a mandatory publish; the same for every message to one exchange and key."""
     names = b"".join(bytes((len(raw),)) + raw for raw in (exchange.encode(), routing_key.encode()))
     payload = b"\0\x3c\0\x28\0\0" + names + _MANDATORY
     return HEAD.pack(METHOD, channel, len(payload)) + payload + _END
 
 
-def publication(channel: int, head: bytes, header: bytes, body: bytes, max_bytes: int) -> list[bytes]:
-    """All frames of one publish. head: of `publish_head`. max_bytes: of one frame's payload."""
+def publish_frames(channel: int, head: bytes, header: bytes, body: bytes, max_bytes: int) -> list[bytes]:
+    """All frames of one publish. head: from `publish_head`. max_bytes: the longest payload of one frame."""
     frames = [head, HEAD.pack(HEADER, channel, len(header)), header, _END]
     size = len(body)
     if 0 < size <= max_bytes:

@@ -1,23 +1,24 @@
-"""One message between AMQP's content (properties, headers, body) and our form. Pure.
+"""Messages as AMQP carries them (properties, headers, body): encoded and decoded. Pure.
 
-A property that says something about the message is an attribute: content_type is `amqp-content-type`, and so on. Those
-that the broker acts on (expiration, user_id) become a header of the same name in copies: an expired reject would be
-lost, and another user's name is refused. Headers by which RabbitMQ routes (CC, BCC) are renamed while they travel.
+A property that describes the message is an attribute: content_type is `amqp-content-type`, and so on. Properties that
+the broker acts on (expiration, user_id) become a header of the same name in copies: an expired reject would be lost,
+and another user's name is refused. Headers by which RabbitMQ routes (CC, BCC) are renamed in transit.
 
-Each message that we send carries `mulligan-copy`, an id of this copy with the time: RabbitMQ keeps no time itself.
-A table of headers that does not fit one frame, as AMQP demands, travels to rejects and dead in front of the body
+Each message that mulligan sends carries `mulligan-copy`, an id of this copy with the time: RabbitMQ records no time.
+AMQP wants all headers in one frame. A larger table of rejects and dead travels in front of the body
 (`mulligan-envelope`).
 """
 
 from collections.abc import Mapping
 from struct import Struct
 
-from mulligan.brokers.rabbitmq.table import NameTooLongError, decode, encode, is_true, unwrapped, whole_number
+from mulligan.brokers.rabbitmq.amqp import field_table
+from mulligan.brokers.rabbitmq.header import foreign, is_true, unwrapped, whole_number
 from mulligan.core import fingerprint
 from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.value import value
 
-__all__ = ["COPY", "Content", "Refused", "header", "read", "receive_count", "redelivered"]
+__all__ = ["COPY", "Received", "Refused", "decode", "encode", "receive_count", "redelivered"]
 
 COPY = "mulligan-copy"
 ENVELOPE = "mulligan-envelope"
@@ -47,7 +48,7 @@ _MESSAGE_ID = _PROPERTIES[7]
 _TIMESTAMP = _PROPERTIES[6]
 _ROUTING = frozenset(("CC", "BCC"))
 _DEATH = "x-death"
-# told by the broker at each delivery or dead-lettering, about queues that are ours
+# the broker sets these at each delivery or dead-lettering, about queues of this program
 _BROKERS_OWN = frozenset((_DELIVERY_COUNT, "x-acquired-count", "x-opt-deaths"))
 
 _HEAD = Struct(">HHQH")  # class, weight, body size, property flags
@@ -61,13 +62,14 @@ _NONE: Mapping[str, AttributeValue] = {}
 
 
 class Refused(Exception):
-    """RabbitMQ would not take the message; the text says what to do."""
+    """RabbitMQ would refuse the message; the text says what to do."""
 
 
 @value
-class Content:
-    """A received message. copy: its id when it was sent by us. sent_at: None where nothing tells it.
+class Received:
+    """A received message.
 
+    copy: its id when mulligan sent it, else None. sent_at: epoch seconds; None where the message doesn't say.
     receive_count: of this copy, this receipt included.
     """
 
@@ -78,12 +80,12 @@ class Content:
     receive_count: int
 
 
-def header(
+def encode(
     attributes: Mapping[str, AttributeValue], body: bytes, copy: str, *, may_wrap: bool, max_bytes: int
 ) -> tuple[bytes, bytes]:
-    """Payload of the content header, and the body that goes with it. Raises Refused.
+    """The payload of the header frame, and the body that belongs to it. Raises Refused.
 
-    may_wrap: the queue is rejects or dead. max_bytes: of one frame's payload.
+    may_wrap: the queue is rejects or dead. max_bytes: the longest payload of one frame.
     """
     properties: dict[int, bytes] = {}
     headers: dict[str, AttributeValue] = {COPY: copy}
@@ -97,7 +99,7 @@ def header(
     if 7 not in properties and isinstance(given, str) and (raw := _property(7, given)) is not None:
         properties[7] = raw
     try:
-        table = encode(headers)
+        table = field_table.encode(headers, foreign)
         room = max_bytes - _HEAD.size - _U32.size - 1 - sum(map(len, properties.values()))
         if len(table) > room:
             if not may_wrap:
@@ -106,16 +108,19 @@ def header(
                     f"Send fewer, or put them into the body."
                 )
             body = _U32.pack(len(table)) + table + body
-            table = encode({COPY: copy, ENVELOPE: Typed("t", "true")})
-    except NameTooLongError as exc:
-        raise Refused(f"{exc}. Shorten it.") from None
+            table = field_table.encode({COPY: copy, ENVELOPE: Typed("t", "true")}, foreign)
+    except field_table.NameTooLongError as exc:
+        raise Refused(
+            f"the name of attribute {exc.name[:40]!r}... has {exc.size_bytes} bytes, AMQP takes 255. Shorten it."
+        ) from None
     return _payload(properties, table, len(body)), body
 
 
-def read(payload: bytes, body: bytes, *, delay_prefix: str, may_unwrap: bool) -> Content:
-    """A received message. payload: of the content header. Headers that can't be read are left out.
+def decode(payload: bytes, body: bytes, *, delay_prefix: str, may_unwrap: bool) -> Received:
+    """A received message. payload: of the header frame. Unreadable headers are left out.
 
-    delay_prefix: of the queues that delay messages; what the broker noted about passing them is taken out.
+    delay_prefix: of the queues that delay messages; what the broker recorded about them is removed.
+    may_unwrap: the queue is rejects or dead.
     """
     properties, table = _split(payload)
     attributes = _table(table)
@@ -129,23 +134,23 @@ def read(payload: bytes, body: bytes, *, delay_prefix: str, may_unwrap: bool) ->
     sent_at = None
     for bit, item in properties.items():
         if bit == 7:
-            _identify(attributes, str(item), is_ours=copy is not None)
+            _identify(attributes, str(item), is_copy=copy is not None)
         elif bit != _MODE_BIT:
             attributes[_PROPERTIES[bit]] = str(item)
     if copy is not None:
         sent_at = int(copy[:12], 16) / 1000
     elif 6 in properties:
         sent_at = _moment(int(properties[6]))
-    return Content(attributes, body, copy, sent_at, count)
+    return Received(attributes, body, copy, sent_at, count)
 
 
 def receive_count(payload: bytes) -> int:
-    """How often a message of this content header was received, this receipt included."""
+    """How often the message with this header was received, this receipt included. payload: of the header frame."""
     return 1 + (whole_number(_table(_split(payload)[1]).get(_DELIVERY_COUNT)) or 0)
 
 
 def redelivered(payload: bytes, body: bytes, *, delay_prefix: str) -> tuple[bytes, bytes]:
-    """The content header of a copy of a received message that is to be the same message, and its body."""
+    """The payload of the header frame, and the body, with which a received message is published again unchanged."""
     properties, table = _split(payload)
     headers = _table(table)
     for name in [name for name in headers if name[0:2] == "x-"]:
@@ -158,7 +163,7 @@ def redelivered(payload: bytes, body: bytes, *, delay_prefix: str) -> tuple[byte
             headers.setdefault(_PROPERTIES[bit], str(item))
         elif bit != _MODE_BIT and (raw := _property(bit, str(item))) is not None:
             raws[bit] = raw
-    return _payload(raws, encode(headers), len(body)), body
+    return _payload(raws, field_table.encode(headers, foreign), len(body)), body
 
 
 # -- properties
@@ -173,7 +178,7 @@ def _payload(properties: Mapping[int, bytes], table: bytes, body_bytes: int) -> 
 
 
 def _split(payload: bytes) -> tuple[dict[int, str | int], bytes]:
-    """The properties by bit, and the content of the table of headers. Raises ValueError when it is damaged."""
+    """The properties by bit, and the content of the header table. Raises ValueError when it is damaged."""
     flags = _HEAD.unpack_from(payload)[3]
     at = _HEAD.size
     properties: dict[int, str | int] = {}
@@ -196,7 +201,7 @@ def _split(payload: bytes) -> tuple[dict[int, str | int], bytes]:
 
 
 def _property(bit: int, item: AttributeValue) -> bytes | None:
-    """The property on the wire; None for what can't be one, so that it travels as a header."""
+    """The property on the wire; None for a value that can't be one, which travels as a header."""
     if not isinstance(item, str):
         return None
     if bit in _NUMBER_BYTES:
@@ -204,7 +209,7 @@ def _property(bit: int, item: AttributeValue) -> bytes | None:
         is_number = item.isascii() and item.isdecimal() and len(item) < 21 and str(int(item)) == item
         return int(item).to_bytes(size, "big") if is_number and int(item) < 1 << 8 * size else None
     if bit == 9 and item == "amq.rabbitmq.reply-to":
-        return None  # the broker closes a channel that sends it without waiting for the reply
+        return None  # the broker closes a channel that publishes it without consuming the replies
     try:
         raw = item.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -212,17 +217,17 @@ def _property(bit: int, item: AttributeValue) -> bytes | None:
     return bytes((len(raw),)) + raw if len(raw) < 256 else None
 
 
-def _identify(attributes: dict[str, AttributeValue], message_id: str, *, is_ours: bool) -> None:
-    """What message_id is: the producer's id, or a shadow of the attribute by which the id was given to us."""
+def _identify(attributes: dict[str, AttributeValue], message_id: str, *, is_copy: bool) -> None:
+    """Record message_id: the producer's id, unless it repeats the attribute in which the producer gave the id."""
     if attributes.get(fingerprint.ID_ATTRIBUTE) == message_id:
         return
     attributes[_MESSAGE_ID] = message_id
-    if not is_ours and message_id:
+    if not is_copy and message_id:
         attributes.setdefault(fingerprint.ID_ATTRIBUTE, message_id)
 
 
 def _moment(timestamp: int) -> float | None:
-    """Epoch seconds; some publishers give milliseconds. None for what is no time."""
+    """Epoch seconds; some publishers give milliseconds. None for a number that can't be a time."""
     seconds = timestamp / 1000 if timestamp > 1e11 else float(timestamp)
     return seconds if seconds < 1e11 else None
 
@@ -234,7 +239,7 @@ def _table(raw: bytes) -> dict[str, AttributeValue]:
     if not raw:
         return {}
     try:
-        found = decode(raw)
+        found = field_table.decode(raw, Typed)
         for name, item in found.items():
             if isinstance(item, Typed) and item.kind == "F":
                 found[name] = unwrapped(item)
@@ -253,7 +258,7 @@ def _header_name(attribute: str) -> str:
 def _tidy(
     attributes: dict[str, AttributeValue], name: str, properties: Mapping[int, str | int], delay_prefix: str
 ) -> None:
-    """Take out what the broker put in, and give names back that were changed on the way."""
+    """Remove what the broker added, and restore names that were changed in transit."""
     if name in _BROKERS_OWN:
         del attributes[name]
     elif name.startswith(_ESCAPE) and name.removeprefix(_ESCAPE) in _ROUTING:
@@ -271,14 +276,14 @@ def _tidy(
 
 
 def _tidy_death(attributes: dict[str, AttributeValue], delay_prefix: str) -> None:
-    """x-death without the entries about our delays: an array of tables, each of which names a queue."""
+    """Remove the entries about the delay queues from x-death: an array of tables, each of which names a queue."""
     item = attributes[_DEATH]
     if not isinstance(item, Typed) or item.kind != "A" or not isinstance(item.value, bytes):
         return
     raw, at, kept = item.value, 0, []
     while at < len(raw) and raw[at : at + 1] == b"F":
         end = at + 5 + _U32.unpack_from(raw, at + 1)[0]
-        queue = decode(raw[at + 5 : end]).get("queue")
+        queue = field_table.decode(raw[at + 5 : end], Typed).get("queue")
         if not (isinstance(queue, str) and queue.startswith(delay_prefix)):
             kept.append(raw[at:end])
         at = end
@@ -289,11 +294,11 @@ def _tidy_death(attributes: dict[str, AttributeValue], delay_prefix: str) -> Non
 
 
 def _unwrapped(outside: dict[str, AttributeValue], body: bytes) -> tuple[dict[str, AttributeValue], bytes]:
-    """The headers and the body in an envelope; one that is none of ours is left as it is."""
+    """The headers and the body in an envelope; a body that is not an envelope of mulligan's is left unchanged."""
     try:
         end = 4 + _U32.unpack_from(body)[0]
-        inside = decode(body[4:end])
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, a task will tell what it makes of the body
+        inside = field_table.decode(body[4:end], Typed)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the task gets the body and decides
         return outside, body
     if COPY not in inside or inside[COPY] != outside.get(COPY):
         return outside, body

@@ -2,22 +2,22 @@ from pathlib import Path
 
 import pytest
 
-from mulligan.brokers.rabbitmq.address import parse, tls
+from mulligan.brokers.rabbitmq.broker_url import parse, tls
 from mulligan.core.error import ConfigurationError
 
 
 def test_parse_gives_every_part_decoded():
-    address = parse("amqps://us%40er:pass%2Fword@host:1234/v%2Fhost?heartbeat=10&cafile=/ca.pem")
+    given = parse("amqps://us%40er:pass%2Fword@host:1234/v%2Fhost?heartbeat=10&cafile=/ca.pem")
 
-    assert (address.host, address.port, address.user, address.password) == ("host", 1234, "us@er", "pass/word")
-    assert (address.vhost, address.is_tls, address.heartbeat_s, address.cafile) == ("v/host", True, 10, "/ca.pem")
-    assert "pass" not in repr(address).replace("password=<hidden>", "")
+    assert (given.host, given.port, given.user, given.password) == ("host", 1234, "us@er", "pass/word")
+    assert (given.vhost, given.is_tls, given.heartbeat_s, given.cafile) == ("v/host", True, 10, "/ca.pem")
+    assert "pass" not in repr(given).replace("password=<hidden>", "")
 
 
 def test_parse_takes_the_defaults_of_rabbitmq():
-    address = parse("amqp://host")
+    given = parse("amqp://host")
 
-    assert (address.port, address.user, address.password, address.vhost) == (5672, "guest", "guest", "/")
+    assert (given.port, given.user, given.password, given.vhost) == (5672, "guest", "guest", "/")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_parse_takes_the_defaults_of_rabbitmq():
         ("amqp://u:s3cret/9@h/", "a # / \\? in the password is written %23 / %2F / %3F"),
         ("amqp://u:s3cret", "where a user and a password are meant"),
         ("amqp://u:s3cret@h/?password=x&s3cret=1", "nothing is known for a parameter"),
-        ("amqp://u:s3cret\udcff@h/", "the password holds bytes that are no UTF-8"),
+        ("amqp://u:s3cret\udcff@h/", "the password holds bytes that are not UTF-8"),
         ("amqp://u:s3cret@a:5672,b:5672/", "several hosts.* load balancer"),
         ("amqp://u:s3cret@a/;amqp://u:s3cret@b/", "several hosts.* load balancer"),
         ("amqp://u:s3cret@a,amqp://u:s3cret@b", "several hosts.* load balancer"),
@@ -53,8 +53,8 @@ def test_tls_names_a_file_that_can_not_be_read():
 
 
 def test_files_are_those_of_the_applications_folder_whatever_the_current_one_is_when_they_are_read():
-    address = parse("amqps://h/?cafile=ca.pem&certfile=/own/cert.pem&keyfile=own/key.pem", Path("/srv/shop"))
+    given = parse("amqps://h/?cafile=ca.pem&certfile=/own/cert.pem&keyfile=own/key.pem", Path("/srv/shop"))
 
-    assert (address.cafile, address.certfile, address.keyfile) == (
+    assert (given.cafile, given.certfile, given.keyfile) == (
         "/srv/shop/ca.pem", "/own/cert.pem", "/srv/shop/own/key.pem",
     )  # fmt: skip

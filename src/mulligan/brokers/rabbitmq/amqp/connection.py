@@ -1,20 +1,20 @@
-"""One AMQP connection: handshake, frames, heartbeats, and the channels on it. It is never mended, only made anew."""
+"""One AMQP connection: handshake, frames, heartbeats, and its channels. A lost one stays lost: open another."""
 
 import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from pamqp import commands, exceptions
 from pamqp import frame as pamqp_frame
 
 from mulligan import dial
-from mulligan.brokers.rabbitmq import frame
-from mulligan.brokers.rabbitmq.address import Address
-from mulligan.brokers.rabbitmq.channel import Channel
-from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost, tls_words
+from mulligan.brokers.rabbitmq.amqp import frame
+from mulligan.brokers.rabbitmq.amqp.channel import Channel
+from mulligan.brokers.rabbitmq.amqp.error import ChannelClosed, ConnectionLost, TlsFailed
+from mulligan.brokers.rabbitmq.amqp.parameters import ConnectionParameters
 from mulligan.fork import keep_transport
 
 __all__ = ["Connection", "connect"]
@@ -22,14 +22,13 @@ __all__ = ["Connection", "connect"]
 CONNECT_S = 10.0
 CLOSE_S = 2.0
 FRAME_MAX_BYTES = 131_072
-"""Asked for; what RabbitMQ has by default."""
+"""The limit to ask for; RabbitMQ's default."""
 HIGH_WATER_BYTES = 1 << 20
 _STALL_S = 5.0
-"""A heartbeat timer that is late by this: it was our own loop that stood still, not the server."""
+"""A heartbeat timer that is later than this: this process's event loop stood still, not the server."""
 _USER_TIMEOUT_MS = 20_000
 
 _PROPERTIES = {
-    "product": "mulligan",
     "platform": "Python",
     "capabilities": {
         "authentication_failure_close": True,
@@ -42,11 +41,16 @@ _PROPERTIES = {
 
 
 class Connection(asyncio.Protocol):
-    """Made by `connect`. on_blocked: told why the server takes no messages, and None when it does again."""
+    """Made by `connect`, whose arguments these are."""
 
-    def __init__(self, address: Address, name: str, on_blocked: Callable[[str | None], None]) -> None:
-        self._address = address
-        self._name = name
+    def __init__(
+        self,
+        parameters: ConnectionParameters,
+        properties: Mapping[str, str],
+        on_blocked: Callable[[str | None], None],
+    ) -> None:
+        self._parameters = parameters
+        self._properties = properties
         self._on_blocked = on_blocked
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -65,21 +69,23 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self.frame_max_bytes = FRAME_MAX_BYTES
         self.server: dict[str, Any] = {}
-        """What the server says of itself."""
+        """The server's properties: product, version, capabilities; {} before the handshake."""
         self.peer = ""
-        """The server's address."""
+        """The server's IP address; "" before there is one."""
         self.blocked: str | None = None
+        """Why the server takes no messages now; None while it does."""
         self.lost: ConnectionLost | None = None
+        """Why the connection has ended; None while it has not."""
 
     # -- for users
 
     @property
     def payload_max_bytes(self) -> int:
-        """Of one frame."""
+        """The longest payload of one frame."""
         return self.frame_max_bytes - frame.OVERHEAD_BYTES
 
     async def channel(self) -> Channel:
-        """A new channel, open. Raises ConnectionLost, ChannelClosed."""
+        """A new, open channel. Raises ChannelClosed."""
         if self.lost is not None:
             raise self.lost
         used = self._channels.keys() | self._retired.keys()
@@ -96,12 +102,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def writable(self) -> None:
-        """Wait until what was written has left, but for a megabyte."""
+        """Wait until all but a megabyte of what was written has been sent."""
         if not self._writable.is_set():
             await self._writable.wait()
 
     def read(self, *, is_wanted: bool) -> None:
-        """Take in what the server sends, or let it wait in the network."""
+        """Read from the socket, or leave what the server sends in the network."""
         if self._transport is None or self.lost is not None or is_wanted == self._is_reading:
             return
         self._is_reading = is_wanted
@@ -112,7 +118,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     async def close(self) -> None:
-        """Say good-bye, so that all that was written arrives, and let go. Twice is once."""
+        """Close in agreement with the server, so that all that was written arrives. May be called twice."""
         if self.lost is None and self._transport is not None:
             self.read(is_wanted=True)
             method = commands.Connection.Close(200, "done", 0, 0)
@@ -120,10 +126,10 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await asyncio.shield(self._ended)
-        self.lose(ConnectionLost(0, "closed by us"))
+        self.fail(ConnectionLost(0, "closed by us"))
 
-    def lose(self, why: ConnectionLost) -> None:
-        """End at once; every channel is told."""
+    def fail(self, why: ConnectionLost) -> None:
+        """End the connection and all its channels immediately."""
         if self.lost is not None:
             return
         self.lost = why
@@ -133,23 +139,23 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         if not self._opened.done():
             self._opened.set_exception(why)
-            self._opened.exception()  # somebody may have stopped waiting for it
+            self._opened.exception()  # marked as seen: nobody may be waiting any more
         if not self._ended.done():
             self._ended.set_result(None)
         self._writable.set()
         for channel in list(self._channels.values()):
-            channel.lost(why)
+            channel.connection_lost(why)
         self._channels.clear()
         self._retired.clear()
 
     def retire(self, number: int) -> None:
-        """A channel is being closed by us: its number is free only when the server has agreed."""
+        """This side is closing the channel: keep its number until the server agrees."""
         channel = self._channels.pop(number, None)
         if channel is not None:
             self._retired[number] = channel
 
     def forget(self, number: int) -> None:
-        """A channel is closed on both sides."""
+        """The channel is closed on both sides: its number is free."""
         self._channels.pop(number, None)
         self._retired.pop(number, None)
 
@@ -161,33 +167,34 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake."""
-        self._transport = made = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._transport = made = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
         made.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         made.write(b"AMQP\0\0\x09\x01")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         if isinstance(exc, ssl.SSLError):
-            text = tls_words(exc)
-        elif not self.server:
+            self.fail(TlsFailed(exc))
+            return
+        if not self.server:
             text = "it closed the connection before it said anything: a port for TLS wants amqps://"
         else:
             text = f"the connection is lost ({exc or 'closed by the other side'})"
-        self.lose(ConnectionLost(0, text))
+        self.fail(ConnectionLost(0, text))
 
     def eof_received(self) -> None:
-        """The server has closed its end; so do we."""
+        """The server has closed its end: None closes this one."""
 
     def pause_writing(self) -> None:
-        """More than a megabyte waits to be sent."""
+        """More than a megabyte is waiting to be sent."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """It has left."""
+        """It has been sent."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Cut into frames, and hand each to its channel."""
+        """Split into frames, and pass each to its channel."""
         self._heard_at = self._loop.time()
         buffer = self._rest + data if self._rest else data
         at, size = 0, len(buffer)
@@ -206,7 +213,7 @@ class Connection(asyncio.Protocol):
                 break
             channel = channels.get(number)
             if channel is None:
-                self._other(kind, number, buffer, start, end)
+                self._on_other_frame(kind, number, buffer, start, end)
             elif kind == frame.METHOD:
                 channel.method(buffer, start, end)
             elif kind == frame.HEADER:
@@ -219,28 +226,28 @@ class Connection(asyncio.Protocol):
         else:
             self._rest = buffer[at:] if at < size else b""
             return
-        self.lose(ConnectionLost(0, f"what came is no frame of AMQP: {buffer[at : at + 8]!r}"))
+        self.fail(ConnectionLost(0, f"what it sent is not an AMQP frame: {buffer[at : at + 8]!r}"))
 
     # -- inside
 
-    def _other(self, kind: int, number: int, buffer: bytes, start: int, end: int) -> None:
+    def _on_other_frame(self, kind: int, number: int, buffer: bytes, start: int, end: int) -> None:
         """A frame of the connection itself, or of a channel that is being closed."""
         if number in self._retired:
             retired = self._retired[number]
-            if kind == frame.METHOD and buffer[start : start + 2] == b"\0\x14":  # only what ends it is of interest
+            if kind == frame.METHOD and buffer[start : start + 2] == b"\0\x14":  # only its end matters
                 retired.method(buffer, start, end)
             return
         if kind != frame.METHOD or number:
-            return  # a heartbeat: that it came is all that it says
+            return  # a heartbeat, which `data_received` has noted
         whole = frame.HEAD.pack(kind, number, end - start) + buffer[start : end + 1]
         try:
             _, _, method = pamqp_frame.unmarshal(whole)
         except (exceptions.PAMQPException, ValueError, IndexError, KeyError) as exc:
-            self.lose(ConnectionLost(0, f"a method of the connection can't be read: {exc}"))
+            self.fail(ConnectionLost(0, f"a method of the connection can't be read: {exc}"))
             return
-        self._said(method)
+        self._on_method(method)
 
-    def _said(self, method: object) -> None:
+    def _on_method(self, method: object) -> None:
         match method:
             case commands.Connection.Start():
                 self._start(method)
@@ -251,7 +258,7 @@ class Connection(asyncio.Protocol):
                 self._next_beat()
             case commands.Connection.Close():
                 self._reply(commands.Connection.CloseOk())
-                self.lose(ConnectionLost(method.reply_code or 0, method.reply_text or "closed by the server"))
+                self.fail(ConnectionLost(method.reply_code or 0, method.reply_text or "closed by the server"))
             case commands.Connection.CloseOk():
                 if not self._ended.done():
                     self._ended.set_result(None)
@@ -267,27 +274,27 @@ class Connection(asyncio.Protocol):
     def _start(self, method: commands.Connection.Start) -> None:
         self.server = dict(method.server_properties or {})
         mechanisms = (method.mechanisms or "").split()
-        address = self._address
-        if "EXTERNAL" in mechanisms and address.certfile is not None and not address.has_user:
+        given = self._parameters
+        if "EXTERNAL" in mechanisms and given.certfile is not None and not given.has_user:
             mechanism, response = "EXTERNAL", ""
         else:
-            mechanism, response = "PLAIN", f"\0{address.user}\0{address.password}"
+            mechanism, response = "PLAIN", f"\0{given.user}\0{given.password}"
         if mechanism not in mechanisms:
-            text = f"the server takes {', '.join(mechanisms)} and not {mechanism} to tell who we are"
-            self.lose(ConnectionLost(403, text))
+            text = f"the server takes {', '.join(mechanisms)} for a login, and not {mechanism}"
+            self.fail(ConnectionLost(403, text))
             return
-        properties: dict[str, Any] = {**_PROPERTIES, "connection_name": self._name}
+        properties: dict[str, Any] = {**_PROPERTIES, **self._properties}
         self._reply(commands.Connection.StartOk(properties, mechanism, response, "en_US"))
 
     def _tune(self, method: commands.Connection.Tune) -> None:
         self._channel_max = method.channel_max or 65_535
         offered = method.frame_max or FRAME_MAX_BYTES
         self.frame_max_bytes = min(offered, FRAME_MAX_BYTES)
-        heartbeat = self._address.heartbeat_s
+        heartbeat = self._parameters.heartbeat_s
         self._heartbeat_s = heartbeat
-        # it may be silent for all that it is told, and gives us up only after twice that
+        # the server may be silent for all of the agreed interval, and drops a client after twice that
         self._reply(commands.Connection.TuneOk(self._channel_max, self.frame_max_bytes, heartbeat // 2))
-        self._reply(commands.Connection.Open(self._address.vhost))
+        self._reply(commands.Connection.Open(self._parameters.vhost))
 
     def _reply(self, method: Any) -> None:
         self.write(pamqp_frame.marshal(method, 0))
@@ -300,53 +307,55 @@ class Connection(asyncio.Protocol):
     def _on_beat(self) -> None:
         now = self._loop.time()
         silent_s = now - self._heard_at
-        self.write(frame.HEARTBEAT_FRAME)  # whatever else was sent: a task may stop our loop the moment after
+        self.write(frame.HEARTBEAT_FRAME)  # whatever else was sent: the loop may be stopped right after this
         if now - self._beat_due > _STALL_S:
             self._heard_at = max(self._heard_at, now - self._heartbeat_s / 2)
         elif self._is_reading and silent_s > self._heartbeat_s * 5 / 8:
-            self.lose(ConnectionLost(0, f"nothing heard for {silent_s:.0f} s: the connection is dead"))
+            self.fail(ConnectionLost(0, f"nothing heard for {silent_s:.0f} s: the connection is dead"))
             return
         self._next_beat()
 
 
 async def connect(
-    address: Address,
+    parameters: ConnectionParameters,
     context: ssl.SSLContext | None,
-    name: str,
+    properties: Mapping[str, str],
     on_blocked: Callable[[str | None], None],
     failed: dial.Failed,
 ) -> Connection:
-    """A connection after its handshake. name: as the server lists it. failed: the addresses of the name that did not
-    serve; is told of this one. Raises ConnectionLost.
+    """A connection after its handshake. Raises ConnectionLost.
+
+    context: of TLS, else None. properties: of the client, as the server lists it: product, connection_name.
+    on_blocked: called with the reason when the server takes no messages any more, and with None when it does again.
+    failed: IP addresses of the host that did not serve; this one is added until its handshake succeeds.
     """
-    connection = Connection(address, name, on_blocked)
+    connection = Connection(parameters, properties, on_blocked)
     try:
         async with asyncio.timeout(CONNECT_S):
             transport, _ = await dial.connect(
-                lambda: connection, address.host, address.port, tls=context, failed=failed
+                lambda: connection, parameters.host, parameters.port, tls=context, failed=failed
             )
             connection.peer = dial.peer_of(transport)
-            failed.add(connection.peer)  # until it has said more than that it is there
-            keep_transport(transport)  # one that a forked child holds open is a consumer to the server
+            failed.add(connection.peer)  # an open port is not yet a server that works
+            keep_transport(transport)  # the server would take a copy in a forked child for a live consumer
             _tune_socket(transport.get_extra_info("socket"))
             await connection.opened()
             failed.discard(connection.peer)
     except TimeoutError:
-        raise _given_up(connection, f"no answer within {CONNECT_S:g} s") from None
+        raise _failed(connection, ConnectionLost(0, f"no answer within {CONNECT_S:g} s")) from None
     except ssl.SSLError as exc:
-        raise _given_up(connection, tls_words(exc)) from None
+        raise _failed(connection, TlsFailed(exc)) from None
     except OSError as exc:
-        raise _given_up(connection, f"no connection ({exc})") from None
+        raise _failed(connection, ConnectionLost(0, f"no connection ({exc})")) from None
     except BaseException:
-        connection.lose(ConnectionLost(0, "given up"))
+        connection.fail(ConnectionLost(0, "given up"))
         raise
     return connection
 
 
-def _given_up(connection: Connection, text: str) -> ConnectionLost:
-    lost = ConnectionLost(0, text)
-    connection.lose(lost)
-    return lost
+def _failed(connection: Connection, why: ConnectionLost) -> ConnectionLost:
+    connection.fail(why)
+    return why
 
 
 def _tune_socket(sock: socket.socket | None) -> None:

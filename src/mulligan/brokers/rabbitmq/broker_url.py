@@ -1,51 +1,27 @@
-"""`BROKER_URL` of RabbitMQ, taken apart. Reads no environment and opens nothing but certificate files."""
+"""`BROKER_URL` of RabbitMQ: its parts and its TLS context. Reads no environment, opens certificate files only."""
 
 import ssl
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote
 
+from mulligan.brokers.rabbitmq.amqp.parameters import ConnectionParameters
 from mulligan.core.error import ConfigurationError
 from mulligan.core.secret import redacted_url
 from mulligan.core.url import UrlFault, split_url
-from mulligan.core.value import value
 
-__all__ = ["HEARTBEAT_S", "Address", "parse", "tls"]
+__all__ = ["HEARTBEAT_S", "parse", "tls"]
 
 HEARTBEAT_S = 40
-"""A dead server is noticed in 5/8 of it; a task may hold the interpreter for 7/8 of it."""
+"""The default. A dead server is noticed after 5/8 of it; a task may hold the interpreter for 7/8 of it."""
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 _PARAMETERS = ("cafile", "certfile", "keyfile", "heartbeat")
 
 
-@value
-class Address:
-    """Where the server is, and who we are there. heartbeat_s: 0 for none. has_user: the URL names one."""
+def parse(url: str, base_dir: Path | None = None) -> ConnectionParameters:
+    """What `amqp[s]://user:password@host:port/vhost?...` says; relative files in it are below base_dir.
 
-    host: str
-    port: int
-    user: str
-    password: str
-    vhost: str
-    is_tls: bool
-    heartbeat_s: int
-    cafile: str | None = None
-    certfile: str | None = None
-    keyfile: str | None = None
-    has_user: bool = True
-
-    def __repr__(self) -> str:
-        return f"Address({self.where!r}, user={self.user!r}, password=<hidden>)"
-
-    @property
-    def where(self) -> str:
-        """As a person is told it."""
-        return f"{self.host}:{self.port}/{'' if self.vhost == '/' else self.vhost}"
-
-
-def parse(url: str, base_dir: Path | None = None) -> Address:
-    """The address in `amqp[s]://user:password@host:port/vhost?...`; relative files in it are below base_dir. Raises
-    ConfigurationError with all problems.
+    Raises ConfigurationError with all problems.
     """
     problems: list[str] = []
     shown = redacted_url(url)
@@ -57,12 +33,12 @@ def parse(url: str, base_dir: Path | None = None) -> Address:
     host, port = parts.hostname, parts.port
     scheme = parts.scheme.lower()
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    # they may be read late, and a task may have changed the folder by then
+    # made absolute now: they may be read late, after a task has changed the working directory
     files = {name: str((base_dir or Path()) / item) for name, item in given.items() if name in _PARAMETERS[:3]}
     for name in given.keys() - set(_PARAMETERS):
-        # a name that is not shown in the URL may be a piece of a secret
-        told = repr(name) if f"{name}=" in shown else "a parameter"
-        wrong(f"nothing is known for {told}, expected {', '.join(_PARAMETERS)}")
+        # a name that the redacted URL doesn't show may be part of a secret
+        parameter = repr(name) if f"{name}=" in shown else "a parameter"
+        wrong(f"nothing is known for {parameter}, expected {', '.join(_PARAMETERS)}")
     if parts.fragment:
         wrong("a # ends the URL early: write %23 in its place")
     path = parts.path.removeprefix("/")
@@ -83,7 +59,7 @@ def parse(url: str, base_dir: Path | None = None) -> Address:
             wrong(f"the {what} {fault}")
     if problems:
         raise ConfigurationError(problems)
-    return Address(
+    return ConnectionParameters(
         host or "localhost",
         port or _PORTS[scheme],
         user,
@@ -102,7 +78,7 @@ def _text_fault(text: str, *, most_bytes: int | None) -> str | None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        return "holds bytes that are no UTF-8, which AMQP doesn't take,"
+        return "holds bytes that are not UTF-8, which AMQP doesn't take,"
     return "is longer than the 255 bytes that AMQP takes" if most_bytes and size > most_bytes else None
 
 
@@ -127,21 +103,21 @@ def _names_several_hosts(url: str) -> bool:
     return "," in rest.partition("/")[0].rpartition("@")[2] or f"{scheme}://" in rest
 
 
-def tls(address: Address) -> ssl.SSLContext | None:
-    """The context of amqps; always with verification. Raises ConfigurationError."""
-    if not address.is_tls:
+def tls(given: ConnectionParameters) -> ssl.SSLContext | None:
+    """The TLS context of amqps, which always verifies the server; None for amqp. Blocks. Raises ConfigurationError."""
+    if not given.is_tls:
         return None
     try:
-        context = ssl.create_default_context(cafile=address.cafile)
+        context = ssl.create_default_context(cafile=given.cafile)
     except (OSError, ValueError) as exc:
-        text = f"BROKER_URL: cafile {address.cafile!r} can't be read: {exc}. Expected a PEM file of certificates."
+        text = f"BROKER_URL: cafile {given.cafile!r} can't be read: {exc}. Expected a PEM file of certificates."
         raise ConfigurationError([text]) from None
-    if address.certfile is not None:
+    if given.certfile is not None:
         try:
-            context.load_cert_chain(address.certfile, address.keyfile)
+            context.load_cert_chain(given.certfile, given.keyfile)
         except (OSError, ValueError) as exc:
             text = (
-                f"BROKER_URL: certfile {address.certfile!r} with keyfile {address.keyfile!r} can't be used: {exc}. "
+                f"BROKER_URL: certfile {given.certfile!r} with keyfile {given.keyfile!r} can't be used: {exc}. "
                 f"Expected a certificate and its private key, in PEM, the key without a password."
             )
             raise ConfigurationError([text]) from None

@@ -1,37 +1,64 @@
-"""One AMQP channel: calls and their replies, one after the other, and the contents that come in between."""
+"""One AMQP channel: calls and their replies, one at a time, and the messages that arrive in between."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pamqp import commands, exceptions
 from pamqp import frame as pamqp_frame
 
-from mulligan.brokers.rabbitmq import frame
-from mulligan.brokers.rabbitmq.error import ChannelClosed, ConnectionLost
+from mulligan.brokers.rabbitmq.amqp import frame
+from mulligan.brokers.rabbitmq.amqp.error import ChannelClosed, ConnectionLost
 
-if TYPE_CHECKING:
-    from mulligan.brokers.rabbitmq.connection import Connection
-
-__all__ = ["Channel", "Got", "Returned"]
+__all__ = ["Channel", "ChannelConnection", "Got", "Returned"]
 
 CALL_S = 20.0
-"""For the reply to a call. A quorum queue without a majority answers late or never."""
+"""The longest wait for the reply to a call. A quorum queue without a majority answers late or never."""
 
 Got = tuple[int, bytes, bytes, str, int]
-"""A message of basic.get: tag, payload of its header, body, routing key, and how many are left."""
+"""The reply to basic.get: tag, payload of the header, body, routing key, and how many messages are left."""
 Returned = tuple[int, str, str, str]
 """Code, text, exchange and routing key of a message that no queue took."""
 
 
-class Channel:
-    """A channel that is open once `open` has returned; made by `Connection.channel`.
+class ChannelConnection(Protocol):
+    """What a channel, and whoever works on one, needs of the connection below."""
 
-    Callbacks, to be set before the call that makes them happen: on_message(tag, header payload, body),
-    on_confirm(tag, multiple, is_nack), on_return, on_cancel(consumer tag), on_close(why).
+    @property
+    def payload_max_bytes(self) -> int:
+        """The longest payload of one frame."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the server takes no messages now; None while it does."""
+
+    def write(self, data: bytes) -> None:
+        """Send frames; they are lost if the connection is."""
+
+    async def writable(self) -> None:
+        """Wait until all but a megabyte of what was written has been sent."""
+
+    def read(self, *, is_wanted: bool) -> None:
+        """Read from the socket, or leave what the server sends in the network."""
+
+    def fail(self, why: ConnectionLost) -> None:
+        """End the connection and all its channels immediately."""
+
+    def retire(self, number: int) -> None:
+        """This side is closing the channel: keep its number until the server agrees."""
+
+    def forget(self, number: int) -> None:
+        """The channel is closed on both sides: its number is free."""
+
+
+class Channel:
+    """One channel of a connection; made by `Connection.channel`, which opens it.
+
+    Callbacks, to be set before the call that leads to them: on_message(tag, header payload, body),
+    on_confirm(tag, is_multiple, is_nack), on_return, on_cancel(consumer tag), on_close(why).
     """
 
-    def __init__(self, connection: "Connection", number: int) -> None:
+    def __init__(self, connection: ChannelConnection, number: int) -> None:
         self.connection = connection
         self.number = number
         self.closed: ChannelClosed | None = None
@@ -42,7 +69,7 @@ class Channel:
         self.on_close: Callable[[ChannelClosed], None] = _ignore
         self._turn = asyncio.Lock()
         self._reply: asyncio.Future[Any] | None = None
-        # the content that is coming in: what announced it, the size that is missing, its header and the parts so far
+        # the message that is arriving: the method before it, the bytes that are missing, its header and parts so far
         self._tag = 0
         self._announced: Any = None
         self._missing = 0
@@ -52,21 +79,21 @@ class Channel:
     # -- out
 
     async def call(self, method: Any) -> Any:
-        """Send a method and return its reply. Raises ChannelClosed; a reply that does not come ends the connection.
+        """Send a method and return its reply. Raises ChannelClosed; without a reply in CALL_S the connection ends.
 
-        Cancelling it leaves the channel in order: the call goes on without its caller.
+        A cancelled caller leaves the channel usable: the call continues without it.
         """
         call = asyncio.get_running_loop().create_task(self._call(method))
-        call.add_done_callback(_heard)
+        call.add_done_callback(_retrieve_exception)
         return await asyncio.shield(call)
 
     def write(self, data: bytes) -> None:
-        """Send frames. Does nothing on a closed channel, whose end is told by `on_close`."""
+        """Send frames. Does nothing on a closed channel; `on_close` has reported its end."""
         if self.closed is None:
             self.connection.write(data)
 
-    def shut(self, why: ChannelClosed | None = None) -> None:
-        """Close without waiting: unacknowledged messages go back to their queues."""
+    def close_nowait(self, why: ChannelClosed | None = None) -> None:
+        """Close without waiting for the server: unacknowledged messages return to their queues."""
         if self.closed is None:
             self._end(why or ChannelClosed(0, "closed by us"))
             self.connection.retire(self.number)
@@ -84,17 +111,17 @@ class Channel:
                     return await self._reply
             except TimeoutError:
                 lost = ConnectionLost(0, f"no answer to {method.name} within {CALL_S:g} s")
-                self.connection.lose(lost)
+                self.connection.fail(lost)
                 raise lost from None
             finally:
                 self._reply = None
 
     def ack(self, number: int) -> None:
-        """Remove a delivery for good."""
+        """Remove a delivery from its queue."""
         self.write(frame.acks(self.number, [number], None))
 
     def nack(self, numbers: Sequence[int]) -> None:
-        """Give deliveries back."""
+        """Return deliveries to their queues."""
         self.write(frame.nacks(self.number, numbers))
 
     # -- in; called by the connection for each frame
@@ -109,10 +136,10 @@ class Channel:
             is_multiple = bool(buffer[at + 12] & 1)
             self.on_confirm(frame.TAG.unpack_from(buffer, at + 4)[0], is_multiple, kind == frame.CONFIRM_NACK)
         else:
-            self._rare(kind, buffer[at:end])
+            self._on_rare_method(kind, buffer[at:end])
 
     def header(self, payload: bytes) -> None:
-        """The header of a content."""
+        """The header of a message."""
         self._missing = frame.body_size(payload, 4)[0]
         self._header = payload
         self._parts = []
@@ -120,7 +147,7 @@ class Channel:
             self._complete(b"")
 
     def body(self, payload: bytes) -> None:
-        """A part of a content."""
+        """A part of a message's body."""
         self._missing -= len(payload)
         if self._missing > 0:
             self._parts.append(payload)
@@ -130,8 +157,8 @@ class Channel:
         else:
             self._complete(payload)
 
-    def lost(self, why: ChannelClosed) -> None:
-        """The connection is gone."""
+    def connection_lost(self, why: ConnectionLost) -> None:
+        """The connection is gone, and the channel with it."""
         if self.closed is None:
             self._end(why)
 
@@ -162,12 +189,12 @@ class Channel:
                 )
             )
 
-    def _rare(self, kind: tuple[int, int], payload: bytes) -> None:
+    def _on_rare_method(self, kind: tuple[int, int], payload: bytes) -> None:
         whole = frame.HEAD.pack(frame.METHOD, self.number, len(payload)) + payload + bytes((frame.END,))
         try:
             _, _, method = pamqp_frame.unmarshal(whole)
         except (exceptions.PAMQPException, ValueError, IndexError) as exc:
-            self.connection.lose(ConnectionLost(0, f"the method {kind} can't be read: {exc}"))
+            self.connection.fail(ConnectionLost(0, f"the method {kind} can't be read: {exc}"))
             return
         match method:
             case commands.Basic.GetOk() | commands.Basic.Return():
@@ -196,11 +223,11 @@ class Channel:
         self.on_close(why)
 
 
-def _heard(call: "asyncio.Task[Any]") -> None:
-    """Whoever made the call may have stopped waiting for its error."""
+def _retrieve_exception(call: "asyncio.Task[Any]") -> None:
+    """Mark the call's error as seen: its caller may have been cancelled."""
     if not call.cancelled():
         call.exception()
 
 
 def _ignore(*_: object) -> None:
-    """Nobody wants to hear of it."""
+    """The callback of whoever set none."""

@@ -62,7 +62,7 @@ def test_status_ends_on_ctrl_c_when_the_look_for_keys_hangs(app, hang, until):
 def test_run_tells_of_a_look_for_keys_that_hangs_and_ends_at_sigterm(app, hang, until):
     system = app.start()
     until(hang.exists, "the look for keys is under way")
-    until(lambda: "looking for AWS credentials takes 5 s so far" in system.log(), "that is told")
+    until(lambda: "the search for AWS credentials takes 5 s so far" in system.log(), "that is told")
 
     system.terminate()
 
@@ -79,7 +79,7 @@ def test_run_goes_on_and_ends_in_time_when_the_renewal_of_keys_hangs(app, keys_f
         f"echo '{json.dumps(keys)}'"
     )
     system = app.start().until_up()
-    until(lambda: "The old keys go on till then" in system.log(), "that is told")
+    until(lambda: "The old keys are used until then" in system.log(), "that is told")
     began_at = time.monotonic()
 
     system.terminate()
@@ -96,7 +96,7 @@ def test_run_ends_in_time_when_the_look_for_keys_hangs_in_a_worker_alone(app, ke
         f"echo $PPID > {tmp_path}/first; echo '{json.dumps(keys)}'"
     )
     system = app.start()
-    until(lambda: "Nothing can be done at the queues before" in system.log(), "that is told")
+    until(lambda: "No queue can be used before that" in system.log(), "that is told")
     began_at = time.monotonic()
 
     system.terminate()

@@ -10,7 +10,7 @@ import pytest
 
 from mulligan.brokers.sqs.broker import SqsBroker
 from mulligan.brokers.sqs.credentials import Source
-from mulligan.brokers.sqs.environment import Address, Site
+from mulligan.brokers.sqs.environment import Address, EndpointConfig
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.cli.app import main
@@ -37,13 +37,13 @@ class ShiftedClock:
 
 
 class FixedKeys:
-    """Fills `Source`; the next ones when they are looked for afresh."""
+    """Fills `Source`; the next ones when they are searched with force."""
 
     def __init__(self, *keys: Keys) -> None:
         self._keys = list(keys)
 
-    def load(self, *, afresh: bool) -> tuple[Keys, bool]:
-        if afresh and len(self._keys) > 1:
+    def load(self, *, force: bool) -> tuple[Keys, bool]:
+        if force and len(self._keys) > 1:
             self._keys.pop(0)
         return self._keys[0], False
 
@@ -81,15 +81,15 @@ def events() -> list[Any]:
 
 @pytest.fixture
 async def broker_of(clock, events) -> AsyncIterator[Any]:
-    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long. source: of keys, for a site.
+    """Makes brokers: `broker_of(server, keys...)`. Waits between tries are 0 s long. source: of keys, for a config.
 
-    more: of the URL. site: another way to the server.
+    more: of the URL. config: another way to the server.
     """
     brokers: list[SqsBroker] = []
 
-    def make(server: Server, *keys: Keys, clock=clock, source=None, site=None, more="") -> SqsBroker:
-        def find(address: Address) -> tuple[Site, Source]:
-            found = site or Site(REGION, server.url, Endpoint(server.host, server.port, False))
+    def make(server: Server, *keys: Keys, clock=clock, source=None, config=None, more="") -> SqsBroker:
+        def find(address: Address) -> tuple[EndpointConfig, Source]:
+            found = config or EndpointConfig(REGION, server.url, Endpoint(server.host, server.port, False))
             return found, FixedKeys(*(keys or (KEYS,))) if source is None else source(found)
 
         url = f"sqs://{REGION}?endpoint={server.url}{more}"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mulligan.brokers.sqs.environment import Site
+from mulligan.brokers.sqs.environment import EndpointConfig
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerUnavailable
@@ -89,8 +89,8 @@ async def relay(request, server) -> AsyncIterator[Relay]:
 async def test_polls_that_are_always_cut_at_one_age_are_no_outage_and_become_shorter(
     relay, broker_of, server, queues, events
 ):
-    site = Site("eu-west-1", f"http://127.0.0.1:{relay.port}", Endpoint("127.0.0.1", relay.port, False))
-    broker = broker_of(server, site=site)
+    config = EndpointConfig("eu-west-1", f"http://127.0.0.1:{relay.port}", Endpoint("127.0.0.1", relay.port, False))
+    broker = broker_of(server, config=config)
     await broker.declare(queues, create=True)
 
     first = await broker.receive(queues.requests, 10, wait_s=20.0, lease_s=30.0)
@@ -112,8 +112,8 @@ async def test_polls_that_are_always_cut_at_one_age_are_no_outage_and_become_sho
 
 async def test_outage_is_told_though_what_is_on_the_way_ends_every_poll_at_one_age(relay, broker_of, server, queues):
     """It was taken for cuts of long polls, and the queue for an empty one, for as long as it lasted."""
-    site = Site("eu-west-1", f"http://127.0.0.1:{relay.port}", Endpoint("127.0.0.1", relay.port, False))
-    broker = broker_of(server, site=site)
+    config = EndpointConfig("eu-west-1", f"http://127.0.0.1:{relay.port}", Endpoint("127.0.0.1", relay.port, False))
+    broker = broker_of(server, config=config)
     await broker.declare(queues, create=True)
     silent = await asyncio.start_server(_say_nothing, "127.0.0.1", 0)
     relay._port = silent.sockets[0].getsockname()[1]

@@ -311,7 +311,7 @@ async def test_keys_that_were_rotated_are_read_again_from_the_file_without_a_res
     path.write_text("[ops]\naws_access_key_id = OLD\naws_secret_access_key = old\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     server = await start(keys=[Key("OLD", "old"), Key("NEW", "new")])
-    broker = broker_of(server, source=lambda site: find_keys(Address(site.region, profile="ops"), site))
+    broker = broker_of(server, source=lambda config: find_keys(Address(config.region, profile="ops"), config))
     await broker.declare(queues, create=True)
     path.write_text("[ops]\naws_access_key_id = NEW\naws_secret_access_key = new\n")
     await server.close()

@@ -20,10 +20,10 @@ from mulligan.brokers.sqs import batch, codec, foreign, move, owner, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts, PollCut
 from mulligan.brokers.sqs.codec import Received, SendEntry
-from mulligan.brokers.sqs.credentials import KeyRing, Source, find_keys
+from mulligan.brokers.sqs.credentials import Credentials, Source, find_keys
 from mulligan.brokers.sqs.cut import Cuts
 from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, Refused, delivery, send_entry, whole
-from mulligan.brokers.sqs.environment import Address, Site, find_site, parse_url
+from mulligan.brokers.sqs.environment import Address, EndpointConfig, parse_url, resolve
 from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
 from mulligan.brokers.sqs.foreign import Accounts
 from mulligan.brokers.sqs.http import Response
@@ -70,7 +70,7 @@ FEATURES = Features(
 class SqsBroker:
     """Queues on SQS. Nothing is looked up or connected before the first call.
 
-    find: gives site and keys for the address; botocore by default.
+    find: gives config and keys for the address; botocore by default.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SqsBroker:
         clock: Clock,
         emit: Emit,
         rand: Callable[[], float] = random.random,
-        find: Callable[[Address], tuple[Site, Source]] | None = None,
+        find: Callable[[Address], tuple[EndpointConfig, Source]] | None = None,
     ) -> None:
         self._url = redacted_url(url)
         self._address = parse_url(url)
@@ -134,8 +134,8 @@ class SqsBroker:
             raise ConfigurationError(told)
         self._accounts = foreign.accounts_of(queues, self._address.account)
         if queues.locators:
-            site = (await self._open()).site
-            if told := foreign.locator_problems(queues, region=site.region, authority=site.endpoint.authority):
+            config = (await self._open()).config
+            if told := foreign.locator_problems(queues, region=config.region, authority=config.endpoint.authority):
                 raise ConfigurationError(told)
         if only is not None:
             declared = await self._declare(queues, [only], create=False)
@@ -178,7 +178,7 @@ class SqsBroker:
             self._fit_features(found)
         self._declared = found
         notes = [
-            *_site_notes((await self._open()).site),
+            *_config_notes((await self._open()).config),
             *foreign.notes(queues, found, self._accounts),
             *setup.notes(queues, found, self._accounts),
         ]
@@ -442,7 +442,7 @@ class SqsBroker:
                 f"{LONG_POLL_S + 5} s."
             )
             assert self._client is not None
-            self._emit(BrokerWarning(self._client.site.endpoint.authority, text))
+            self._emit(BrokerWarning(self._client.config.endpoint.authority, text))
         return is_usual
 
     def _tell_damage(self, at: Queue, problems: Sequence[str], *, is_all: bool) -> None:
@@ -456,15 +456,15 @@ class SqsBroker:
             raise BrokerRefused(f"The broker {self._url} is closed: make a new one.")
         async with self._opening:
             if self._client is None:
-                site, source = await in_thread(lambda: self._find(self._address))
-                where = site.endpoint.authority
-                ring = KeyRing(source, lambda text: self._emit(BrokerWarning(where, text)))
+                config, source = await in_thread(lambda: self._find(self._address))
+                where = config.endpoint.authority
+                credentials = Credentials(source, lambda text: self._emit(BrokerWarning(where, text)))
                 try:
-                    await ring.ready()
+                    await credentials.ready()
                 except BaseException:
-                    ring.close()
+                    credentials.close()
                     raise
-                self._client = Client(site, ring, self._clock, self._emit, rand=self._rand)
+                self._client = Client(config, credentials, self._clock, self._emit, rand=self._rand)
             return self._client
 
     async def _ready(self, name: QueueName, count: int) -> tuple[Client, Queue]:
@@ -526,15 +526,15 @@ class SqsBroker:
         )
 
 
-def _site_notes(site: Site) -> list[str]:
-    if not site.is_readable:
+def _config_notes(config: EndpointConfig) -> list[str]:
+    if not config.is_readable:
         return []
     return [
-        f"The endpoint {site.url} is plain http, as insecure=true in BROKER_URL allows: messages can be read and "
+        f"The endpoint {config.url} is plain http, as insecure=true in BROKER_URL allows: messages can be read and "
         f"changed on the way. For a network that is yours alone; elsewhere use https."
     ]
 
 
-def _found(address: Address) -> tuple[Site, Source]:
-    site = find_site(address)
-    return site, find_keys(address, site)
+def _found(address: Address) -> tuple[EndpointConfig, Source]:
+    config = resolve(address)
+    return config, find_keys(address, config)

@@ -1,6 +1,6 @@
-"""awsJson 1.0 of the calls that are made all the time: requests as bytes, answers as values. No I/O, no clock.
+"""awsJson 1.0 of the frequent calls: requests as bytes, answers as values. No I/O, no clock.
 
-An answer that is not what the service would say raises `Garbled`: a page of HTML is never an empty queue. Checksums of
+An answer that the service would not give raises `InvalidResponse`: a page of HTML is not an empty queue. Checksums of
 bodies and attributes are verified here. What an error code means is in `error`.
 """
 
@@ -18,7 +18,7 @@ __all__ = [
     "TRACE",
     "Answered",
     "Failure",
-    "Garbled",
+    "InvalidResponse",
     "Received",
     "SendEntry",
     "ServiceError",
@@ -42,7 +42,7 @@ TRACE = "AWSTraceHeader"
 """The one system attribute that a sender may set. It counts neither as an attribute nor for the size."""
 
 
-class Garbled(Exception):
+class InvalidResponse(Exception):
     """The answer is not one of the service's."""
 
 
@@ -198,14 +198,14 @@ def send_request(url: str, entries: Sequence[SendEntry]) -> bytes:
 def read_receive(body: bytes) -> tuple[list[Received], list[str]]:
     """The messages of a ReceiveMessage answer, and a sentence for each that is damaged and left out.
 
-    One message that can't be read must not hide the others, and must not stop the queue. Raises Garbled.
+    One message that can't be read must not hide the others, and must not stop the queue. Raises InvalidResponse.
     """
     try:
         messages = _receive_answer.decode(body).messages
     except msgspec.ValidationError:
         return _read_one_by_one(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise Garbled(_shown(body, exc)) from None
+        raise InvalidResponse(_shown(body, exc)) from None
     if not messages:
         _check_empty(body)
         return [], []
@@ -223,18 +223,18 @@ def read_receive(body: bytes) -> tuple[list[Received], list[str]]:
 def read_batch(body: bytes, count: int) -> tuple[list[Answered | Failure | None], int]:
     """One answer for each of `count` entries (None: the service said nothing of it), and how many failed or are None.
 
-    Raises Garbled.
+    Raises InvalidResponse.
     """
     try:
         answer = _batch_answer.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise Garbled(_shown(body, exc)) from None
+        raise InvalidResponse(_shown(body, exc)) from None
     successful, failed = answer.successful or [], answer.failed or []
     if not failed and [item.id for item in successful] == _IDS[:count]:
         return [*successful], 0  # the usual answer
     results: list[Answered | Failure | None] = [None] * count
     if not successful and not failed:
-        raise Garbled(_shown(body, "it names no entry"))
+        raise InvalidResponse(_shown(body, "it names no entry"))
     bad_count = count
     for item in successful:
         at = _place(item.id, count)
@@ -250,15 +250,15 @@ def read_batch(body: bytes, count: int) -> tuple[list[Answered | Failure | None]
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The answer of any other call; {} for none. Raises Garbled."""
+    """The answer of any other call; {} for none. Raises InvalidResponse."""
     if not body.strip():
         return {}
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise Garbled(_shown(body, exc)) from None
+        raise InvalidResponse(_shown(body, exc)) from None
     if not isinstance(data, dict):
-        raise Garbled(_shown(body, "it is no object"))
+        raise InvalidResponse(_shown(body, "it is no object"))
     return data
 
 
@@ -269,7 +269,7 @@ def read_error(status: int, headers: Mapping[bytes, bytes], body: bytes) -> Serv
     """
     try:
         data = read_object(body)
-    except Garbled:
+    except InvalidResponse:
         data = {}
     given = headers.get(b"x-amzn-query-error", b"").decode("latin-1").partition(";")[0]
     code = given or data.get("__type") or data.get("code") or headers.get(b"x-amzn-errortype", b"").decode("latin-1")
@@ -287,21 +287,21 @@ def _bare(code: str) -> str:
 def _place(entry_id: str, count: int) -> int:
     if entry_id.isdecimal() and int(entry_id) < count:
         return int(entry_id)
-    raise Garbled(f"the answer names an entry {entry_id!r}, and {count} were sent")
+    raise InvalidResponse(f"the answer names an entry {entry_id!r}, and {count} were sent")
 
 
 def _check_empty(body: bytes) -> None:
     """Only an answer that says so is an empty one: `{}`, or no messages. Anything else was said by somebody else."""
     strange = read_object(body).keys() - {"Messages", "ResponseMetadata"}
     if strange or not body.strip():
-        raise Garbled(_shown(body, "it is no answer to a receive"))
+        raise InvalidResponse(_shown(body, "it is no answer to a receive"))
 
 
 def _read_one_by_one(body: bytes) -> tuple[list[Received], list[str]]:
     try:
         raws = _raw_receive_answer.decode(body).messages or []
     except msgspec.DecodeError as exc:
-        raise Garbled(_shown(body, exc)) from None
+        raise InvalidResponse(_shown(body, exc)) from None
     good: list[Received] = []
     problems: list[str] = []
     for raw in raws:
@@ -315,7 +315,7 @@ def _read_one_by_one(body: bytes) -> tuple[list[Received], list[str]]:
         else:
             problems.append(f"message {item.message_id} doesn't match its checksum, or has no time or count")
     if not good and not problems:
-        raise Garbled(_shown(body, "it is no answer to a receive"))
+        raise InvalidResponse(_shown(body, "it is no answer to a receive"))
     return good, problems
 
 

@@ -1,6 +1,6 @@
 """One message between our form and that of SQS, within its limits. Pure.
 
-Copies are packed to fit before they come here (`core.parcel`); what still doesn't is refused with the reason.
+Copies are packed to fit before they come here (`core.packing`); what still doesn't is refused with the reason.
 """
 
 import math

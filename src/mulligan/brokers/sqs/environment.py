@@ -1,7 +1,7 @@
-"""Where the service is: region, endpoint, TLS and proxy, found as every AWS tool finds them.
+"""Where the service is: region, endpoint, TLS and proxy, resolved as every AWS tool resolves them.
 
-Asks botocore, and by way of it the environment and the profiles. Everything here blocks: run it in a thread. Who we
-are there is found in `credentials`.
+Uses botocore, which reads the environment and the profiles. Everything here blocks: run it in a thread. The keys are
+found in `credentials`.
 """
 
 import logging
@@ -21,7 +21,7 @@ from mulligan.core.secret import redacted, redacted_url
 from mulligan.core.url import UrlFault, split_url
 from mulligan.core.value import value
 
-__all__ = ["Address", "Site", "find_site", "is_loopback", "new_session", "parse_url"]
+__all__ = ["Address", "EndpointConfig", "is_loopback", "new_session", "parse_url", "resolve"]
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
@@ -30,7 +30,7 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 class Address:
     """What a BROKER_URL says. region, endpoint, profile: None where it leaves that to the environment.
 
-    account: whose the queues are, 12 digits; None for that of the keys. is_insecure: plain http is taken to any host.
+    account: of the queues, 12 digits; None for that of the keys. is_insecure: plain http is allowed to any host.
     """
 
     region: str | None
@@ -41,7 +41,7 @@ class Address:
 
 
 @value
-class Site:
+class EndpointConfig:
     """Where requests go. url: of the endpoint. partition: "aws", or that of China, GovCloud..."""
 
     region: str
@@ -53,7 +53,7 @@ class Site:
 
     @property
     def is_readable(self) -> bool:
-        """What is sent there can be read on the way: plain http to another host."""
+        """Plain http to another host: what is sent can be read on the way."""
         return not self.endpoint.is_tls and not is_loopback(self.endpoint.host)
 
 
@@ -78,9 +78,9 @@ def parse_url(url: str) -> Address:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            # a name that is not shown in the URL may be a piece of a secret
-            told = f" {name!r}" if f"{name}=" in shown else " that is not known"
-            problems.append(f"BROKER_URL: {shown!r} has a parameter{told}; known are {', '.join(known)}.{hint}")
+            # a name that the redacted URL doesn't show may be part of a secret
+            parameter = f" {name!r}" if f"{name}=" in shown else " that is not known"
+            problems.append(f"BROKER_URL: {shown!r} has a parameter{parameter}; known are {', '.join(known)}.{hint}")
         given[name] = text
     if parts.scheme.lower() != "sqs" or parts.path.strip("/") or "@" in parts.netloc or ":" in parts.netloc:
         problems.append(f"BROKER_URL: {shown!r} is not {form}")
@@ -100,8 +100,8 @@ def parse_url(url: str) -> Address:
     )
 
 
-def find_site(address: Address) -> Site:
-    """Ask botocore for what the URL leaves open. Blocks for some 0.3 s. Raises ConfigurationError."""
+def resolve(address: Address) -> EndpointConfig:
+    """The endpoint, with what the URL leaves open as botocore resolves it. Takes 0.3 s. Raises ConfigurationError."""
     session = new_session(address)
     try:
         region = address.region or session.get_config_variable("region")
@@ -112,7 +112,7 @@ def find_site(address: Address) -> Site:
                     "profile's region."
                 ]
             )
-        # the keys are not used: without any, botocore would look for some now, and may wait for a metadata service
+        # dummy keys: without any, botocore would search for some now, and perhaps wait for a metadata service
         keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "unused")
         client = session.create_client("sqs", region_name=region, endpoint_url=address.endpoint, **keys)
         url, partition = client.meta.endpoint_url, client.meta.partition
@@ -127,20 +127,20 @@ def find_site(address: Address) -> Site:
     parts = split_url(url)
     is_tls = parts.scheme == "https"
     endpoint = Endpoint(parts.hostname or "", parts.port or (443 if is_tls else 80), is_tls)
-    return Site(region, url, endpoint, _tls(bundle) if is_tls else None, _proxy(endpoint), partition)
+    return EndpointConfig(region, url, endpoint, _tls(bundle) if is_tls else None, _proxy(endpoint), partition)
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
 
 
 def new_session(address: Address) -> Any:
-    """A session of botocore: its import takes 0.2 s, so it is late."""
+    """A session of botocore, imported here because that takes 0.2 s."""
     from botocore.session import Session
 
-    # each process would tell at INFO where its keys are from; it is said when there are none
+    # at INFO each process would log the source of its keys
     logging.getLogger("botocore").setLevel(logging.WARNING)
     session = Session(profile=address.profile)
-    if address.region is not None:  # STS, which is asked for keys, is another service, and that of this region is meant
+    if address.region is not None:  # so that keys come from the STS of this region
         session.set_config_variable("region", address.region)
     return session
 
@@ -162,7 +162,7 @@ def _endpoint_problems(url: str, *, is_insecure: bool) -> list[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """The host is this machine, as far as its name says."""
+    """Whether the host is this machine, judged by its name alone."""
     if host.lower() == "localhost":
         return True
     try:
@@ -172,10 +172,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _tls(bundle: str | None) -> ssl.SSLContext:
-    """The system's authorities, or those of AWS_CA_BUNDLE alone. A machine without any gets botocore's."""
+    """Trusts the system's CAs, or those of AWS_CA_BUNDLE only. On a machine without any, botocore's."""
     if bundle:
         try:
-            path = Path(os.path.expanduser(bundle))  # noqa: PTH111 - Path's raises where this user has no home
+            path = Path(os.path.expanduser(bundle))  # noqa: PTH111 - Path's raises for a user without a home
             return ssl.create_default_context(capath=str(path)) if path.is_dir() else _trusting(path)
         except OSError as exc:
             raise ConfigurationError(
@@ -195,7 +195,7 @@ def _trusting(path: Path) -> ssl.SSLContext:
 
 
 def _proxy(endpoint: Endpoint) -> Proxy | None:
-    """As HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. Never for this machine: a proxy would find another one there."""
+    """By HTTPS_PROXY, HTTP_PROXY and NO_PROXY. Never for this machine: a proxy's localhost is another one."""
     if is_loopback(endpoint.host):
         return None
     proxies = getproxies_environment()

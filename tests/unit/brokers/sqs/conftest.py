@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mulligan.brokers.sqs.client import Client
-from mulligan.brokers.sqs.credentials import KeyRing
-from mulligan.brokers.sqs.environment import Site
+from mulligan.brokers.sqs.credentials import Credentials
+from mulligan.brokers.sqs.environment import EndpointConfig
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.brokers.sqs.sign import Keys
 
@@ -114,8 +114,8 @@ class Keyring:
         self.is_endless = self.is_same = False
         self.renewals = 0
 
-    def load(self, *, afresh):
-        if afresh:
+    def load(self, *, force):
+        if force:
             self.renewals += 1
             if not self.is_same:
                 self.given = Keys(f"NEW{self.renewals}" if self.is_endless else "NEW", "new", "t2")
@@ -130,9 +130,9 @@ async def client_of():
     def make(speaker, *, rand=lambda: 0.0):
         events = []
         endpoint = Endpoint("127.0.0.1", speaker.port, False)
-        site = Site("eu-west-1", f"http://127.0.0.1:{speaker.port}", endpoint)
+        config = EndpointConfig("eu-west-1", f"http://127.0.0.1:{speaker.port}", endpoint)
         source = Keyring()
-        client = Client(site, KeyRing(source, events.append), StillClock(), events.append, rand=rand)
+        client = Client(config, Credentials(source, events.append), StillClock(), events.append, rand=rand)
         client.events, client.source = events, source
         clients.append(client)
         return client

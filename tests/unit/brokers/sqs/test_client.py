@@ -243,8 +243,7 @@ async def test_call_looks_for_rotated_keys_when_the_old_ones_are_not_known_any_m
     assert await call(client) == {"QueueUrl": "u"}
     assert b"Credential=NEW/" in speaker.requests[1]
     assert [event.text for event in client.events] == [
-        f"the service refused the access key ...OLD ({code}). Others were found when they were looked for again, and "
-        f"are used from now on."
+        f"the service refused the access key ...OLD ({code}). A new search found others, which are used from now on."
     ]
 
 

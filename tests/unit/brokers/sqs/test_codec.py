@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mulligan.brokers.sqs import codec
-from mulligan.brokers.sqs.codec import Answered, Failure, Garbled, SendEntry, ServiceError, WireAttribute
+from mulligan.brokers.sqs.codec import Answered, Failure, InvalidResponse, SendEntry, ServiceError, WireAttribute
 from mulligan.brokers.sqs.sign import Keys, Signer
 from mulligan.core.message import Typed
 
@@ -144,7 +144,7 @@ def test_read_receive_takes_an_empty_queue_for_one_when_the_service_says_so(body
     ],
 )
 def test_read_receive_never_takes_for_an_empty_queue(body):
-    with pytest.raises(Garbled):
+    with pytest.raises(InvalidResponse):
         codec.read_receive(body)
 
 
@@ -259,7 +259,7 @@ def test_read_batch_counts_an_entry_as_bad_when_it_is_named_twice_and_once_as_fa
     ],
 )
 def test_read_batch_takes_no_answer_that_tells_nothing_of_what_was_sent(body):
-    with pytest.raises(Garbled):
+    with pytest.raises(InvalidResponse):
         codec.read_batch(body, 2)
 
 

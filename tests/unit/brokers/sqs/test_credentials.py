@@ -5,15 +5,15 @@ import threading
 
 import pytest
 
-from mulligan.brokers.sqs import credentials
-from mulligan.brokers.sqs.credentials import CHECK_S, LOCAL_KEYS, KeyRing, find_keys
-from mulligan.brokers.sqs.environment import Address, Site
+from mulligan.brokers.sqs import credentials as module
+from mulligan.brokers.sqs.credentials import CHECK_S, LOCAL_KEYS, Credentials, find_keys
+from mulligan.brokers.sqs.environment import Address, EndpointConfig
 from mulligan.brokers.sqs.http import Endpoint
 from mulligan.brokers.sqs.sign import Keys
 from mulligan.core.error import BrokerUnavailable, ConfigurationError
 
-LOCAL = Site("r", "http://127.0.0.1:1", Endpoint("127.0.0.1", 1, False))
-AWS = Site("r", "https://sqs.r.amazonaws.com", Endpoint("sqs.r.amazonaws.com", 443, True))
+LOCAL = EndpointConfig("r", "http://127.0.0.1:1", Endpoint("127.0.0.1", 1, False))
+AWS = EndpointConfig("r", "https://sqs.r.amazonaws.com", Endpoint("sqs.r.amazonaws.com", 443, True))
 OLD, NEW = Keys("OLD", "old", "t1"), Keys("NEW", "new", "t2")
 
 
@@ -29,13 +29,13 @@ class Scripted:
         self.gate = threading.Event()
         self.gate.set()
 
-    def load(self, *, afresh):
+    def load(self, *, force):
         assert not self.is_loading
         self.is_loading = True
         self.gate.wait(5)
         self.is_loading = False
         self.loads += 1
-        self.renewals += afresh
+        self.renewals += force
         self.threads.append(threading.get_ident())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -43,9 +43,9 @@ class Scripted:
         return answer, self.expires
 
 
-def ring_of(source):
+def credentials_of(source):
     told = []
-    return KeyRing(source, told.append), told
+    return Credentials(source, told.append), told
 
 
 async def until(is_so):
@@ -57,9 +57,9 @@ async def until(is_so):
 
 async def test_ready_loads_once_for_all_who_wait_and_never_in_the_loop():
     source = Scripted(OLD)
-    ring, _ = ring_of(source)
+    credentials, _ = credentials_of(source)
 
-    found = await asyncio.gather(*(ring.ready() for _ in range(5)))
+    found = await asyncio.gather(*(credentials.ready() for _ in range(5)))
 
     assert found == [OLD] * 5
     assert source.loads == 1
@@ -68,82 +68,82 @@ async def test_ready_loads_once_for_all_who_wait_and_never_in_the_loop():
 
 async def test_ready_tries_again_after_a_failure():
     source = Scripted(BrokerUnavailable("metadata service is down"), OLD)
-    ring, _ = ring_of(source)
+    credentials, _ = credentials_of(source)
 
     with pytest.raises(BrokerUnavailable):
-        await ring.ready()
+        await credentials.ready()
 
-    assert await ring.ready() == OLD
+    assert await credentials.ready() == OLD
 
 
-async def test_look_after_renews_behind_the_old_keys_once_a_minute():
+async def test_refresh_if_due_renews_behind_the_old_keys_once_a_minute():
     source = Scripted(OLD, NEW)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
-    ring.look_after(1000.0)
-    during, own = ring.keys, {asyncio.current_task()}
-    await until(lambda: ring.keys == NEW and asyncio.all_tasks() == own)
-    ring.look_after(1000.0 + CHECK_S - 1)
+    credentials.refresh_if_due(1000.0)
+    during, own = credentials.keys, {asyncio.current_task()}
+    await until(lambda: credentials.keys == NEW and asyncio.all_tasks() == own)
+    credentials.refresh_if_due(1000.0 + CHECK_S - 1)
 
     assert asyncio.all_tasks() == own
     assert during == OLD
-    assert ring.keys == NEW
+    assert credentials.keys == NEW
     assert source.loads == 2
 
 
-async def test_look_after_leaves_lasting_keys_alone():
+async def test_refresh_if_due_leaves_lasting_keys_alone():
     source = Scripted(OLD, expires=False)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
-    ring.look_after(1e9)
+    credentials.refresh_if_due(1e9)
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert source.loads == 1
 
 
-async def test_look_after_keeps_the_old_keys_and_tells_when_it_fails():
+async def test_refresh_if_due_keeps_the_old_keys_and_tells_when_it_fails():
     source = Scripted(OLD, BrokerUnavailable("metadata service is down"))
-    ring, told = ring_of(source)
-    await ring.ready()
+    credentials, told = credentials_of(source)
+    await credentials.ready()
 
-    ring.look_after(1000.0)
+    credentials.refresh_if_due(1000.0)
     await until(lambda: told)
 
-    assert ring.keys == OLD
+    assert credentials.keys == OLD
     assert "metadata service is down" in told[0]
 
 
 async def test_renew_begins_anew_and_says_whether_the_keys_are_others():
     source = Scripted(OLD, NEW)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
-    assert await ring.renew(OLD)
+    assert await credentials.renew(OLD)
     assert source.renewals == 1
-    assert not await ring.renew(NEW)
+    assert not await credentials.renew(NEW)
 
 
 async def test_renew_does_nothing_when_another_call_has_done_it():
     source = Scripted(OLD, NEW)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
-    await asyncio.gather(ring.renew(OLD), ring.renew(OLD), ring.renew(OLD))
+    await asyncio.gather(credentials.renew(OLD), credentials.renew(OLD), credentials.renew(OLD))
 
-    assert await ring.renew(OLD)
+    assert await credentials.renew(OLD)
     assert source.loads == 2
     assert source.renewals == 1
 
 
 async def test_renew_waits_for_a_look_that_is_under_way_and_takes_what_it_brings():
     source = Scripted(OLD, NEW)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
     source.gate.clear()
-    ring.look_after(1000.0)
-    renewal = asyncio.create_task(ring.renew(OLD))
+    credentials.refresh_if_due(1000.0)
+    renewal = asyncio.create_task(credentials.renew(OLD))
     await asyncio.sleep(0)
 
     source.gate.set()
@@ -156,8 +156,8 @@ async def test_renew_waits_for_a_look_that_is_under_way_and_takes_what_it_brings
 async def test_ready_that_is_cancelled_harms_nobody_else():
     source = Scripted(OLD)
     source.gate.clear()
-    ring, _ = ring_of(source)
-    first, second = asyncio.create_task(ring.ready()), asyncio.create_task(ring.ready())
+    credentials, _ = credentials_of(source)
+    first, second = asyncio.create_task(credentials.ready()), asyncio.create_task(credentials.ready())
     await asyncio.sleep(0)
 
     first.cancel()
@@ -169,51 +169,51 @@ async def test_ready_that_is_cancelled_harms_nobody_else():
 
 async def test_renew_looks_once_for_calls_that_are_refused_one_after_the_other_when_the_same_keys_are_found():
     source = Scripted(OLD)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
-    found = [await ring.renew(OLD) for _ in range(3)]
+    found = [await credentials.renew(OLD) for _ in range(3)]
 
     assert found == [False, False, False]
     assert source.renewals == 1
 
 
 async def test_renew_looks_again_after_a_while_when_the_same_keys_were_found(monkeypatch):
-    monkeypatch.setattr(credentials, "SAME_S", 0.0)
+    monkeypatch.setattr(module, "SAME_S", 0.0)
     source = Scripted(OLD, OLD, NEW)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
-    found = [await ring.renew(OLD) for _ in range(2)]
+    found = [await credentials.renew(OLD) for _ in range(2)]
 
     assert found == [False, True]
 
 
 async def test_renew_may_be_tried_again_when_the_file_of_the_keys_is_being_written():
     source = Scripted(OLD, ConfigurationError(["No AWS credentials were found."]), NEW)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
     with pytest.raises(BrokerUnavailable, match="No AWS credentials were found"):
-        await ring.renew(OLD)
+        await credentials.renew(OLD)
 
-    assert await ring.renew(OLD)
+    assert await credentials.renew(OLD)
 
 
 async def test_renew_looks_once_when_the_same_keys_are_found_later_than_a_call_waits_for_them(monkeypatch):
     """A credential_process of six seconds ran without a pause for as long as its keys were refused."""
-    monkeypatch.setattr(credentials, "RENEW_S", 0.01)
+    monkeypatch.setattr(module, "RENEW_S", 0.01)
     source = Scripted(OLD)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
     source.gate.clear()
     for _ in range(3):
-        with pytest.raises(BrokerUnavailable, match="looking for them takes"):
-            await ring.renew(OLD)
+        with pytest.raises(BrokerUnavailable, match="the search takes"):
+            await credentials.renew(OLD)
     source.gate.set()
-    await until(lambda: ring._look is None)
+    await until(lambda: credentials._search is None)
 
-    found = [await ring.renew(OLD) for _ in range(3)]
+    found = [await credentials.renew(OLD) for _ in range(3)]
 
     assert found == [False] * 3
     assert source.renewals == 1
@@ -221,36 +221,36 @@ async def test_renew_looks_once_when_the_same_keys_are_found_later_than_a_call_w
 
 async def test_renew_doesnt_look_for_each_call_when_looks_fail(monkeypatch):
     """A credential_process that failed was started five times a second."""
-    monkeypatch.setattr(credentials, "FAILED_S", (0.0, 60.0))
+    monkeypatch.setattr(module, "FAILED_S", (0.0, 60.0))
     source = Scripted(OLD, BrokerUnavailable("the process ended with code 1"))
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
 
     told = []
     for _ in range(5):
         with pytest.raises(BrokerUnavailable) as caught:
-            await ring.renew(OLD)
+            await credentials.renew(OLD)
         told.append(str(caught.value))
 
     assert source.renewals == 2
     assert told[1] == "the process ended with code 1"
-    assert told[4] == "the process ended with code 1 (looked for again in 60 s)"
+    assert told[4] == "the process ended with code 1 (next search in 60 s)"
 
 
 async def test_renew_looks_at_once_when_a_look_has_succeeded_since_others_failed(monkeypatch):
-    monkeypatch.setattr(credentials, "FAILED_S", (0.0, 0.0, 60.0))
+    monkeypatch.setattr(module, "FAILED_S", (0.0, 0.0, 60.0))
     source = Scripted(OLD, BrokerUnavailable("no"), BrokerUnavailable("no"), NEW, BrokerUnavailable("no"), OLD)
-    ring, _ = ring_of(source)
-    await ring.ready()
+    credentials, _ = credentials_of(source)
+    await credentials.ready()
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):
-            await ring.renew(OLD)
-    assert await ring.renew(OLD)
+            await credentials.renew(OLD)
+    assert await credentials.renew(OLD)
 
     with pytest.raises(BrokerUnavailable):
-        await ring.renew(NEW)
+        await credentials.renew(NEW)
 
-    assert await ring.renew(NEW)
+    assert await credentials.renew(NEW)
 
 
 # -- looks that hang --------------------------------------------------------------------------------------------------
@@ -259,9 +259,9 @@ async def test_renew_looks_at_once_when_a_look_has_succeeded_since_others_failed
 @pytest.fixture
 def hanging(monkeypatch):
     """A source whose looks hang until the test ends, and limits that are short."""
-    monkeypatch.setattr(credentials, "FIRST_S", 0.05)
-    monkeypatch.setattr(credentials, "RENEW_S", 0.05)
-    monkeypatch.setattr(credentials, "SLOW_S", 0.01)
+    monkeypatch.setattr(module, "FIRST_S", 0.05)
+    monkeypatch.setattr(module, "RENEW_S", 0.05)
+    monkeypatch.setattr(module, "SLOW_S", 0.01)
     source = Hanging()
     yield source
     source.end.set()
@@ -275,7 +275,7 @@ class Hanging:
         self.looks = 0
         self.end = threading.Event()
 
-    def load(self, *, afresh):
+    def load(self, *, force):
         self.looks += 1
         if self.looks > self.good:
             self.end.wait(30)
@@ -284,57 +284,57 @@ class Hanging:
 
 
 async def test_ready_gives_up_and_tells_when_the_look_hangs(hanging):
-    ring, told = ring_of(hanging)
+    credentials, told = credentials_of(hanging)
 
     with pytest.raises(BrokerUnavailable, match="credential_process"):
-        await ring.ready()
+        await credentials.ready()
 
-    assert "looking for AWS credentials takes" in told[0]
-    assert "Nothing can be done at the queues before" in told[0]
+    assert "the search for AWS credentials takes" in told[0]
+    assert "No queue can be used before that" in told[0]
 
 
 async def test_ready_starts_no_second_look_beside_one_that_hangs(hanging):
-    ring, _ = ring_of(hanging)
+    credentials, _ = credentials_of(hanging)
 
     for _ in range(3):
         with pytest.raises(BrokerUnavailable):
-            await ring.ready()
+            await credentials.ready()
 
     assert hanging.looks == 1
 
 
-async def test_look_after_tells_of_a_renewal_that_hangs_and_the_old_keys_go_on(hanging):
+async def test_refresh_if_due_tells_of_a_renewal_that_hangs_and_the_old_keys_go_on(hanging):
     hanging.good = 1
-    ring, told = ring_of(hanging)
-    await ring.ready()
+    credentials, told = credentials_of(hanging)
+    await credentials.ready()
 
-    ring.look_after(1000.0)
+    credentials.refresh_if_due(1000.0)
     await until(lambda: told)
 
-    assert ring.keys == OLD
-    assert "The old keys go on till then" in told[0]
+    assert credentials.keys == OLD
+    assert "The old keys are used until then" in told[0]
 
 
 async def test_renew_waits_no_longer_than_its_limit_when_keys_expire_during_a_renewal_that_hangs(hanging):
     hanging.good = 1
-    ring, _ = ring_of(hanging)
-    await ring.ready()
-    ring.look_after(1000.0)
+    credentials, _ = credentials_of(hanging)
+    await credentials.ready()
+    credentials.refresh_if_due(1000.0)
 
     async with asyncio.timeout(2):
-        with pytest.raises(BrokerUnavailable, match="looking for them takes"):
-            await ring.renew(OLD)
+        with pytest.raises(BrokerUnavailable, match="the search takes"):
+            await credentials.renew(OLD)
 
 
 async def test_close_lets_go_of_those_who_wait_for_a_look_that_hangs(hanging, monkeypatch):
-    monkeypatch.setattr(credentials, "RENEW_S", 60.0)
+    monkeypatch.setattr(module, "RENEW_S", 60.0)
     hanging.good = 1
-    ring, _ = ring_of(hanging)
-    await ring.ready()
-    renewal = asyncio.create_task(ring.renew(OLD))
+    credentials, _ = credentials_of(hanging)
+    await credentials.ready()
+    renewal = asyncio.create_task(credentials.renew(OLD))
     await until(lambda: hanging.looks == 2)
 
-    ring.close()
+    credentials.close()
 
     async with asyncio.timeout(2):
         with pytest.raises(BrokerUnavailable, match="closing"):
@@ -342,14 +342,14 @@ async def test_close_lets_go_of_those_who_wait_for_a_look_that_hangs(hanging, mo
 
 
 async def test_look_that_hangs_for_minutes_is_given_up_for_another_one(hanging, monkeypatch):
-    monkeypatch.setattr(credentials, "PATIENCE_S", 0.0)
-    ring, _ = ring_of(hanging)
+    monkeypatch.setattr(module, "SEARCH_MAX_S", 0.0)
+    credentials, _ = credentials_of(hanging)
     with pytest.raises(BrokerUnavailable):
-        await ring.ready()
+        await credentials.ready()
 
     hanging.good = 2
 
-    assert await ring.ready() == OLD
+    assert await credentials.ready() == OLD
 
 
 # -- the chain --------------------------------------------------------------------------------------------------------
@@ -373,18 +373,18 @@ def test_chain_finds_keys_of_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
 
-    assert find_keys(Address("r"), AWS).load(afresh=False) == (Keys("AKID", "secret", "token"), False)
+    assert find_keys(Address("r"), AWS).load(force=False) == (Keys("AKID", "secret", "token"), False)
 
 
 def test_chain_finds_keys_of_a_profile_and_reads_the_file_again_when_they_are_renewed(bare):
     path = bare / "credentials"
     path.write_text("[ops]\naws_access_key_id = A\naws_secret_access_key = 1\n")
     source = find_keys(Address("r", None, "ops"), AWS)
-    first, _ = source.load(afresh=False)
+    first, _ = source.load(force=False)
     path.write_text("[ops]\naws_access_key_id = B\naws_secret_access_key = 2\n")
 
-    same, _ = source.load(afresh=False)
-    other, _ = source.load(afresh=True)
+    same, _ = source.load(force=False)
+    other, _ = source.load(force=True)
 
     assert first == same == Keys("A", "1")
     assert other == Keys("B", "2")
@@ -397,30 +397,30 @@ def test_chain_says_that_keys_expire_when_a_process_gives_them(bare):
     (bare / "answer.json").write_text(answer)
     (bare / "config").write_text(f"[default]\ncredential_process = cat {bare / 'answer.json'}\n")
 
-    assert find_keys(Address("r"), AWS).load(afresh=False) == (Keys("P", "s", "t"), True)
+    assert find_keys(Address("r"), AWS).load(force=False) == (Keys("P", "s", "t"), True)
 
 
 def test_chain_has_keys_for_the_server_on_this_machine_when_there_are_none():
-    assert find_keys(Address("r"), LOCAL).load(afresh=False) == (LOCAL_KEYS, False)
+    assert find_keys(Address("r"), LOCAL).load(force=False) == (LOCAL_KEYS, False)
 
 
 def test_chain_says_what_to_set_when_there_are_none():
     with pytest.raises(ConfigurationError, match="AWS_ACCESS_KEY_ID"):
-        find_keys(Address("r"), AWS).load(afresh=False)
+        find_keys(Address("r"), AWS).load(force=False)
 
 
 def test_chain_says_that_half_of_the_keys_is_missing(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
 
     with pytest.raises(ConfigurationError, match=r"AWS_\*"):
-        find_keys(Address("r"), AWS).load(afresh=False)
+        find_keys(Address("r"), AWS).load(force=False)
 
 
 def test_chain_may_be_asked_later_when_a_process_fails(bare):
     (bare / "config").write_text("[default]\ncredential_process = false\n")
 
     with pytest.raises(BrokerUnavailable):
-        find_keys(Address("r"), AWS).load(afresh=False)
+        find_keys(Address("r"), AWS).load(force=False)
 
 
 @pytest.mark.parametrize(
@@ -449,6 +449,6 @@ async def test_chain_asks_sts_in_the_region_of_the_broker_url_when_the_environme
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
         with pytest.raises(BrokerUnavailable):
-            await asyncio.to_thread(lambda: find_keys(Address(region), AWS).load(afresh=False))
+            await asyncio.to_thread(lambda: find_keys(Address(region), AWS).load(force=False))
 
     assert asked[0] == f"{host}:443"

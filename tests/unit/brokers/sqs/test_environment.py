@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from mulligan.brokers.sqs import environment
-from mulligan.brokers.sqs.environment import Address, find_site, parse_url
+from mulligan.brokers.sqs.environment import Address, parse_url, resolve
 from mulligan.brokers.sqs.http import Endpoint, Proxy
 from mulligan.core.error import ConfigurationError
 
@@ -81,144 +81,144 @@ def test_parse_url_tells_every_mistake_at_once():
     assert len(caught.value.problems) == 3
 
 
-# -- the site ---------------------------------------------------------------------------------------------------------
+# -- the endpoint ----------------------------------------------------------------------------------------------------
 
 
-def test_find_site_gives_the_endpoint_of_the_region():
-    site = find_site(Address("eu-west-1"))
+def test_resolve_gives_the_endpoint_of_the_region():
+    config = resolve(Address("eu-west-1"))
 
-    assert site.region == "eu-west-1"
-    assert site.endpoint == Endpoint("sqs.eu-west-1.amazonaws.com", 443, True)
-    assert site.url == "https://sqs.eu-west-1.amazonaws.com"
-    assert site.tls is not None
-    assert site.tls.check_hostname
-    assert site.proxy is None
-    assert site.partition == "aws"
+    assert config.region == "eu-west-1"
+    assert config.endpoint == Endpoint("sqs.eu-west-1.amazonaws.com", 443, True)
+    assert config.url == "https://sqs.eu-west-1.amazonaws.com"
+    assert config.tls is not None
+    assert config.tls.check_hostname
+    assert config.proxy is None
+    assert config.partition == "aws"
 
 
-def test_find_site_knows_other_partitions():
-    site = find_site(Address("cn-north-1"))
+def test_resolve_knows_other_partitions():
+    config = resolve(Address("cn-north-1"))
 
-    assert site.endpoint.host == "sqs.cn-north-1.amazonaws.com.cn"
-    assert site.partition == "aws-cn"
+    assert config.endpoint.host == "sqs.cn-north-1.amazonaws.com.cn"
+    assert config.partition == "aws-cn"
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"])
-def test_find_site_takes_the_endpoint_of_the_environment(monkeypatch, name):
+def test_resolve_takes_the_endpoint_of_the_environment(monkeypatch, name):
     monkeypatch.setenv(name, "http://127.0.0.1:9324")
 
-    site = find_site(Address("eu-west-1"))
+    config = resolve(Address("eu-west-1"))
 
-    assert site.endpoint == Endpoint("127.0.0.1", 9324, False)
-    assert site.tls is None
+    assert config.endpoint == Endpoint("127.0.0.1", 9324, False)
+    assert config.tls is None
 
 
-def test_find_site_takes_the_endpoint_of_the_url_before_that_of_the_environment(monkeypatch):
+def test_resolve_takes_the_endpoint_of_the_url_before_that_of_the_environment(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
 
-    assert find_site(Address("r", "http://127.0.0.1:2")).endpoint.port == 2
+    assert resolve(Address("r", "http://127.0.0.1:2")).endpoint.port == 2
 
 
-def test_find_site_refuses_plain_http_from_the_environment_too(monkeypatch):
+def test_resolve_refuses_plain_http_from_the_environment_too(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://sqs.example")
 
     with pytest.raises(ConfigurationError, match="plain http"):
-        find_site(Address("eu-west-1"))
+        resolve(Address("eu-west-1"))
 
 
-def test_find_site_takes_plain_http_from_the_environment_when_the_url_says_insecure(monkeypatch):
+def test_resolve_takes_plain_http_from_the_environment_when_the_url_says_insecure(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://sqs.example:9324")
 
-    site = find_site(Address("eu-west-1", is_insecure=True))
+    config = resolve(Address("eu-west-1", is_insecure=True))
 
-    assert site.endpoint == Endpoint("sqs.example", 9324, False)
-    assert site.is_readable
+    assert config.endpoint == Endpoint("sqs.example", 9324, False)
+    assert config.is_readable
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9324", "https://sqs.example"])
 def test_site_on_this_machine_or_behind_tls_can_not_be_read_although_the_url_says_insecure(url):
-    assert not find_site(Address("r", url, is_insecure=True)).is_readable
+    assert not resolve(Address("r", url, is_insecure=True)).is_readable
 
 
-def test_find_site_takes_the_region_of_the_environment_when_the_url_has_none(monkeypatch):
+def test_resolve_takes_the_region_of_the_environment_when_the_url_has_none(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-2")
 
-    assert find_site(Address(None)).region == "us-east-2"
+    assert resolve(Address(None)).region == "us-east-2"
 
 
-def test_find_site_takes_region_and_endpoint_of_a_profile(bare):
+def test_resolve_takes_region_and_endpoint_of_a_profile(bare):
     (bare / "config").write_text("[profile ops]\nregion = us-west-2\nendpoint_url = https://sqs.example:8443\n")
 
-    site = find_site(Address(None, None, "ops"))
+    config = resolve(Address(None, None, "ops"))
 
-    assert site.region == "us-west-2"
-    assert site.endpoint == Endpoint("sqs.example", 8443, True)
+    assert config.region == "us-west-2"
+    assert config.endpoint == Endpoint("sqs.example", 8443, True)
 
 
-def test_find_site_says_that_a_region_is_missing():
+def test_resolve_says_that_a_region_is_missing():
     with pytest.raises(ConfigurationError, match="AWS_REGION"):
-        find_site(Address(None))
+        resolve(Address(None))
 
 
-def test_find_site_says_that_a_profile_is_missing():
+def test_resolve_says_that_a_profile_is_missing():
     with pytest.raises(ConfigurationError, match="nobody"):
-        find_site(Address("eu-west-1", None, "nobody"))
+        resolve(Address("eu-west-1", None, "nobody"))
 
 
-def test_find_site_says_that_a_region_can_not_be():
+def test_resolve_says_that_a_region_can_not_be():
     with pytest.raises(ConfigurationError, match="configuration can't be used"):
-        find_site(Address("no region"))
+        resolve(Address("no region"))
 
 
 # -- TLS and proxies --------------------------------------------------------------------------------------------------
 
 
-def test_find_site_trusts_the_bundle_of_the_environment_alone(monkeypatch, authority):
+def test_resolve_trusts_the_bundle_of_the_environment_alone(monkeypatch, authority):
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
 
-    site = find_site(Address("eu-west-1"))
+    config = resolve(Address("eu-west-1"))
 
-    assert site.tls is not None
-    (only,) = site.tls.get_ca_certs()
+    assert config.tls is not None
+    (only,) = config.tls.get_ca_certs()
     assert (("commonName", "mulligan test authority"),) in only["subject"]
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_find_site_says_that_the_bundle_can_not_be_read(monkeypatch, tmp_path, content):
+def test_resolve_says_that_the_bundle_can_not_be_read(monkeypatch, tmp_path, content):
     path = tmp_path / "bundle.pem"
     if content is not None:
         path.write_text(content)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(path))
 
     with pytest.raises(ConfigurationError, match="AWS_CA_BUNDLE"):
-        find_site(Address("eu-west-1"))
+        resolve(Address("eu-west-1"))
 
 
-def test_find_site_goes_through_the_proxy_of_the_environment(monkeypatch):
+def test_resolve_goes_through_the_proxy_of_the_environment(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
 
-    assert find_site(Address("eu-west-1")).proxy == Proxy("proxy.example", 3128)
+    assert resolve(Address("eu-west-1")).proxy == Proxy("proxy.example", 3128)
 
 
 @pytest.mark.parametrize("exception", ["sqs.eu-west-1.amazonaws.com", ".amazonaws.com", "*"])
-def test_find_site_goes_past_the_proxy_when_the_environment_says_so(monkeypatch, exception):
+def test_resolve_goes_past_the_proxy_when_the_environment_says_so(monkeypatch, exception):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", exception)
 
-    assert find_site(Address("eu-west-1")).proxy is None
+    assert resolve(Address("eu-west-1")).proxy is None
 
 
-def test_find_site_asks_no_proxy_for_this_machine(monkeypatch):
+def test_resolve_asks_no_proxy_for_this_machine(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
 
-    assert find_site(Address("r", "http://127.0.0.1:9324")).proxy is None
+    assert resolve(Address("r", "http://127.0.0.1:9324")).proxy is None
 
 
-def test_find_site_refuses_a_proxy_that_it_can_not_speak_to(monkeypatch):
+def test_resolve_refuses_a_proxy_that_it_can_not_speak_to(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "socks5://user:hidden@proxy.example:1080")
 
     with pytest.raises(ConfigurationError, match=r"socks5://proxy\.example") as caught:
-        find_site(Address("eu-west-1"))
+        resolve(Address("eu-west-1"))
 
     assert "hidden" not in str(caught.value)
 

@@ -436,7 +436,7 @@ async def test_declare_tells_how_often_a_queue_gives_a_message(broker, broker_of
     first = await broker.declare(queues, create=False)
     policy = '{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:000000000000:app-dead-q","maxReceiveCount":5}'
     client = await broker._open()
-    url = (await broker._queue(queues.rejects)).url
+    url = broker._queues[queues.rejects].url
     await client.call_object(
         "SetQueueAttributes", {"QueueUrl": url, "Attributes": {"RedrivePolicy": policy}}, where="test"
     )

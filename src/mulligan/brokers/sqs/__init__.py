@@ -1,7 +1,7 @@
 """Amazon SQS behind the seam `brokers.base`. Needs the extra `sqs`.
 
-`sign` -> `codec` -> `http` -> `client` -> `broker`: each knows only those before it. botocore is asked for credentials,
-region and endpoint (`environment`, `credentials`) and for nothing else.
+`sign` -> `codec` -> `http` -> `client` -> `batch`, `lookup` -> `provision` -> `broker`: each knows those before it.
+botocore provides credentials, region and endpoint (`environment`, `credentials`), and nothing else.
 """
 
 from importlib.util import find_spec

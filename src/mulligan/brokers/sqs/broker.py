@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from mulligan.blocking import in_thread
-from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues, not_there
+from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues
 from mulligan.brokers.limit import batch_fault, lease_fault
 from mulligan.brokers.sqs import batch, codec, foreign, move, owner, setup
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
@@ -24,10 +24,11 @@ from mulligan.brokers.sqs.credentials import Credentials, Source, find_keys
 from mulligan.brokers.sqs.cut import Cuts
 from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, Refused, delivery, send_entry, whole
 from mulligan.brokers.sqs.environment import Address, EndpointConfig, parse_url, resolve
-from mulligan.brokers.sqs.error import MISSING_QUEUE, ServiceRefused
-from mulligan.brokers.sqs.foreign import Accounts
+from mulligan.brokers.sqs.error import ServiceRefused
 from mulligan.brokers.sqs.http import Response
+from mulligan.brokers.sqs.lookup import QueueLookup
 from mulligan.brokers.sqs.owner import Sample
+from mulligan.brokers.sqs.provision import Provisioning, fitted
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
@@ -47,8 +48,6 @@ RECEIVE_BODIES_MAX = 100
 SAMPLE_WAIT_S = 1.0
 SAMPLE_LEASE_S = 5.0
 """Of the messages that are looked at to know whose queue it is, should they not be given back at once."""
-NEW_QUEUE_TRIES = 20
-"""A queue that was just made can be unknown for a second; asked every 0.5 s."""
 
 FEATURES = Features(
     max_batch=BATCH_MAX,
@@ -91,10 +90,10 @@ class SqsBroker:
         self._features = FEATURES
         self._client: Client | None = None
         self._opening = asyncio.Lock()
-        self._queues: dict[QueueName, Queue] = {}
+        self._lookup = QueueLookup(self._open)
+        self._queues = self._lookup.known
         self._declared: Mapping[QueueName, Mapping[str, str]] = {}
         """Attributes of the queues that the last `declare` found."""
-        self._accounts: Accounts = {}
         self._cuts = Cuts()
         self._receiving: set[asyncio.Future[None]] = set()
         self._orphans: set[asyncio.Task[None]] = set()
@@ -129,61 +128,28 @@ class SqsBroker:
     # -- queues
 
     async def declare(self, queues: Queues, *, create: bool, only: QueueName | None = None) -> Declared:
-        """Find the queues, make those that are missing if `create`, and say what differs from what is needed."""
-        if told := setup.name_problems(queues):
-            raise ConfigurationError(told)
-        self._accounts = foreign.accounts_of(queues, self._address.account)
+        """Find the queues, create those that are missing if `create`, and report what differs."""
+        if problems := setup.name_problems(queues):
+            raise ConfigurationError(problems)
+        self._lookup.accounts = foreign.accounts_of(queues, self._address.account)
+        client = await self._open()
         if queues.locators:
-            config = (await self._open()).config
-            if told := foreign.locator_problems(queues, region=config.region, authority=config.endpoint.authority):
-                raise ConfigurationError(told)
+            config = client.config
+            if problems := foreign.locator_problems(queues, region=config.region, authority=config.endpoint.authority):
+                raise ConfigurationError(problems)
         if only is not None:
-            declared = await self._declare(queues, [only], create=False)
+            declared = await self._provision(client, queues, [only], create=False)
             if not (create and declared.missing):
                 return declared
-        return await self._declare(queues, setup.order(queues), create=create)
+        return await self._provision(client, queues, setup.order(queues), create=create)
 
-    async def _declare(self, queues: Queues, names: Sequence[QueueName], *, create: bool) -> Declared:
-        created: list[QueueName] = []
-        missing: list[QueueName] = []
-        told: dict[QueueName, str] = {}
-        found: dict[QueueName, Mapping[str, str]] = {}
-        for name in names:
-            account = self._accounts.get(name)
-            try:
-                url = await self._url_of(name)
-                if url is None and create and account is None:
-                    is_redrive_ours = queues.dead not in self._accounts
-                    arn = found.get(queues.dead, {}).get("QueueArn") if is_redrive_ours else None
-                    url = await self._create(queues, name, arn)
-                    created.append(name)
-                if url is None:
-                    missing.append(name)
-                    continue
-                self._remember(name, url)
-                found[name] = await self._attributes(name, url, ["All"], is_new=name in created)
-            except ServiceRefused as exc:
-                if account is not None:
-                    told[name] = f"{exc} {foreign.denied(account)}"
-                elif create:
-                    raise
-                else:
-                    told[name] = str(exc)
-        gone = tuple(name for name in queues.all if name in missing)
-        unmade = tuple(name for name in gone if name not in self._accounts)
-        problems = [not_there(unmade)] if unmade else []
-        problems += foreign.not_there([name for name in gone if name in self._accounts], self._accounts)
-        problems += [told[name] for name in queues.all if name in told] + setup.problems(queues, found)
-        if found:
-            self._fit_features(found)
-        self._declared = found
-        notes = [
-            *_config_notes((await self._open()).config),
-            *foreign.notes(queues, found, self._accounts),
-            *setup.notes(queues, found, self._accounts),
-        ]
-        receives = setup.receives(queues, found)
-        return Declared(tuple(reversed(created)), tuple(problems), tuple(notes), gone, receives)
+    async def _provision(self, client: Client, queues: Queues, names: Sequence[QueueName], *, create: bool) -> Declared:
+        provisioning = Provisioning(client, self._lookup, queues)
+        declared = await provisioning.run(names, create=create)
+        self._declared = provisioning.found
+        if self._declared:
+            self._features = fitted(FEATURES, self._declared)
+        return declared
 
     async def owners(self, queues: Queues) -> Owners:
         """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back.
@@ -202,7 +168,7 @@ class SqsBroker:
 
     async def _moves(self, queues: Queues) -> list[str]:
         """Sentences about message move tasks that run now. [] also where the service doesn't say."""
-        arns = move.sources(queues, self._declared, self._accounts)
+        arns = move.sources(queues, self._declared, self._lookup.accounts)
         told = await asyncio.gather(*(self._newest_move(arn) for arn in arns))
         notes = [move.note(arn, one, self._declared) for arn, one in zip(arns, told, strict=True)]
         return [note for note in notes if note is not None]
@@ -224,7 +190,7 @@ class SqsBroker:
         try:
             found = await client.call_object("ListQueueTags", {"QueueUrl": self._queues[name].url}, where=name)
         except ServiceRefused:
-            if name not in self._accounts:
+            if name not in self._lookup.accounts:
                 return None
             shut.add(name)
             return {}
@@ -242,7 +208,7 @@ class SqsBroker:
     async def depth(self, queue: QueueName) -> Depth:
         """An estimate. The age of the oldest message is known to CloudWatch only."""
         names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "Delayed", "NotVisible")]
-        given = await self._attributes(queue, (await self._queue(queue)).url, names)
+        given = await self._lookup.attributes(await self._lookup.queue(queue), names)
         ready, delayed, in_flight = (int(given.get(name, 0)) for name in names)
         return Depth(ready, delayed, in_flight, is_exact=False)
 
@@ -252,7 +218,7 @@ class SqsBroker:
 
     async def purge(self, queue: QueueName) -> None:
         """Takes up to 60 s to happen; once a minute, else BrokerUnavailable."""
-        url = (await self._queue(queue)).url
+        url = (await self._lookup.queue(queue)).url
         await (await self._open()).call_object("PurgeQueue", {"QueueUrl": url}, where=queue)
 
     # -- messages
@@ -264,7 +230,7 @@ class SqsBroker:
         if (fault := lease_fault(lease_s, self._features)) or (fault := batch_fault(max_count, self._features)):
             raise BrokerRefused(f"{queue}: {fault.reason}")
         client = self._client or await self._open()
-        at = self._queues.get(queue) or await self._queue(queue)
+        at = self._queues.get(queue) or await self._lookup.queue(queue)
         began_at = self._clock.monotonic()
         received_at = int(began_at)
         cuts = self._cuts
@@ -474,65 +440,7 @@ class SqsBroker:
         client = self._client
         if client is None or self._closing.is_set():
             client = await self._open()
-        return client, self._queues.get(name) or await self._queue(name)
-
-    async def _queue(self, name: QueueName) -> Queue:
-        known = self._queues.get(name)
-        if known is not None:
-            return known
-        client = await self._open()
-        found = await client.call_object("GetQueueUrl", foreign.question(name, self._accounts), where=name)
-        return self._remember(name, found["QueueUrl"])
-
-    def _remember(self, name: QueueName, url: str) -> Queue:
-        queue = self._queues[name] = Queue(name, url, setup.is_fifo(name))
-        return queue
-
-    async def _url_of(self, name: QueueName) -> str | None:
-        client = await self._open()
-        try:
-            found = await client.call_object("GetQueueUrl", foreign.question(name, self._accounts), where=name)
-            return str(found["QueueUrl"])
-        except ServiceRefused as exc:
-            if exc.code in MISSING_QUEUE:
-                return None
-            raise
-
-    async def _create(self, queues: Queues, name: QueueName, dead_arn: str | None) -> str:
-        client = await self._open()
-        made = await client.call_object("CreateQueue", setup.creation(queues, name, dead_arn), where=name)
-        return str(made["QueueUrl"])
-
-    async def _attributes(
-        self, name: QueueName, url: str, names: Sequence[str], *, is_new: bool = False
-    ) -> Mapping[str, str]:
-        client = await self._open()
-        for left in reversed(range(NEW_QUEUE_TRIES if is_new else 1)):
-            try:
-                data = {"QueueUrl": url, "AttributeNames": names}
-                given = (await client.call_object("GetQueueAttributes", data, where=name)).get("Attributes") or {}
-                return {str(key): str(text) for key, text in given.items()}
-            except ServiceRefused as exc:
-                if left == 0 or exc.code not in MISSING_QUEUE:
-                    raise
-                await asyncio.sleep(0.5)
-        raise AssertionError("the last try returns or raises")
-
-    def _fit_features(self, found: Mapping[QueueName, Mapping[str, str]]) -> None:
-        self._features = replace(
-            FEATURES,
-            max_delay_s=0.0 if any(map(setup.is_fifo, found)) else FEATURES.max_delay_s,
-            max_message_bytes=min(map(setup.size_limit, found.values())),
-        )
-
-
-def _config_notes(config: EndpointConfig) -> list[str]:
-    if not config.is_readable:
-        return []
-    return [
-        f"The endpoint {config.url} is plain http, as insecure=true in BROKER_URL allows: messages can be read and "
-        f"changed on the way. For a network that is yours alone; elsewhere use https."
-    ]
+        return client, self._queues.get(name) or await self._lookup.queue(name)
 
 
 def _found(address: Address) -> tuple[EndpointConfig, Source]:

@@ -1,6 +1,6 @@
 """The three queues as they should be: what is created, and what is said about those that differ. Makes no call.
 
-`broker.declare` makes the calls and asks here.
+`provision` makes the calls and asks here.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Amazon SQS behind the seam `brokers.base`. Needs the extra `sqs`.
 
 `sign` -> `codec` -> `http` -> `client` -> `batch`, `lookup` -> `provision` -> `broker`: each knows those before it.
-botocore provides credentials, region and endpoint (`environment`, `credentials`), and nothing else.
+`abandoned` releases what cancelled receives get. botocore provides credentials, region and endpoint (`environment`,
+`credentials`), and nothing else.
 """
 
 from importlib.util import find_spec

@@ -17,15 +17,15 @@ from mulligan.blocking import in_thread
 from mulligan.brokers.base import Clock, Declared, Emit, Features, Owners, Queues
 from mulligan.brokers.limit import batch_fault, lease_fault
 from mulligan.brokers.sqs import batch, codec, foreign, move, owner, setup
+from mulligan.brokers.sqs.abandoned import AbandonedReceives
 from mulligan.brokers.sqs.batch import BATCH_MAX, Queue
 from mulligan.brokers.sqs.client import Client, Counts, PollCut
-from mulligan.brokers.sqs.codec import Received, SendEntry
+from mulligan.brokers.sqs.codec import SendEntry
 from mulligan.brokers.sqs.credentials import Credentials, Source, find_keys
 from mulligan.brokers.sqs.cut import Cuts
 from mulligan.brokers.sqs.entry import ATTRIBUTES_MAX, DELAY_MAX_S, TYPE_BYTES, Refused, delivery, send_entry, whole
 from mulligan.brokers.sqs.environment import Address, EndpointConfig, parse_url, resolve
 from mulligan.brokers.sqs.error import ServiceRefused
-from mulligan.brokers.sqs.http import Response
 from mulligan.brokers.sqs.lookup import QueueLookup
 from mulligan.brokers.sqs.owner import Sample
 from mulligan.brokers.sqs.provision import Provisioning, fitted
@@ -96,7 +96,7 @@ class SqsBroker:
         """Attributes of the queues that the last `declare` found."""
         self._cuts = Cuts()
         self._receiving: set[asyncio.Future[None]] = set()
-        self._orphans: set[asyncio.Task[None]] = set()
+        self._abandoned = AbandonedReceives(emit)
         self._receive_bodies: dict[tuple[QueueName, int, float, float], bytes] = {}
         self._closing = asyncio.Event()
 
@@ -224,7 +224,7 @@ class SqsBroker:
     # -- messages
 
     async def receive(self, queue: QueueName, max_count: int, *, wait_s: float, lease_s: float) -> list[Delivery]:
-        """A cancelled receive goes on without its caller, and what it brings is released."""
+        """When cancelled, the request continues without its caller, and its messages are released."""
         if self._closing.is_set():
             return []
         if (fault := lease_fault(lease_s, self._features)) or (fault := batch_fault(max_count, self._features)):
@@ -244,7 +244,7 @@ class SqsBroker:
                 codec.read_receive,
                 where=queue,
                 wait_s=wait_s,
-                keep=partial(self._keep, at),
+                on_abandoned=partial(self._abandoned.take, client, at),
                 is_usual=partial(self._is_usual, wait_s),
             )
             if cuts.count == cut_count:  # else the time is that of several polls
@@ -252,7 +252,7 @@ class SqsBroker:
             if problems:
                 self._tell_damage(at, problems, is_all=not messages)
             if self._closing.is_set():
-                await self._give_back(at, messages)
+                await self._abandoned.release(client, at, messages)
                 return []
         except PollCut:
             return []
@@ -305,7 +305,7 @@ class SqsBroker:
         if client is None:
             return
         client.stop_retries()
-        while waiting := [*self._receiving, *self._orphans]:
+        while waiting := [*self._receiving, *self._abandoned.tasks]:
             await asyncio.wait(waiting)
         await client.close()
 
@@ -351,32 +351,6 @@ class SqsBroker:
             f"all, and a task that takes longer is started again elsewhere. Split it."
         )
         self._emit(BrokerWarning(queue, text))
-
-    # -- receives that nobody waits for any more
-
-    def _keep(self, at: Queue, answer: "asyncio.Future[Response]") -> None:
-        task = asyncio.get_running_loop().create_task(self._release_orphan(at, answer))
-        self._orphans.add(task)
-        task.add_done_callback(self._orphans.discard)
-
-    async def _release_orphan(self, at: Queue, answer: "asyncio.Future[Response]") -> None:
-        try:
-            response = await answer
-            messages, _ = codec.read_receive(response.body) if response.status == 200 else ([], [])
-        except Exception:  # noqa: BLE001  an answer that failed brought nothing, and nobody is left to be told
-            return
-        await self._give_back(at, messages)
-
-    async def _give_back(self, at: Queue, messages: Sequence[Received]) -> None:
-        try:
-            assert self._client is not None
-            faults = await batch.change(self._client, at, [(item.receipt_handle, 0) for item in messages])
-            told = [fault.reason for fault in faults if fault is not None and fault.fault is not Fault.LEASE_LOST]
-        except BrokerError as exc:
-            told = [str(exc)]
-        if told:
-            text = f"messages of a receive that nobody waits for any more come back when their lease ends: {told[0]}"
-            self._emit(BrokerWarning(at.name, text))
 
     # -- inside
 

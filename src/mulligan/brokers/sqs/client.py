@@ -16,7 +16,7 @@ from mulligan.brokers.sqs.codec import InvalidResponse, ServiceError
 from mulligan.brokers.sqs.credentials import Credentials
 from mulligan.brokers.sqs.environment import EndpointConfig
 from mulligan.brokers.sqs.error import Reaction, ServiceRefused, reaction_to, refusal_text, stranger_hint
-from mulligan.brokers.sqs.http import Keep, Pool, Response, Unreachable
+from mulligan.brokers.sqs.http import OnAbandoned, Pool, Response, Unreachable
 from mulligan.brokers.sqs.sign import Keys, Signer
 from mulligan.core.clock import Lead, lead
 from mulligan.core.error import BrokerUnavailable
@@ -127,12 +127,12 @@ class Client:
         *,
         where: str,
         wait_s: float = 0.0,
-        keep: Keep | None = None,
+        on_abandoned: OnAbandoned | None = None,
         is_usual: Callable[[float | None], bool] | None = None,
     ) -> T:
         """What `read` returns for the answer's body. When it raises InvalidResponse, the call is retried.
 
-        where: the queue, for error texts. wait_s: of a long poll. keep: as in `Pool.exchange`.
+        where: the queue, for error texts. wait_s: of a long poll. on_abandoned: as in `Pool.exchange`.
         is_usual: called for each try without an answer of the service, with `_Failure.cut_after_s`; PollCut is raised
         when it returns true.
         """
@@ -141,7 +141,7 @@ class Client:
         repaired: set[str] = set()
         while True:
             tries += 1
-            result = await self._try(action, body, body_hash, read, wait_s, keep)
+            result = await self._try(action, body, body_hash, read, wait_s, on_abandoned)
             if not isinstance(result, _Failure):
                 return result
             Counts.add(self.counts.errors, action)
@@ -155,7 +155,13 @@ class Client:
             await self._before_retry(action, reaction, tries, f"{where}: {action} failed: {result.text}")
 
     async def _try(
-        self, action: str, body: bytes, body_hash: str, read: Callable[[bytes], T], wait_s: float, keep: Keep | None
+        self,
+        action: str,
+        body: bytes,
+        body_hash: str,
+        read: Callable[[bytes], T],
+        wait_s: float,
+        on_abandoned: OnAbandoned | None,
     ) -> "T | _Failure":
         """One request, signed and sent."""
         clock = self._clock
@@ -168,7 +174,7 @@ class Client:
         Counts.add(self.counts.requests, action)
         began_at = clock.monotonic()
         try:
-            response = await self._pool.exchange(head + body, wait_s + READ_S, keep)
+            response = await self._pool.exchange(head + body, wait_s + READ_S, on_abandoned)
             if response.sent_count > 1:
                 Counts.add(self.counts.requests, action, response.sent_count - 1)
             if not self._skew_s and (self.lead is None or self.lead.error_s > _DATE_ERROR_S):

@@ -1,10 +1,10 @@
-"""HTTP/1.1 to one endpoint over kept-alive connections: a head and a body go out in one write, a `Response` comes back.
+"""HTTP/1.1 to one endpoint over kept-alive connections: head and body are sent in one write, a `Response` is returned.
 
-Knows no AWS. Every way in which an exchange can fail is an `Unreachable`; statuses are for the caller to read.
+Knows nothing of AWS. Every failure of an exchange is an `Unreachable`; statuses are for the caller to read.
 
 Life of a connection: connect -> exchange -> idle -> exchange ... -> closed. One exchange at a time; a connection whose
-exchange was cut short in any way is closed, never used again. An idle one that the other side closed without
-answering anything is replaced once (a server may close an idle connection just as a request sets out).
+exchange did not complete is closed and never used again. An idle one that the other side closed without answering is
+replaced once (a server may close an idle connection just when a request is sent).
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from mulligan.core.value import value
 from mulligan.dial import Failed, connect, peer_of
 from mulligan.fork import keep_transport
 
-__all__ = ["Endpoint", "Pool", "Proxy", "Response", "Unreachable"]
+__all__ = ["Endpoint", "OnAbandoned", "Pool", "Proxy", "Response", "Unreachable"]
 
 CONNECT_S = 5.0
-"""For DNS, TCP to any of the addresses, a proxy's CONNECT and TLS together."""
+"""Limit for DNS, TCP to any of the addresses, a proxy's CONNECT and TLS together."""
 IDLE_S = 50.0
-"""An idle connection older than this is not trusted: load balancers and NATs forget at 60 s and more."""
+"""A connection that was idle for longer is not used: load balancers and NATs drop it from 60 s on."""
 IDLE_MAX = 64
 REPLACE_S = 1.0
-"""An idle connection that the other side had closed shows it at once; a later cut has another reason."""
+"""A connection that the other side closed while it was idle fails within this; a later cut has another cause."""
 RESPONSE_MAX_BYTES = 128 << 20
-"""Ten messages of 1 MiB with every character escaped are 60 MiB; more is no answer of a queue."""
+"""Ten messages of 1 MiB with every character escaped are 60 MiB; more is not the answer of a queue."""
 STALL_MAX_S = 60.0
-"""An answer that keeps trickling in may take this much longer than its read timeout."""
+"""An answer that arrives slowly may take this much longer than its read timeout."""
 
 
 class Unreachable(Exception):
-    """No answer: not connected, cut, timed out, or not HTTP. The request may have been carried out all the same.
+    """No answer: not connected, cut, timed out, or not HTTP. The request may have been executed.
 
-    cut_after_s: seconds of silence after which the other side closed the connection; None where it did another thing.
+    cut_after_s: seconds of silence after which the other side closed the connection; None for another failure.
     """
 
     def __init__(self, text: str, cut_after_s: float | None = None) -> None:
@@ -77,7 +77,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, url: str) -> "Proxy":
-        """From `http://user:password@host:port`. Raises ValueError, without the password, when it is another thing."""
+        """From `http://user:password@host:port`. Raises ValueError, without the password, when it is not one."""
         url = url if "://" in url else f"http://{url}"
         try:
             parts = split_url(url)
@@ -96,7 +96,7 @@ class Proxy:
 
 @value
 class Response:
-    """An answer. headers: names in lower case; the last of doubles. sent_count: requests that it took, 1 or 2."""
+    """An answer. headers: names in lower case; the last one of a name. sent_count: requests sent for it, 1 or 2."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -104,11 +104,12 @@ class Response:
     sent_count: int = 1
 
 
-Keep = Callable[["asyncio.Future[Response]"], None]
+OnAbandoned = Callable[["asyncio.Future[Response]"], None]
+"""Gets the future of an answer whose caller was cancelled."""
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. The timer is lazy: it is looked at when it fires, so an exchange usually touches no timer."""
+    """One connection. Its timer is checked only when it fires, so most exchanges set none."""
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
         self._pool = pool
@@ -134,7 +135,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def has_answered(self) -> bool:
-        """Something of the present answer has arrived."""
+        """Part of the current answer has arrived."""
         return self._received_bytes > 0
 
     def start(self, request: bytes, timeout_s: float) -> "asyncio.Future[Response]":
@@ -155,16 +156,16 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
         return waiter
 
-    def adopt(self) -> "asyncio.Future[Response] | None":
-        """A new future for the exchange in flight, after the first was cancelled; None when nothing is in flight."""
+    def renew_answer(self) -> "asyncio.Future[Response] | None":
+        """A new future for the answer in flight, after the first was cancelled; None when nothing is in flight."""
         if self._waiter is None or not self.is_open:
             return None
         self._waiter = self._loop.create_future()
         return self._waiter
 
     def abort(self, exc: Unreachable | None = None) -> None:
-        """Close at once, whatever is in flight."""
-        self._end(exc or Unreachable("the connection was closed from here"))
+        """Close now, also while an answer is awaited."""
+        self._end(exc or Unreachable("the connection was closed by this side"))
 
     # -- called by the transport
 
@@ -186,7 +187,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
         if self._waiter is None:
-            self.abort()  # an answer that nobody asked for: this connection can't be trusted any more
+            self.abort()  # an answer without a request: this connection can't be trusted any more
             return
         if self._received_bytes > RESPONSE_MAX_BYTES:
             self._end(Unreachable(f"the answer of {self._pool.endpoint.authority} is over {RESPONSE_MAX_BYTES} bytes"))
@@ -200,7 +201,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._waiter is None:
-            self.abort()  # a second answer right behind the first: later ones would be taken for those of others
+            self.abort()  # a second answer right after the first: later answers would be matched to the wrong requests
 
     def on_header(self, name: bytes, text: bytes) -> None:
         self._headers[name.lower()] = text
@@ -242,14 +243,14 @@ class _Connection(asyncio.Protocol):
         unsent = self._transport.get_write_buffer_size() if self._transport else 0
         seen = self._received_bytes - unsent
         if seen != self._seen_bytes and now < self._last_deadline:
-            self._seen_bytes = seen  # it moves: a slow line is not a dead one
+            self._seen_bytes = seen  # there was progress: the connection is slow, not dead
             self._deadline = now + self._timeout_s
             self._arm()
             return
         self.has_timed_out = True
         if self._transport is not None:
             self._pool.failed.add(peer_of(self._transport))
-        self._pool.drop_idle()  # whatever swallowed this answer has the idle connections, too
+        self._pool.drop_idle()  # the idle connections go the same way
         self._end(Unreachable(f"{self._pool.endpoint.authority} sent no answer within {self._timeout_s:g} s"))
 
     def _end(self, exc: Unreachable) -> None:
@@ -266,7 +267,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Tunnel(asyncio.Protocol):
-    """Asks a proxy for a way through; `opened` ends when it answered."""
+    """Asks a proxy for a tunnel; `opened` is done when it has answered."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.opened: asyncio.Future[None] = loop.create_future()
@@ -289,14 +290,16 @@ class _Tunnel(asyncio.Protocol):
             self.opened.set_exception(Unreachable(f"it closed ({exc or 'without an answer'})"))
 
 
-async def _answer(connection: _Connection, request: bytes, timeout_s: float, keep: Keep | None) -> Response:
+async def _answer(
+    connection: _Connection, request: bytes, timeout_s: float, on_abandoned: OnAbandoned | None
+) -> Response:
     waiter = connection.start(request, timeout_s)
     try:
         return await waiter
     except asyncio.CancelledError:
-        orphan = connection.adopt() if keep is not None else None
-        if orphan is not None and keep is not None:
-            keep(orphan)
+        answer = connection.renew_answer() if on_abandoned is not None else None
+        if answer is not None and on_abandoned is not None:
+            on_abandoned(answer)
         else:
             connection.abort()
         raise
@@ -313,35 +316,35 @@ class Pool:
         self._all: set[_Connection] = set()
         self._is_closed = False
         self.failed = Failed()
-        """Addresses that took a request and did not answer."""
+        """IP addresses that accepted a request and did not answer."""
 
     async def exchange(
         self,
         request: bytes,
         timeout_s: float,
-        keep: "Keep | None" = None,
+        on_abandoned: "OnAbandoned | None" = None,
     ) -> Response:
         """The answer to a request (head and body as bytes).
 
-        timeout_s: without anything received or sent. keep: called if the caller is cancelled while the answer is under
-        way, with the future of that answer, so that what it brings is not lost; without it the connection is closed.
+        timeout_s: the longest time in which nothing is received or sent. on_abandoned: called if the caller is
+        cancelled while it waits for the answer, with the future of that answer; without it the connection is closed.
         Raises Unreachable.
         """
         connection = self._take() or await self._connect()
         is_reused = connection.exchanges > 0
         try:
-            return await _answer(connection, request, timeout_s, keep)
+            return await _answer(connection, request, timeout_s, on_abandoned)
         except Unreachable as exc:
             if not is_reused or connection.has_answered or connection.has_timed_out or self._is_closed:
                 raise
             if exc.cut_after_s is not None and exc.cut_after_s > REPLACE_S:
                 raise
-        # The server closed an idle connection as we wrote: a fresh one, once, and no second idle one.
-        response = await _answer(await self._connect(), request, timeout_s, keep)
+        # the server closed an idle connection as the request was sent: retry once, on a new one
+        response = await _answer(await self._connect(), request, timeout_s, on_abandoned)
         return replace(response, sent_count=2)
 
     async def close(self) -> None:
-        """Close every connection. What is in flight ends as Unreachable. Twice is once."""
+        """Close every connection. Running exchanges raise Unreachable. May be called twice."""
         self._is_closed = True
         for connection in list(self._all):
             connection.abort()
@@ -349,7 +352,7 @@ class Pool:
     # -- used by the connections
 
     def put_back(self, connection: _Connection) -> None:
-        """An exchange is over and the connection can be used again."""
+        """The exchange is complete, and the connection can be used again."""
         if self._is_closed or len(self._idle) >= IDLE_MAX:
             connection.abort()
             return
@@ -363,7 +366,7 @@ class Pool:
             self._idle.remove(connection)
 
     def drop_idle(self) -> None:
-        """Close the connections that do nothing now."""
+        """Close the idle connections."""
         for connection in list(self._idle):
             connection.abort()
 

@@ -1,4 +1,4 @@
-"""Batch calls: entries in, one result an entry out, in order, however the service answers."""
+"""Batch calls: one result per entry, in order, however the service answers."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,7 +24,7 @@ BATCH_MAX = 10
 BATCH_MAX_BYTES = 1_048_576
 """Of all messages of one send together (BatchRequestTooLong)."""
 
-# a batch that is refused as a whole for the fault of one entry, by servers that don't say it entry by entry
+# codes with which some servers refuse a whole batch because of one entry
 _OF_ONE_ENTRY = frozenset(
     {
         "AWS.SimpleQueueService.BatchRequestTooLong",
@@ -42,7 +42,7 @@ _OF_ONE_ENTRY = frozenset(
 
 @value
 class Queue:
-    """A queue as the calls need it."""
+    """What calls need to know of a queue."""
 
     name: QueueName
     url: str
@@ -62,7 +62,7 @@ async def change(client: Client, at: Queue, entries: Sequence[tuple[str, int]]) 
 async def send(client: Client, at: Queue, entries: Sequence[SendEntry]) -> Results:
     """SendMessageBatch of checked entries; their ids are set here. What arrived is compared by checksum.
 
-    Big messages go in several calls. Raises only if the first fails: what is there is never hidden by what isn't.
+    Big messages take several calls. Raises only if the first one fails; a later failure is the result of its entries.
     """
 
     def body(batch: Sequence[SendEntry]) -> bytes:

@@ -1,7 +1,7 @@
 """`SqsBroker`: the seam `brokers.base` on Amazon SQS, or on a server that speaks like it.
 
-A receipt is `<second>:<handle>`: the monotonic second at which its receive set out, because SQS ends every lease 12
-hours after the receipt, and whoever extends (another process) must know how much is left.
+A receipt is `<second>:<handle>`: the monotonic second at which its receive was sent. SQS ends every lease 12 hours
+after the receipt, and the process that extends it, which is another one, must know how much is left.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ __all__ = ["SqsBroker"]
 
 LEASE_MAX_S = 43_200
 LEASE_MARGIN_S = 5
-"""Kept back of the 12 hours: a change that goes beyond them is refused, not cut, by the service."""
+"""Subtracted from the 12 hours: SQS refuses a change beyond them, and does not shorten it."""
 IN_FLIGHT_MAX = 120_000
-"""Beyond it a standard queue refuses receives (OverLimit), and a FIFO queue gives nothing."""
+"""Above it a standard queue refuses receives (OverLimit), and a FIFO queue delivers nothing."""
 LONG_POLL_S = 20
 RECEIVE_BODIES_MAX = 100
 SAMPLE_WAIT_S = 1.0
 SAMPLE_LEASE_S = 5.0
-"""Of the messages that are looked at to know whose queue it is, should they not be given back at once."""
+"""Of the messages that show whose queue it is. They are released right after; this is for when that fails."""
 
 FEATURES = Features(
     max_batch=BATCH_MAX,
@@ -67,9 +67,9 @@ FEATURES = Features(
 
 
 class SqsBroker:
-    """Queues on SQS. Nothing is looked up or connected before the first call.
+    """Queues on SQS. Nothing is resolved or connected before the first call.
 
-    find: gives config and keys for the address; botocore by default.
+    find: returns endpoint config and key source for the address; by botocore if omitted.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class SqsBroker:
 
     @property
     def requests(self) -> Mapping[str, int]:
-        """Requests sent so far by action, repeats included."""
+        """Requests sent so far by action, retries included."""
         return self.counts.requests
 
     @property
     def lead(self) -> Lead | None:
-        """By the date of an answer."""
+        """From the date of an answer."""
         return self._client.lead if self._client is not None else None
 
     @property
     def billed(self) -> Mapping[str, int]:
-        """Requests that were answered, one for each 64 KiB begun (aws.amazon.com/sqs/pricing)."""
+        """Requests that were answered; each 64 KiB or part of it is one (aws.amazon.com/sqs/pricing)."""
         return self.counts.billed
 
     @property
@@ -152,9 +152,9 @@ class SqsBroker:
         return declared
 
     async def owners(self, queues: Queues) -> Owners:
-        """By redrive and tags; if none tells, by a sample of the rejects, which are received for it and given back.
+        """By redrive and tags; if these don't say, by a sample of the rejects, which are received and released.
 
-        Message move tasks that run now are noted, too.
+        Message move tasks that run now are noted as well.
         """
         names = [name for name in queues.all if name in self._declared]
         shut: set[QueueName] = set()
@@ -163,28 +163,28 @@ class SqsBroker:
         if owner.has_unknown_messages(queues, self._declared, tagged):
             sample = await self._sample(queues.rejects)
         urls = {name: self._queues[name].url for name in names if name not in shut}
-        told = owner.owners(queues, self._declared, tagged, sample, urls)
-        return replace(told, notes=(*told.notes, *await self._moves(queues)))
+        found = owner.owners(queues, self._declared, tagged, sample, urls)
+        return replace(found, notes=(*found.notes, *await self._moves(queues)))
 
     async def _moves(self, queues: Queues) -> list[str]:
         """Sentences about message move tasks that run now. [] also where the service doesn't say."""
         arns = move.sources(queues, self._declared, self._lookup.accounts)
-        told = await asyncio.gather(*(self._newest_move(arn) for arn in arns))
-        notes = [move.note(arn, one, self._declared) for arn, one in zip(arns, told, strict=True)]
+        newest = await asyncio.gather(*(self._newest_move(arn) for arn in arns))
+        notes = [move.note(arn, one, self._declared) for arn, one in zip(arns, newest, strict=True)]
         return [note for note in notes if note is not None]
 
     async def _newest_move(self, arn: str) -> Mapping[str, Any]:
         client = await self._open()
         try:
             return await client.call_object("ListMessageMoveTasks", {"SourceArn": arn, "MaxResults": 1}, where=arn)
-        except BrokerError:  # no right to ask, or a server that knows no such tasks: no reason not to start
+        except BrokerError:  # no right to ask, or a server without such tasks: start all the same
             return {}
 
     async def _tags(self, name: QueueName, shut: set[QueueName]) -> Mapping[str, str] | None:
-        """None where they can't be read: for want of a right, or because a server knows no tags.
+        """None where they can't be read: the right is missing, or the server has no tags.
 
-        {} for a queue of another account: SQS lets nobody allow that, so its messages have to tell. It is added to
-        `shut`, for there a tag would tell us nothing.
+        {} for a queue of another account, whose tags SQS shows to that account only: its messages have to answer. It is
+        added to `shut`, because setting a tag would not help there.
         """
         client = await self._open()
         try:
@@ -201,7 +201,7 @@ class SqsBroker:
             seen = await self.receive(name, BATCH_MAX, wait_s=SAMPLE_WAIT_S, lease_s=SAMPLE_LEASE_S)
             if seen:
                 await self.release(name, [(one.receipt, 0.0) for one in seen])
-        except BrokerError as exc:  # what can't be had now, or is damaged, is no reason not to start
+        except BrokerError as exc:  # unavailable or damaged: start all the same
             return Sample(0, 0, exc.code if isinstance(exc, ServiceRefused) else "no good answer")
         return Sample.of(seen)
 
@@ -213,11 +213,11 @@ class SqsBroker:
         return Depth(ready, delayed, in_flight, is_exact=False)
 
     async def attributes(self, queue: QueueName, max_count: int) -> list[Mapping[str, AttributeValue]] | None:  # noqa: ARG002
-        """Messages are shown to their receivers only."""
+        """None: SQS shows messages to their receivers only."""
         return None
 
     async def purge(self, queue: QueueName) -> None:
-        """Takes up to 60 s to happen; once a minute, else BrokerUnavailable."""
+        """Takes up to 60 s. Allowed once per minute; BrokerUnavailable before that."""
         url = (await self._lookup.queue(queue)).url
         await (await self._open()).call_object("PurgeQueue", {"QueueUrl": url}, where=queue)
 
@@ -247,10 +247,10 @@ class SqsBroker:
                 on_abandoned=partial(self._abandoned.take, client, at),
                 is_usual=partial(self._is_usual, wait_s),
             )
-            if cuts.count == cut_count:  # else the time is that of several polls
+            if cuts.count == cut_count:  # otherwise the time is that of several polls
                 cuts.lived(self._clock.monotonic() - began_at)
             if problems:
-                self._tell_damage(at, problems, is_all=not messages)
+                self._report_damage(at, problems, is_all=not messages)
             if self._closing.is_set():
                 await self._abandoned.release(client, at, messages)
                 return []
@@ -266,7 +266,7 @@ class SqsBroker:
         return [delivery(item, queue, received_at, is_fifo=at.is_fifo) for item in messages]
 
     async def rest(self, queue: QueueName) -> None:
-        """Nothing is fetched ahead."""
+        """Does nothing: there is no prefetch."""
 
     async def send(self, queue: QueueName, entries: Sequence[Outgoing]) -> list[EntryFault | None]:
         """In batches of at most 10 and 1 MiB. What SQS would refuse is refused here, with what to do about it."""
@@ -286,20 +286,20 @@ class SqsBroker:
         return results
 
     async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
-        """On a standard queue a late ack succeeds unless somebody else received the message since; FIFO tells."""
+        """Late acks succeed on a standard queue unless the message was received again; FIFO queues report them."""
         client, at = await self._ready(queue, len(receipts))
         return await batch.delete(client, at, [receipt.partition(":")[2] for receipt in receipts])
 
     async def release(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
-        """A delay beyond what is left of the receipt's 12 hours is cut to that: the message wakes early."""
+        """A delay beyond what is left of the receipt's 12 hours is shortened to that: the message comes back early."""
         return await self._change(queue, entries, is_release=True)
 
     async def extend(self, queue: QueueName, entries: Sequence[tuple[str, float]]) -> list[EntryFault | None]:
-        """An extension beyond what is left of the receipt's 12 hours is cut to that, and an event says so."""
+        """An extension beyond what is left of the receipt's 12 hours is shortened to that, and an event says so."""
         return await self._change(queue, entries, is_release=False)
 
     async def close(self) -> None:
-        """Receives under way end by themselves (up to their wait), and what they bring is released."""
+        """Waits for running receives, up to their wait_s, and releases their messages."""
         self._closing.set()
         client = self._client
         if client is None:
@@ -322,7 +322,7 @@ class SqsBroker:
             handle, rest_s = self._rest(receipt)
             seconds = whole(asked_s)
             if seconds is None:
-                results[index] = EntryFault(Fault.REFUSED, f"{queue}: {asked_s!r} is no time in seconds")
+                results[index] = EntryFault(Fault.REFUSED, f"{queue}: {asked_s!r} is not a time in seconds")
                 continue
             if rest_s <= 0 and not is_release:
                 text = f"{queue}: the 12 hours for which SQS leases a message are over"
@@ -330,7 +330,7 @@ class SqsBroker:
                 continue
             if seconds > rest_s:
                 if not is_release:
-                    self._tell_cut(queue, asked_s, rest_s)
+                    self._report_shortened(queue, asked_s, rest_s)
                 seconds = max(rest_s, 0)
             places.append(index)
             changes.append((handle, seconds))
@@ -340,12 +340,12 @@ class SqsBroker:
         return results
 
     def _rest(self, receipt: str) -> tuple[str, int]:
-        """Handle, and seconds for which a lease may still be set."""
+        """The handle, and the longest lease in seconds that may still be set."""
         received_at, _, handle = receipt.partition(":")
         since_s = self._clock.monotonic() - int(received_at) if received_at.isdecimal() else 0.0
         return handle, LEASE_MAX_S if since_s < 1 else math.floor(LEASE_MAX_S - LEASE_MARGIN_S - since_s)
 
-    def _tell_cut(self, queue: QueueName, asked_s: float, rest_s: int) -> None:
+    def _report_shortened(self, queue: QueueName, asked_s: float, rest_s: int) -> None:
         text = (
             f"a lease was to be extended by {asked_s:g} s and got {rest_s} s: SQS leases a message for 12 hours in "
             f"all, and a task that takes longer is started again elsewhere. Split it."
@@ -355,7 +355,7 @@ class SqsBroker:
     # -- inside
 
     def _receive_body(self, at: Queue, max_count: int, wait_s: float, lease_s: float) -> bytes:
-        """The same bytes for the same question, but on FIFO, where each receive has an id of its own."""
+        """The request body: the same bytes for equal receives, except on FIFO, where each has an id of its own."""
         key = (at.name, max_count, wait_s, lease_s)
         body = self._receive_bodies.get(key)
         if body is None or at.is_fifo:
@@ -367,7 +367,7 @@ class SqsBroker:
         return body
 
     def _is_usual(self, wait_s: float, cut_after_s: float | None) -> bool:
-        """Whether a poll that failed was cut as all are; told when that is found out."""
+        """Whether a failed poll was cut as all polls of its length are; emits a notice when that is new."""
         cuts, known_s = self._cuts, self._cuts.age_s
         if cut_after_s is None:
             cuts.failed()
@@ -385,15 +385,15 @@ class SqsBroker:
             self._emit(BrokerWarning(self._client.config.endpoint.authority, text))
         return is_usual
 
-    def _tell_damage(self, at: Queue, problems: Sequence[str], *, is_all: bool) -> None:
-        text = f"{'; '.join(problems)}: left alone, to come back when the lease ends"
+    def _report_damage(self, at: Queue, problems: Sequence[str], *, is_all: bool) -> None:
+        text = f"{'; '.join(problems)}: left alone; they come back when the lease ends"
         self._emit(BrokerWarning(at.name, text))
         if is_all:
             raise BrokerUnavailable(f"{at.name}: {text}")
 
     async def _open(self) -> Client:
         if self._closing.is_set():
-            raise BrokerRefused(f"The broker {self._url} is closed: make a new one.")
+            raise BrokerRefused(f"The broker {self._url} is closed: open a new one.")
         async with self._opening:
             if self._client is None:
                 config, source = await in_thread(lambda: self._find(self._address))
@@ -408,7 +408,7 @@ class SqsBroker:
             return self._client
 
     async def _ready(self, name: QueueName, count: int) -> tuple[Client, Queue]:
-        """What a batch call needs. Raises BrokerRefused when it can't be one."""
+        """The client and the queue of a batch call. Raises BrokerRefused for too many entries."""
         if fault := batch_fault(count, self._features):
             raise BrokerRefused(f"{name}: {fault.reason}")
         client = self._client

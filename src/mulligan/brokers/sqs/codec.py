@@ -133,7 +133,7 @@ class _BatchAnswer(msgspec.Struct, rename="pascal", gc=False):
 
 @value
 class ServiceError:
-    """What the service said instead of doing it. code: without its namespace, "" when it gave none."""
+    """The error that the service returned. code: without its namespace, "" when it gave none."""
 
     status: int
     code: str
@@ -221,7 +221,7 @@ def read_receive(body: bytes) -> tuple[list[Received], list[str]]:
 
 
 def read_batch(body: bytes, count: int) -> tuple[list[Answered | Failure | None], int]:
-    """One answer for each of `count` entries (None: the service said nothing of it), and how many failed or are None.
+    """One answer per entry (None: the service did not mention it), and how many of them failed or are None.
 
     Raises InvalidResponse.
     """
@@ -258,7 +258,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidResponse(_shown(body, exc)) from None
     if not isinstance(data, dict):
-        raise InvalidResponse(_shown(body, "it is no object"))
+        raise InvalidResponse(_shown(body, "it is not an object"))
     return data
 
 
@@ -291,10 +291,10 @@ def _place(entry_id: str, count: int) -> int:
 
 
 def _check_empty(body: bytes) -> None:
-    """Only an answer that says so is an empty one: `{}`, or no messages. Anything else was said by somebody else."""
+    """Only an answer that says so is an empty one: `{}`, or no messages. Anything else is from another server."""
     strange = read_object(body).keys() - {"Messages", "ResponseMetadata"}
     if strange or not body.strip():
-        raise InvalidResponse(_shown(body, "it is no answer to a receive"))
+        raise InvalidResponse(_shown(body, "it is not an answer to a receive"))
 
 
 def _read_one_by_one(body: bytes) -> tuple[list[Received], list[str]]:
@@ -315,7 +315,7 @@ def _read_one_by_one(body: bytes) -> tuple[list[Received], list[str]]:
         else:
             problems.append(f"message {item.message_id} doesn't match its checksum, or has no time or count")
     if not good and not problems:
-        raise InvalidResponse(_shown(body, "it is no answer to a receive"))
+        raise InvalidResponse(_shown(body, "it is not an answer to a receive"))
     return good, problems
 
 
@@ -389,7 +389,7 @@ def _md5(data: bytes) -> str:
 
 
 def sent_problem(entry: SendEntry, answer: Answered) -> str | None:
-    """What is wrong with the checksums that a send was answered with. Those that are absent are not missed."""
+    """What is wrong with the checksums in the answer to a send. Absent ones are not a problem."""
     if answer.body_md5 is not None and answer.body_md5 != _md5(entry.message_body.encode()):
         return "the queue got another body than was sent (its checksum differs)"
     attributes = entry.message_attributes

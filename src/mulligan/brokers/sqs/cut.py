@@ -1,7 +1,7 @@
 """Recognises that long polls are always cut at the same age, and says how long they may be instead. Makes no call.
 
-A proxy, a NAT or a load balancer that gives a silent connection no longer than so many seconds is no outage: a shorter
-poll gets through. An outage cuts polls, too, but at any age, many at once, and what follows them fails in other ways.
+A proxy, a NAT or a load balancer with a time limit for silent connections is not an outage: a shorter poll succeeds. An
+outage also cuts polls, but at any age, many at the same time, and the requests after them fail in other ways.
 """
 
 import math
@@ -9,13 +9,13 @@ import math
 __all__ = ["Cuts"]
 
 ROW = 3
-"""So many cuts in a row, one after the other, each after about the same silence."""
+"""This many cuts in a row, one after the other, each after about the same silence."""
 SHORTEST_S = 1.25
-"""A cut that comes earlier leaves no whole second for a poll, the shortest that is worth its price."""
+"""An earlier cut leaves less than a second for a poll, and shorter ones are not worth their price."""
 SHARE = 0.8
-"""Of the age of the cuts, for a poll: answers need their time, and proxies are not exact."""
+"""The wait of polls, as a share of the age of the cuts: answers take time, and proxies are not exact."""
 HOLDS_S = 3600.0
-"""Then one long poll shows whether it is still so."""
+"""After this, one long poll tests whether the limit still exists."""
 
 
 class Cuts:
@@ -27,19 +27,19 @@ class Cuts:
         self._limit_s = 0
         self._until = -math.inf
         self.age_s: float | None = None
-        """After so many seconds of silence polls are cut, as far as is known."""
+        """Seconds of silence after which polls are cut; None where they are not, as far as is known."""
         self.count = 0
-        """Of all polls that failed."""
+        """All polls that failed."""
 
     def wait_s(self, asked_s: float, now: float) -> float:
-        """How long a poll may wait that is asked to wait for asked_s."""
+        """The wait for a poll whose caller asks for asked_s."""
         return min(asked_s, self._limit_s) if self.age_s is not None and now < self._until else asked_s
 
     def was_cut(self, after_s: float, wait_s: float, now: float) -> bool:
-        """A poll that was to wait for wait_s was cut after after_s of silence. True: as all are, so it is no fault.
+        """Note that a poll with wait_s was cut after after_s of silence. True: all are, so it is not a fault.
 
-        One that was to be over by then is none of these: the service has not answered it. So an outage whose polls all
-        end at one age, as behind a load balancer that gives its target so long, is a fault once polls are shorter.
+        A poll that should have ended by then is a fault: the service did not answer it. So an outage whose polls all
+        end at one age, as behind a load balancer with a limit for its target, is a fault once polls are shorter.
         """
         self.count += 1
         if not SHORTEST_S <= after_s < wait_s:
@@ -48,7 +48,7 @@ class Cuts:
         if self.age_s is not None and _is_near(after_s, self.age_s):
             self._until = now + HOLDS_S
             return True
-        if now - after_s < self._last_at:  # it was under way when the last one was cut: one event may have cut both
+        if now - after_s < self._last_at:  # it overlapped with the last one: one event may have cut both
             return False
         self._last_at = now
         if self._ages and not _is_near(after_s, self._ages[0]):
@@ -68,7 +68,7 @@ class Cuts:
         self._ages.clear()
 
     def lived(self, for_s: float) -> None:
-        """A poll ended by itself after so many seconds."""
+        """A poll ended with an answer after for_s."""
         if self._ages and for_s > self._ages[0] and not _is_near(for_s, self._ages[0]):
             self._ages.clear()
         if self.age_s is not None and for_s > self.age_s and not _is_near(for_s, self.age_s):

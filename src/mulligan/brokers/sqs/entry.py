@@ -1,4 +1,4 @@
-"""One message between our form and that of SQS, within its limits. Pure.
+"""Messages as entries of SQS and back, within its limits. Pure.
 
 Copies are packed to fit before they come here (`core.packing`); what still doesn't is refused with the reason.
 """
@@ -29,7 +29,7 @@ NO_ATTRIBUTES: Mapping[str, AttributeValue] = {}
 
 
 class Refused(Exception):
-    """SQS would not take the message; the text says what to do."""
+    """SQS would refuse the message; the text says what to do."""
 
 
 def send_entry(outgoing: Outgoing, *, is_fifo: bool, max_bytes: int) -> SendEntry:
@@ -69,7 +69,7 @@ def entry_bytes(entry: SendEntry) -> int:
 
 
 def delivery(item: Received, queue: QueueName, received_at: int, *, is_fifo: bool) -> Delivery:
-    """A received message in our form. received_at: monotonic seconds, kept in the receipt for the 12 hours.
+    """A received message. received_at: monotonic seconds, kept in the receipt for the 12 hours.
 
     is_fifo: a group has an order on a FIFO queue only. Elsewhere it is there for SQS to be fair to each of them.
     """
@@ -93,7 +93,7 @@ def delivery(item: Received, queue: QueueName, received_at: int, *, is_fifo: boo
 
 
 def whole(seconds: float) -> int | None:
-    """Whole seconds, rounded up, or None for what is no time."""
+    """Whole seconds, rounded up; None for a value that is not a time."""
     return math.ceil(seconds) if 0 <= seconds < math.inf else None
 
 
@@ -105,7 +105,7 @@ def _text(body: bytes, what: str) -> str:
         text = body.decode()
     except UnicodeDecodeError as exc:
         raise Refused(
-            f"{what} is no UTF-8 text (byte {exc.start} is {body[exc.start : exc.start + 1]!r}), and SQS carries text "
+            f"{what} is not UTF-8 text (byte {exc.start} is {body[exc.start : exc.start + 1]!r}), and SQS carries text "
             f"only. Send it as base64."
         ) from None
     _check_text(text, what)

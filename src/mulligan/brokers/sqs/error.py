@@ -1,4 +1,4 @@
-"""What every error of the service means for us: the one table. Pure.
+"""What to do about each error of the service: the one table. Pure.
 
 A code has a `Reaction`; the client acts on it for whole calls, `entry_fault` for single entries of a batch.
 """
@@ -17,19 +17,19 @@ __all__ = ["MISSING_QUEUE", "Reaction", "ServiceRefused", "entry_fault", "reacti
 class Reaction(Enum):
     """What to do about an error."""
 
-    RETRY = "a passing fault of the service: again, soon"
-    BACK_OFF = "throttled: again, later"
-    SLOW_DOWN = "too much in flight: not again within this call"
-    RENEW_KEYS = "the credentials are over: get new ones, sign again, once"
+    RETRY = "a transient fault of the service: retry soon"
+    BACK_OFF = "throttled: retry later"
+    SLOW_DOWN = "too much in flight: no retry within this call"
+    RENEW_KEYS = "the credentials have expired: get new ones, sign again, once"
     OTHER_KEYS = "the keys are not known: if others are found, sign again, once"
     CHECK_CLOCK = "the request is too old or too new: if the clock is off, correct it and sign again, once"
     CHECK_SIGNATURE = "the signature is refused: as for the clock, and if it is right, as for keys that are not known"
-    LEASE_LOST = "the receipt is no longer ours"
-    REFUSED = "will not get better by itself"
+    LEASE_LOST = "the receipt is stale"
+    REFUSED = "a retry would not help"
 
 
 class ServiceRefused(BrokerRefused):
-    """The service refused a call. code: its error code, which `declare` and the splitting of batches look at."""
+    """The service refused a call. code: its error code, which provisioning and the splitting of batches read."""
 
     def __init__(self, code: str, text: str) -> None:
         self.code = code
@@ -168,7 +168,7 @@ def refusal_text(action: str, where: str, error: ServiceError) -> str:
 
 
 def stranger_hint(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
-    """What to do about an answer that is none of the service's; "" where nothing more can be said of it."""
+    """What to do about an answer that is not from the service; "" where nothing more is known."""
     if status == 407:
         return "A proxy asks who we are: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, or NO_PROXY with this host."
     if 300 <= status < 400:
@@ -187,7 +187,7 @@ def stranger_hint(status: int, headers: Mapping[bytes, bytes], body: bytes) -> s
 
 
 def _is_lost_receipt(code: str, message: str) -> bool:
-    """FIFO queues, and leases at the end of their 12 hours, say it in words only."""
+    """FIFO queues, and leases at the end of their 12 hours, report it in the text only."""
     if code not in ("InvalidParameterValue", "InvalidParameterValueException"):
         return False
     return "receipt handle has expired" in message or "Total VisibilityTimeout" in message

@@ -1,6 +1,6 @@
-"""Queues that are named with their account: where they have to be, and what their owner has to allow. Makes no call.
+"""Queues of a named account: where they must be, and what their owner must allow. Makes no call.
 
-They are neither made nor changed from here, for SQS lets only an account itself do that.
+They are neither created nor changed from here: SQS lets only the account itself do that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from mulligan.core.message import QueueName
 __all__ = ["Accounts", "accounts_of", "denied", "locator_problems", "not_there", "notes", "question"]
 
 Accounts = Mapping[QueueName, str]
-"""Whose the queues are, by name; without those that nobody named an account for, which are our own."""
+"""The account of each queue, by name. Queues without one belong to the account of the keys."""
 
 _ALLOWED = f"{', '.join(ACTIONS[:-1])} and {ACTIONS[-1]}"
 
 
 def accounts_of(queues: Queues, account: str | None) -> dict[QueueName, str]:
-    """By their URLs and ARNs, and else by `account`, the one of BROKER_URL."""
+    """The account in a queue's URL or ARN; otherwise `account`, the one in BROKER_URL."""
     found = {} if account is None else dict.fromkeys(queues.all, account)
     return found | {locator.name: locator.account for locator in queues.locators if locator.account is not None}
 
@@ -61,13 +61,13 @@ def _parts(authority: str) -> tuple[str, str]:
 
 
 def question(name: QueueName, accounts: Accounts) -> dict[str, Any]:
-    """The request for a queue's address."""
+    """The GetQueueUrl request for a queue."""
     owner = accounts.get(name)
     return {"QueueName": name} if owner is None else {"QueueName": name, "QueueOwnerAWSAccountId": owner}
 
 
 def not_there(missing: Sequence[QueueName], accounts: Accounts) -> list[str]:
-    """The sentences about such queues that aren't there: one for each account."""
+    """The sentences about such queues that aren't there: one per account."""
     found: dict[str, list[str]] = {}
     for name in missing:
         found.setdefault(accounts[name], []).append(name)
@@ -92,7 +92,7 @@ def denied(account: str) -> str:
 
 
 def notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]], accounts: Accounts) -> list[str]:
-    """A sentence for each of another account than ours, as far as our own queues tell which that is."""
+    """A sentence per queue of another account than that of the queues without a named one."""
     ours = {_account_in(attributes.get("QueueArn", "")) for name, attributes in found.items() if name not in accounts}
     told = []
     for name in queues.all:

@@ -1,6 +1,6 @@
-"""Message move tasks that somebody has started on the queues: whom to ask for them, and what is said. Makes no call.
+"""Message move tasks that were started on the queues: which queues to ask about, and the notes. Makes no call.
 
-Such a task runs for hours on a big queue, and what is seen there changes meanwhile. `broker.owners` asks.
+Such a task runs for hours on a big queue, and the queue's content changes meanwhile. `broker.owners` asks.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,9 +17,9 @@ Attributes = Mapping[QueueName, Mapping[str, str]]
 
 
 def sources(queues: Queues, found: Attributes, foreign: Collection[QueueName]) -> list[str]:
-    """ARNs of the queues whose tasks concern us: our three, and where SQS moves our dead messages, if that is another.
+    """ARNs of the queues to ask about: the three, and the targets of their redrive where these are others.
 
-    found: attributes of the queues that are there. foreign: those of another account, which SQS lets nobody ask about.
+    found: attributes of the queues that are there. foreign: those of another account, of which SQS says nothing.
     """
     arns = {name: found[name].get("QueueArn") for name in queues.all if name in found}
     own = [name for name in arns if name not in foreign]
@@ -27,12 +27,12 @@ def sources(queues: Queues, found: Attributes, foreign: Collection[QueueName]) -
     return [arn for arn in asked if arn and arn not in {arns[name] for name in arns if name in foreign}]
 
 
-def note(arn: str, told: Mapping[str, Any], found: Attributes) -> str | None:
-    """The sentence about the task of a source that runs now; None where none runs, or it is no matter of ours.
+def note(arn: str, answer: Mapping[str, Any], found: Attributes) -> str | None:
+    """The sentence about the task of a source that runs now; None where none runs, or it doesn't touch the queues.
 
-    told: the service's answer about this source's newest task; an older one can't be running.
+    answer: the service's answer about this source's newest task; an older one can't be running.
     """
-    results = told.get("Results") or [{}]
+    results = answer.get("Results") or [{}]
     task = results[0]
     ours = {attributes.get("QueueArn") for attributes in found.values()}
     destination = task.get("DestinationArn")
@@ -52,7 +52,7 @@ def _name(arn: str) -> str:
 
 
 def _so_far(task: Mapping[str, Any]) -> str:
-    """The total is told only once the service has begun."""
+    """The service gives a total only once it has begun."""
     moved, total = task.get("ApproximateNumberOfMessagesMoved", 0), task.get("ApproximateNumberOfMessagesToMove")
     return f"{moved} so far" if total is None else f"{moved} of about {total} so far"
 

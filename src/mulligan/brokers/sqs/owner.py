@@ -1,7 +1,7 @@
-"""Whose queues they are: what tags, redrive and messages tell, and what is said of it. Makes no call.
+"""Whose queues they are, by tags, redrive and messages: the problems and notes. Makes no call.
 
-A queue that another program puts its dead messages on must not be taken for the rejects queue: they would be handed to
-tasks and removed. `broker.owners` makes the calls and asks here.
+A queue with the dead messages of another program must not be used as the rejects queue: tasks would get these messages,
+and they would be removed. `broker.owners` makes the calls and asks here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ Tags = Mapping[QueueName, Mapping[str, str] | None]
 
 @value
 class Sample:
-    """What a look at some messages of the rejects queue brought. seen: how many; ours: those that carry a state.
+    """Some messages of the rejects queue. seen: how many; ours: those that carry a state of mulligan's.
 
-    why: why there could be no look; None when there was one.
+    why: why none could be received; None when they could.
     """
 
     seen: int
@@ -33,12 +33,12 @@ class Sample:
 
     @classmethod
     def of(cls, deliveries: Sequence[Delivery]) -> "Sample":
-        """The sample that these are."""
+        """The sample with these messages."""
         return cls(len(deliveries), sum(ATTRIBUTE in one.attributes for one in deliveries))
 
 
 def has_unknown_messages(queues: Queues, found: Attributes, tagged: Tags) -> bool:
-    """Whether a look at the messages of the rejects queue is needed: there are some, and nothing else says whose."""
+    """Whether a sample of the rejects queue is needed: there are messages, and nothing else says whose they are."""
     told = tagged.get(queues.rejects)
     is_open = told is not None and PREFIX_TAG not in told and _redrive_problem(queues, found) is None
     return is_open and _depth(found.get(queues.rejects, {})) > 0
@@ -47,7 +47,7 @@ def has_unknown_messages(queues: Queues, found: Attributes, tagged: Tags) -> boo
 def owners(
     queues: Queues, found: Attributes, tagged: Tags, sample: Sample | None, urls: Mapping[QueueName, str]
 ) -> Owners:
-    """What is to be said. found: attributes of the queues that are there. sample: None where none was needed.
+    """The problems and notes. found: attributes of the queues that are there. sample: None where none was needed.
 
     urls: of queues whose tags could tell whose they are.
     """
@@ -119,6 +119,6 @@ _CHOICES = (
 
 
 def _depth(attributes: Mapping[str, str]) -> int:
-    """About how many messages a queue holds, delayed ones and those in flight included."""
+    """About how many messages are on a queue, including delayed ones and those in flight."""
     counts = [attributes.get(f"ApproximateNumberOfMessages{kind}", "") for kind in ("", "Delayed", "NotVisible")]
     return sum(int(count) for count in counts if count.isdecimal())

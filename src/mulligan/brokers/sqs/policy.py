@@ -1,4 +1,4 @@
-"""IAM policies: what each role may do, and no more. Pure; `mulligan iam-policy` prints what is made here."""
+"""IAM policies: what each role may do, and no more. Pure; `mulligan iam-policy` prints them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _FIND = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
 _LOOK = (*_FIND, "sqs:ListQueueTags", "sqs:ListMessageMoveTasks")
 _CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 ACTIONS = (*_FIND, *_CONSUME, "sqs:SendMessage")
-"""What is done with a queue by all roles together but setup: the owner of one of another account has to allow it."""
+"""What all roles except setup do with a queue: the owner of a queue of another account has to allow it."""
 _SETUP = (*_LOOK, "sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:TagQueue")
 
 
@@ -40,7 +40,7 @@ def iam_policy(
     setup: creates the queues. Batch calls need the rights of their single calls. A queue with a KMS key of its own
     needs kms:Decrypt and kms:GenerateDataKey on that key besides.
 
-    account: of the queues that `accounts` has no other one for; those that it has are made and changed by nobody here.
+    account: of the queues that are not in `accounts`; those in it are not created or changed from here.
     """
     others = accounts or {}
 

@@ -1,4 +1,4 @@
-"""The three queues as they should be: what is created, and what is said about those that differ. Makes no call.
+"""The three queues as they should be: how they are created, and the notes about those that differ. Makes no call.
 
 `provision` makes the calls and asks here.
 """
@@ -28,19 +28,19 @@ __all__ = [
 RETENTION_S = 1_209_600
 """14 days, the longest that SQS keeps a message; on rejects and dead it counts from the first enqueue."""
 MAX_RECEIVES = 1000
-"""For the broker's own redrive, a last net: releases and early wake-ups count too, and it carries no story along."""
+"""For SQS's own redrive, the last safety net. Releases count too, and a message that it moves has no story."""
 MAX_RECEIVES_LOW = 50
-"""Fewer than that are told: waits for a task that is missing take a hundred a day."""
+"""Fewer are noted: a message that waits for a missing task is received a hundred times per day."""
 LONG_POLL_S = 20
 PREFIX_TAG = "mulligan-prefix"
-"""Of the queues that mulligan makes: the COMMON_PREFIX of the application whose queue it is."""
+"""On queues that mulligan creates: the COMMON_PREFIX of the application that owns them."""
 QUEUE_TAG = "mulligan-queue"
 SIZE_DEFAULT_BYTES = 262_144
 SIZE_MAX_BYTES = 1_048_576
 
 
 def is_fifo(name: QueueName) -> bool:
-    """Of the names of SQS, those of FIFO queues end so, and only those."""
+    """Whether it is a FIFO queue: SQS gives this ending to them alone."""
     return name.endswith(".fifo")
 
 
@@ -50,7 +50,7 @@ def order(queues: Queues) -> tuple[QueueName, QueueName, QueueName]:
 
 
 def name_problems(queues: Queues) -> list[str]:
-    """What SQS would not take of the names themselves."""
+    """What SQS would refuse about the names themselves."""
     found = []
     for name in queues.all:
         plain = name.removesuffix(".fifo")
@@ -81,7 +81,7 @@ def creation(queues: Queues, name: QueueName, dead_arn: str | None) -> dict[str,
     if dead_arn is not None:
         attributes["RedrivePolicy"] = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MAX_RECEIVES})
     if is_fifo(name):
-        # throughput by group instead of one limit for the queue; our deduplication ids are unique in the whole queue
+        # throughput per group instead of per queue; deduplication ids of mulligan are unique in the whole queue
         attributes |= {
             "FifoQueue": "true",
             "DeduplicationScope": "messageGroup",
@@ -104,7 +104,7 @@ def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> li
 
 
 def receives(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> dict[QueueName, int]:
-    """How often a queue gives a message before it moves it away; only queues that do. found: attributes by queue."""
+    """How often a queue delivers a message before it moves it away; only queues that do. found: attributes by queue."""
     counts = {name: redrive(found.get(name, {}))[1] for name in (queues.requests, queues.rejects)}
     return {name: count for name, count in counts.items() if count > 0}
 
@@ -122,7 +122,7 @@ def _few_receives_notes(name: QueueName, attributes: Mapping[str, str]) -> list[
 
 
 def _mended(attributes: Mapping[str, str], target: str | None = None) -> str:
-    """The command that gives a queue the count of receives that ours have. target: None for the one that it has."""
+    """The command that sets maxReceiveCount to MAX_RECEIVES. target: None for the present one."""
     target = target or redrive(attributes)[0]
     queue = attributes.get("QueueArn", "").rpartition(":")[2]
     policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": MAX_RECEIVES}, separators=(",", ":"))
@@ -134,7 +134,7 @@ def _mended(attributes: Mapping[str, str], target: str | None = None) -> str:
 def notes(
     queues: Queues, found: Mapping[QueueName, Mapping[str, str]], foreign: Collection[QueueName] = ()
 ) -> list[str]:
-    """Sentences about existing queues that work, and differ from what is best. found: attributes by queue.
+    """Sentences about existing queues that work, but are not as they should be. found: attributes by queue.
 
     foreign: those of which another account decides what they are like.
     """

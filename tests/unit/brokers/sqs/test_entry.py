@@ -95,7 +95,7 @@ def test_send_entry_takes_exactly_the_characters_of_the_service(text):
     ("changes", "words"),
     [
         ({"body": b""}, "its body is empty"),
-        ({"body": b"\xff"}, "its body is no UTF-8 text"),
+        ({"body": b"\xff"}, "its body is not UTF-8 text"),
         ({"body": b"a\x00"}, r"character U\+0000 at 1"),
         ({"body": b"\x1b[31m"}, r"character U\+001B at 0"),
         ({"body": "\uffff".encode()}, r"character U\+FFFF"),

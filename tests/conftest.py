@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests import localemu as outside
-from tests import rabbitmq as rabbit
-from tests.localemu import Localemu
-from tests.postgres import Server, running
-from tests.rabbitmq import RabbitServer
-from tests.schedule import Scheduling, turn
-from tests.skip import MAY_SKIP, entries, refused
+from tests.support import localemu as outside
+from tests.support import rabbitmq as rabbit
+from tests.support.localemu import Localemu
+from tests.support.postgres import Server, running
+from tests.support.rabbitmq import RabbitServer
+from tests.support.schedule import Scheduling, turn
+from tests.support.skip import MAY_SKIP, entries, refused
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,7 @@ from mulligan.brokers.rabbitmq.broker import RabbitBroker
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing, Queues
 from mulligan.core.message import QueueName
-from tests import rabbitmq
+from tests.support import rabbitmq
 
 MESSAGES = 20_000
 ROUNDS = 3

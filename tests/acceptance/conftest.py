@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.app import App, System, until
-from tests.acceptance.sqs import SqsProgram, start_server
-from tests.servers import all as stand_ins
+from tests.acceptance.harness.app import App, System, until
+from tests.acceptance.harness.sqs import SqsProgram, start_server
+from tests.fakes import all as stand_ins
 from tests.soak.broker import RabbitBroker, SqliteBroker, SqsBroker
 
 

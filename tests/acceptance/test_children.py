@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.acceptance.family import end_all, family, workers
+from tests.acceptance.harness.family import end_all, family, workers
 
 LIMIT_S = 15.0
 """What the tests wait for takes a second or two; a machine that is busy with other things takes longer."""

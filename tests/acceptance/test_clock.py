@@ -2,9 +2,9 @@
 
 import re
 
-from tests.acceptance import clock
-from tests.acceptance.source import tasks
-from tests.postgres import running
+from tests.acceptance.harness import clock
+from tests.acceptance.harness.source import tasks
+from tests.support.postgres import running
 
 OFF = re.compile(r"this machine's clock is (?:59|60|61)(?:\.\d)? s ahead of that of (?:sqs|postgresql)://")
 

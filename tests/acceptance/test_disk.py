@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.disk import BODIES, check, fill, lay_out, small
+from tests.acceptance.harness.disk import BODIES, check, fill, lay_out, small
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.all import running
+from tests.fakes.all import running
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pika
 import pytest
 
-from tests.acceptance.sqs import KEY
+from tests.acceptance.harness.sqs import KEY
 from tests.acceptance.test_docs import ROOT, Reader
-from tests.rabbitmq import running
+from tests.support.rabbitmq import running
 
 BINARIES = Path(sysconfig.get_path("scripts"))
 

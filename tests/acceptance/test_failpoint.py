@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.crash import CRASHES, laid_out
+from tests.acceptance.harness.crash import CRASHES, laid_out
 
 # before the record, between the copy and the removal, after it; and a supervisor
 PLACES = ["worker at ended:9", "worker at copied:1", "worker at acked:1", "supervisor at supervising:1"]

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.acceptance.app import App, until
+from tests.acceptance.harness.app import App, until
 
 LIMITED = """
 import resource

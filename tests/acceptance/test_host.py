@@ -1,6 +1,6 @@
 """A message that takes its whole host down, each time: hosts are not lost to it for ever, and no neighbour is."""
 
-from tests.acceptance.app import LONG_S, STARTED_AS
+from tests.acceptance.harness.app import LONG_S, STARTED_AS
 
 LEASE_S = 2
 

@@ -1,6 +1,6 @@
 """Hundreds of messages under kill -9 on each broker, while SQS does wrong: counted as the long runs are."""
 
-from tests.acceptance import killing
+from tests.acceptance.harness import killing
 from tests.soak.broker import SQS_FAULTS
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.acceptance.app import Effect
-from tests.acceptance.fate import TASKS
-from tests.acceptance.killing import Recorded, examine
+from tests.acceptance.harness.app import Effect
+from tests.acceptance.harness.fate import TASKS
+from tests.acceptance.harness.killing import Recorded, examine
 
 BODIES = ["ok-0", "once-1", "never-2"]
 FAILING = {("never-2", "Third")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.source import HOLDER
+from tests.acceptance.harness.source import HOLDER
 
 LONG = HOLDER + dedent("""
     class Sleeper(Task):

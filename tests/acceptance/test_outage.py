@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance import outage
+from tests.acceptance.harness import outage
 
 OUTAGE_S = 6.0
 KINDS = ("sqlite locked", "sqs gone", "rabbitmq gone")

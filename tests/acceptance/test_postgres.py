@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from tests.black_hole import black_hole
-from tests.postgres import running
+from tests.support.black_hole import black_hole
+from tests.support.postgres import running
 
 CODE = """
     class First(Task):

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tests.acceptance.forgetful import mounted
-from tests.acceptance.power import check, lay_out, play
+from tests.acceptance.harness.forgetful import mounted
+from tests.acceptance.harness.power import check, lay_out, play
 
 
 @pytest.fixture

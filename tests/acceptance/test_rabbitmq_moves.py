@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests import rabbitmq as rabbit
-from tests.acceptance.source import GIVES_UP_UNTIL_REPLAYED
+from tests.acceptance.harness.source import GIVES_UP_UNTIL_REPLAYED
+from tests.support import rabbitmq as rabbit
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rabbitmq import RabbitServer
-from tests.secret_url import leaks
+from tests.support.rabbitmq import RabbitServer
+from tests.support.secret_url import leaks
 
 NASTY = [
     ("BROKER_URL", "amqp://guest:Zq7 canary@127.0.0.1:1/"),

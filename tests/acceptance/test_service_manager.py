@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.app import LONG_S, App, until
+from tests.acceptance.harness.app import LONG_S, App, until
 
 pytestmark = pytest.mark.usefixtures("at_terminal")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.whole import FILES, carry_through
+from tests.acceptance.harness.whole import FILES, carry_through
 
 
 @pytest.mark.timeout(400)

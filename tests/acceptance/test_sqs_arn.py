@@ -2,7 +2,7 @@
 
 import json
 
-from tests.acceptance.sqs import REGION
+from tests.acceptance.harness.sqs import REGION
 
 CODE = """
     class Only(Task):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.figure import figure
+from tests.acceptance.harness.figure import figure
 
 CODE = """
     class Only(Task):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.fifo import keep_order_when_heads_are_held, keep_order_when_heads_step_aside, lay_out
+from tests.acceptance.harness.fifo import keep_order_when_heads_are_held, keep_order_when_heads_step_aside, lay_out
 
 SIZE = {"groups": 10, "each": 20}
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.acceptance.sqs import MULLIGAN
+from tests.acceptance.harness.sqs import MULLIGAN
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.acceptance.source import GIVES_UP_UNTIL_REPLAYED
-from tests.acceptance.sqs import MULLIGAN
+from tests.acceptance.harness.source import GIVES_UP_UNTIL_REPLAYED
+from tests.acceptance.harness.sqs import MULLIGAN
 
 
 @pytest.fixture(params=["embedded", "memory"])

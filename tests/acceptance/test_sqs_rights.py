@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.acceptance.sqs import REGION
+from tests.acceptance.harness.sqs import REGION
 
 ROLES = ("setup", "producer", "worker", "desk")
 CODE = """

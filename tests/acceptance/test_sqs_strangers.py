@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.sqs import KEY, MULLIGAN, REGION
+from tests.acceptance.harness.sqs import KEY, MULLIGAN, REGION
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "producers.md"
 AWS = Path(sys.executable).with_name("aws")

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.acceptance.app import REPOSITORY, App, System
+from tests.acceptance.harness.app import REPOSITORY, App, System
 from tests.soak.broker import SqliteBroker, running
 from tests.soak.ledger import FileLedger
 from tests.soak.ledger import running as running_ledgers

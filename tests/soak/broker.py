@@ -10,10 +10,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests import rabbitmq
-from tests.acceptance.app import App
-from tests.acceptance.sqs import SqsProgram, start_server
+from tests.acceptance.harness.app import App
+from tests.acceptance.harness.sqs import SqsProgram, start_server
 from tests.soak.service import Service
+from tests.support import rabbitmq
 
 BATCHES = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 SQS_FAULTS: dict[str, list[dict[str, Any]]] = {

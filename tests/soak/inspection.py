@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from tests.acceptance.app import App, System, until
-from tests.acceptance.family import Relative, end_all, family, workers
+from tests.acceptance.harness.app import App, System, until
+from tests.acceptance.harness.family import Relative, end_all, family, workers
 
 __all__ = ["LIFE", "going_round", "left_behind", "missing_workers", "suspect_turns"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
-from tests.acceptance.app import App
+from tests.acceptance.harness.app import App
 from tests.soak.service import Service
+from tests.support import postgres
 
 __all__ = ["FileLedger", "PostgresLedger", "running"]
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from mulligan.core.value import value
-from tests.acceptance import fate, killing
-from tests.acceptance.app import App, System, until
-from tests.acceptance.family import end_all, family, workers
+from tests.acceptance.harness import fate, killing
+from tests.acceptance.harness.app import App, System, until
+from tests.acceptance.harness.family import end_all, family, workers
 from tests.soak import poison, wild
 from tests.soak.broker import SqliteBroker
 from tests.soak.inspection import LIFE, going_round, left_behind, missing_workers, suspect_turns

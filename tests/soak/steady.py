@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 
 from mulligan.core.value import value
-from tests.acceptance import killing
-from tests.acceptance.app import App, System
+from tests.acceptance.harness import killing
+from tests.acceptance.harness.app import App, System
 
 __all__ = ["Slope", "Steady", "growing", "slopes"]
 

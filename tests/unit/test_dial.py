@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from mulligan.dial import Failed, connect, dial
-from tests.black_hole import black_hole, resolve
+from tests.support.black_hole import black_hole, resolve
 
 NAME = "several.test"
 

@@ -16,12 +16,12 @@ from mulligan.integrations import http
 from mulligan.tasks.base import Task
 from mulligan.tasks.context import Failure, TaskContext
 from mulligan.tasks.exceptions import GiveUp, Retry
-from tests.servers import jira, slack, trello
-from tests.servers.jira import Jira
-from tests.servers.slack import Slack
-from tests.servers.smtp import Smtp
-from tests.servers.trello import Trello
-from tests.servers.webhook import Webhook
+from tests.fakes import jira, slack, trello
+from tests.fakes.jira import Jira
+from tests.fakes.slack import Slack
+from tests.fakes.smtp import Smtp
+from tests.fakes.trello import Trello
+from tests.fakes.webhook import Webhook
 
 NOW = 1_700_000_000.0
 UID = Uid("018bcfe56800-00000000000000000000")

@@ -12,8 +12,8 @@ import pytest
 from mulligan import integrations
 from mulligan.integrations import email_alert
 from mulligan.integrations.alert_group import SPEAK_S
-from tests.black_hole import black_hole, resolve
-from tests.servers.smtp import Smtp
+from tests.fakes.smtp import Smtp
+from tests.support.black_hole import black_hole, resolve
 
 CERTIFICATES = Path(__file__).parents[2] / "unit/brokers/sqs/certificates"
 MESSAGES = [f"018bcfe56800-{number:020x}" for number in range(1, 300)]

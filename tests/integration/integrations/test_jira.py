@@ -3,7 +3,7 @@
 import pytest
 
 from mulligan import integrations
-from tests.servers.jira import PROJECT, TOKEN
+from tests.fakes.jira import PROJECT, TOKEN
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from mulligan import integrations
-from tests.servers.slack import CHANNEL_ID
+from tests.fakes.slack import CHANNEL_ID
 
 
 @pytest.fixture

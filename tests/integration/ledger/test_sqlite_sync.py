@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mulligan
-from tests.acceptance.strace import need_strace
+from tests.acceptance.harness.strace import need_strace
 
 CALLS = """
 import asyncio, os, sys

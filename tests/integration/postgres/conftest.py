@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mulligan.ledger.postgres.ledger import PostgresLedger
-from tests.postgres import Server, running
+from tests.support.postgres import Server, running
 
 
 class HostClock:

@@ -13,7 +13,7 @@ from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import DONE_AT_FIRST_TRY, Progress
 from mulligan.ledger.base import Claim, Granted, Held, Record
 from mulligan.ledger.postgres.session import Limits
-from tests.black_hole import resolve
+from tests.support.black_hole import resolve
 
 A, B = Uid("018bcfe56801-0123456789abcdef0123"), Uid("018bcfe56802-0123456789abcdef0123")
 DONE = Progress({TaskName("Jira"): DONE_AT_FIRST_TRY})

@@ -13,8 +13,8 @@ from mulligan.ledger.base import Claim, Granted, Record
 from mulligan.ledger.postgres import schema as tables
 from mulligan.ledger.postgres.ledger import PostgresLedger
 from mulligan.ledger.postgres.session import Limits
-from tests.black_hole import black_hole, resolve
-from tests.postgres import QUOTED
+from tests.support.black_hole import black_hole, resolve
+from tests.support.postgres import QUOTED
 
 
 async def refused(connect, url: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mulligan.core.error import ConfigurationError
-from tests.postgres import running
+from tests.support.postgres import running
 
 CERTIFICATES = Path(__file__).resolve().parents[2] / "unit" / "brokers" / "sqs" / "certificates"
 AUTHORITY = CERTIFICATES / "authority.pem"

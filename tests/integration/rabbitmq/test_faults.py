@@ -11,7 +11,7 @@ from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerUnavailable
 from mulligan.core.event import BrokerWarning
-from tests import rabbitmq as rabbit
+from tests.support import rabbitmq as rabbit
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Typed
 from mulligan.core.progress import Progress
 from mulligan.core.retry_state import RetryState
-from tests import rabbitmq as rabbit
+from tests.support import rabbitmq as rabbit
 
 EXCHANGE, KEY = "msgparser-requests-xchange", "msgparser-requests"
 

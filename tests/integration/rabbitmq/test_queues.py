@@ -11,7 +11,7 @@ from mulligan.brokers.rabbitmq.amqp import connection
 from mulligan.brokers.rabbitmq.report import report
 from mulligan.core.delivery import Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from tests.black_hole import black_hole, resolve
+from tests.support.black_hole import black_hole, resolve
 
 MAIN = "msgparser-(requests|rejects|dead)"
 WORKER = ("^$", f"^{MAIN}-xchange$|^msgparser-delay-[0-9]+$", f"^{MAIN}-q$")

@@ -15,7 +15,7 @@ from mulligan.brokers.rabbitmq.broker import RabbitBroker
 from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
-from tests import rabbitmq as rabbit
+from tests.support import rabbitmq as rabbit
 
 AUTHORITY = """
 [ca]

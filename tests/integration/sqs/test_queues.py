@@ -15,7 +15,7 @@ from mulligan.core.message import QueueName
 from mulligan.servers.sqs.auth.key import Key, Policy, Statement
 from mulligan.servers.sqs.faults.script import Fail
 from mulligan.servers.sqs.server import DEFAULT_KEY
-from tests.black_hole import resolve
+from tests.support.black_hole import resolve
 
 REQUESTS, REJECTS, DEAD = QueueName("app-requests-q"), QueueName("app-rejects-q"), QueueName("app-dead-q")
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.acceptance.sqs import start_server
+from tests.acceptance.harness.sqs import start_server
 
 ATTRIBUTE = {"DataType": "String", "StringValue": "blue"}
 

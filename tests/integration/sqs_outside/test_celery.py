@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import localemu
-from tests.acceptance.app import until
-from tests.acceptance.sqs import start_server
+from tests.acceptance.harness.app import until
+from tests.acceptance.harness.sqs import start_server
+from tests.support import localemu
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.integration.worker.service import QUEUES, Service
-from tests.virtual_loop import VirtualClock, VirtualLoop
+from tests.support.virtual_loop import VirtualClock, VirtualLoop
 
 
 def pytest_asyncio_loop_factories(config, item):

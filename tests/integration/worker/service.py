@@ -31,7 +31,7 @@ from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace
 from mulligan.worker.process.drain import drain
 from mulligan.worker.supervisor.lease_keeper import LeaseKeeper
-from tests.virtual_loop import VirtualClock
+from tests.support.virtual_loop import VirtualClock
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
 LEASE_S = 60.0

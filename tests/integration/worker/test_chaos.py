@@ -9,7 +9,7 @@ import pytest
 from mulligan.core.delivery import Outgoing
 from mulligan.core.event import SuspectIsolated
 from tests.integration.worker.service import DOWN, LEDGER_DOWN, QUEUES, REFUSED, RETRY, Network, task
-from tests.virtual_loop import VirtualClock
+from tests.support.virtual_loop import VirtualClock
 
 MESSAGES = 40
 

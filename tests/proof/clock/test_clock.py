@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.acceptance import clock
-from tests.acceptance.figure import figure
+from tests.acceptance.harness import clock
+from tests.acceptance.harness.figure import figure
 
 
 @pytest.mark.figure

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
-from tests.acceptance.app import side_by_side
-from tests.acceptance.figure import figure
-from tests.acceptance.source import HOLDER, tasks
+from tests.acceptance.harness.app import side_by_side
+from tests.acceptance.harness.figure import figure
+from tests.acceptance.harness.source import HOLDER, tasks
 
 LEASE_S = 2
 PAUSE_S = 2 * LEASE_S + 1.0

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from tests.acceptance.strace import injecting, need_strace
+from tests.acceptance.harness.strace import injecting, need_strace
 
 CODE = """
     class Good(Task):

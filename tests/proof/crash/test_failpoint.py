@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from tests.acceptance.app import side_by_side
-from tests.acceptance.crash import CRASHES, check, laid_out
+from tests.acceptance.harness.app import side_by_side
+from tests.acceptance.harness.crash import CRASHES, check, laid_out
 
 
 @pytest.fixture

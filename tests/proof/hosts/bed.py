@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from tests import network, rabbitmq
-from tests.acceptance.app import App, Effect, System, finished_in, until
-from tests.acceptance.clock import WallClock
-from tests.acceptance.source import tasks
-from tests.acceptance.sqs import KEY, REGION, start_server
-from tests.network import Node
-from tests.postgres import QUOTED, Server
+from tests.acceptance.harness.app import App, Effect, System, finished_in, until
+from tests.acceptance.harness.clock import WallClock
+from tests.acceptance.harness.source import tasks
+from tests.acceptance.harness.sqs import KEY, REGION, start_server
+from tests.support import network, rabbitmq
+from tests.support.network import Node
+from tests.support.postgres import QUOTED, Server
 
 __all__ = ["LEASE_S", "Bed", "Outcome", "running"]
 

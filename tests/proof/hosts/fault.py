@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from tests.acceptance.clock import HOUR_S
-from tests.network import Direction
+from tests.acceptance.harness.clock import HOUR_S
 from tests.proof.hosts.bed import LEASE_S, Bed
+from tests.support.network import Direction
 
 __all__ = ["ABOUT_BROKER", "FAULTS", "LATE_NAME", "Kind"]
 

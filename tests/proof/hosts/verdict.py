@@ -1,6 +1,6 @@
 """Whether a round came to what is promised, and the figure that it tells."""
 
-from tests.acceptance.figure import figure
+from tests.acceptance.harness.figure import figure
 from tests.proof.hosts.bed import Outcome
 from tests.proof.hosts.fault import Kind
 

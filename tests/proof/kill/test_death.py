@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.acceptance.figure import figure, spread
-from tests.acceptance.source import IS_FIRST, tasks
+from tests.acceptance.harness.figure import figure, spread
+from tests.acceptance.harness.source import IS_FIRST, tasks
 
 KILLS = 10
 SUPERVISOR_KILLS = 3

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from tests.acceptance.figure import figure
-from tests.postgres import running
+from tests.acceptance.harness.figure import figure
 from tests.proof.size import IS_FULL
+from tests.support.postgres import running
 
 LEASE_S = 6
 IN_FLIGHT = 600 if IS_FULL else 300

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance import killing
+from tests.acceptance.harness import killing
 
 
 @pytest.mark.figure

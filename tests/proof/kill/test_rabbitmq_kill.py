@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from tests import rabbitmq as rabbit
-from tests.acceptance import fate, killing
+from tests.acceptance.harness import fate, killing
 from tests.proof.size import IS_FULL
+from tests.support import rabbitmq as rabbit
 
 MESSAGES = 10_000 if IS_FULL else 5_000
 WORKER_KILLS = 30

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.acceptance import killing
-from tests.acceptance.figure import figure
+from tests.acceptance.harness import killing
+from tests.acceptance.harness.figure import figure
 from tests.proof.size import IS_FULL
 
 MESSAGES = 10_000 if IS_FULL else 5_000

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from tests.acceptance.app import side_by_side
-from tests.acceptance.figure import figure, spread
-from tests.acceptance.gauge import Gauge, gauge
-from tests.acceptance.source import tasks
+from tests.acceptance.harness.app import side_by_side
+from tests.acceptance.harness.figure import figure, spread
+from tests.acceptance.harness.gauge import Gauge, gauge
+from tests.acceptance.harness.source import tasks
 
 SYSTEMS = 4
 STOPS = 5

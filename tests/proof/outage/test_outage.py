@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.acceptance import outage
-from tests.acceptance.figure import figure
-from tests.acceptance.outage import KINDS
+from tests.acceptance.harness import outage
+from tests.acceptance.harness.figure import figure
+from tests.acceptance.harness.outage import KINDS
 
 OUTAGE_S = 20.0
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.acceptance.figure import figure
+from tests.acceptance.harness.figure import figure
 
 KINDS = {
     "exit": "os._exit(0)",

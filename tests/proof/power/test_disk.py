@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.acceptance.disk import BODIES, check, fill, lay_out, small
-from tests.acceptance.strace import injecting, need_strace
+from tests.acceptance.harness.disk import BODIES, check, fill, lay_out, small
+from tests.acceptance.harness.strace import injecting, need_strace
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from tests.acceptance.app import REPOSITORY
-from tests.acceptance.figure import figure
-from tests.acceptance.forgetful import mounted
-from tests.acceptance.power import CODE, MESSAGES, check, cut, lay_out, lost, play
+from tests.acceptance.harness.app import REPOSITORY
+from tests.acceptance.harness.figure import figure
+from tests.acceptance.harness.forgetful import mounted
+from tests.acceptance.harness.power import CODE, MESSAGES, check, cut, lay_out, lost, play
 
 CUTS = 25
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.whole import carry_through
+from tests.acceptance.harness.whole import carry_through
 from tests.proof.size import IS_FULL
 
 TRELLO_DOWN_S = 60.0 if IS_FULL else 12.0

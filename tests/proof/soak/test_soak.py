@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from tests.acceptance.app import App
-from tests.acceptance.family import end_all, family, workers
+from tests.acceptance.harness.app import App
+from tests.acceptance.harness.family import end_all, family, workers
 from tests.soak.broker import running
 from tests.soak.inspection import going_round, left_behind, missing_workers, suspect_turns
 from tests.soak.ledger import FileLedger

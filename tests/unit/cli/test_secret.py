@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.secret_url import leaks, urls
+from tests.support.secret_url import leaks, urls
 
 COMMANDS = [
     ["settings"], ["settings", "--json"], ["check"], ["status"], ["send", "hello"], ["peek", "requests"],

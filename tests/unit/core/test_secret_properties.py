@@ -23,7 +23,7 @@ from mulligan.ledger.postgres.address import address_of
 from mulligan.settings.describe import shown
 from mulligan.settings.load import load
 from mulligan.telemetry.layout import JsonLayout, TextLayout
-from tests.secret_url import CANARY, leaks, passwords, urls
+from tests.support.secret_url import CANARY, leaks, passwords, urls
 
 NO_CLOCK = cast(Clock, None)
 RECORD = {"level": "info", "at": 0.0, "logger": "x", "pid": 1}

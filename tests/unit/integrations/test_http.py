@@ -5,7 +5,7 @@ import pytest
 
 from mulligan.integrations import http
 from mulligan.integrations.failure import Ambiguous, NotSent, RateLimited, Refused
-from tests.black_hole import black_hole, resolve
+from tests.support.black_hole import black_hole, resolve
 
 NOW = 1_700_000_000.0
 

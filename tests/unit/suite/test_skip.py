@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.skip import MAY_SKIP, entries
+from tests.support.skip import MAY_SKIP, entries
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TESTS = """

@@ -13,7 +13,7 @@ from mulligan.core.policy import Policy
 from mulligan.core.progress import FRESH, Progress
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.in_flight import InFlight
-from tests.virtual_loop import VirtualClock, VirtualLoop
+from tests.support.virtual_loop import VirtualClock, VirtualLoop
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
 UID = Uid("018bcfe56800-00000000000000000000")

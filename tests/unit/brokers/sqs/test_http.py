@@ -8,7 +8,7 @@ import pytest
 
 from mulligan.brokers.sqs import http
 from mulligan.brokers.sqs.http import Endpoint, Pool, Proxy, Unreachable
-from tests.black_hole import black_hole, resolve
+from tests.support.black_hole import black_hole, resolve
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tests.servers.service import Answer, Request, Service
+from tests.fakes.service import Answer, Request, Service
 
 KEY, TOKEN, BOARD, LIST = "trello-key", "trello-token", "board1", "Incoming"
 

@@ -34,7 +34,7 @@ TOGETHER = frozenset(
 
 ROOM = Path(__file__)
 """Shared by the tests that run side by side; one that is alone has it to itself."""
-DOOR = Path(__file__).with_name("conftest.py")
+DOOR = Path(__file__).parents[1] / "conftest.py"
 """Held on the way into the room. Who waits to be alone holds it, so that no one else comes in meanwhile."""
 
 

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 
-from tests.servers.service import Fault
+from tests.fakes.service import Fault
 
 __all__ = ["FILES", "carry_through"]
 

@@ -7,7 +7,7 @@ ends its process the first time; N says which.
 from collections.abc import Iterable
 from typing import Any
 
-from tests.acceptance.source import IS_FIRST
+from tests.acceptance.harness.source import IS_FIRST
 
 __all__ = ["CODE", "PACE", "TASKS", "failing", "lay_out"]
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.acceptance.app import App, System
+from tests.acceptance.harness.app import App, System
 
 __all__ = ["Relative", "end_all", "family", "workers"]
 

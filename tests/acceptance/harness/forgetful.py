@@ -24,7 +24,7 @@ import pytest
 
 SECTOR = 512
 SWITCH = ".power"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 INSTALL = "tools/install-fuse.sh (or: apt-get install fuse3)"
 
 
@@ -220,7 +220,8 @@ def mounted(folder: Path) -> Iterator[Path]:
     need_fuse()
     folder.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.acceptance.forgetful", str(folder)], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "tests.acceptance.harness.forgetful", str(folder)],
+        cwd=REPOSITORY, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 30

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.servers import jira, slack, trello
-from tests.servers.jira import Jira
-from tests.servers.slack import Slack
-from tests.servers.smtp import Smtp
-from tests.servers.trello import Trello
-from tests.servers.webhook import Webhook
+from tests.fakes import jira, slack, trello
+from tests.fakes.jira import Jira
+from tests.fakes.slack import Slack
+from tests.fakes.smtp import Smtp
+from tests.fakes.trello import Trello
+from tests.fakes.webhook import Webhook
 
 
 class All(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.app import App
-from tests.acceptance.source import tasks
+from tests.acceptance.harness.app import App
+from tests.acceptance.harness.source import tasks
 
 __all__ = ["BODIES", "check", "fill", "lay_out", "small"]
 

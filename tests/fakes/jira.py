@@ -4,7 +4,7 @@ import base64
 import re
 from typing import Any
 
-from tests.servers.service import Answer, Request, Service
+from tests.fakes.service import Answer, Request, Service
 
 USER, TOKEN, PROJECT, TYPE = "ops@example.com", "jira-token", "OPS", "Task"
 

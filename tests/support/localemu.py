@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-PYTHON = Path(__file__).parents[1] / ".venv-localemu" / "bin" / "python"
+PYTHON = Path(__file__).parents[2] / ".venv-localemu" / "bin" / "python"
 INSTALL = "tools/install-localemu.sh"
 READY_S = 90.0
 

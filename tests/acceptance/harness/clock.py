@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.acceptance.app import App
-from tests.acceptance.source import tasks
+from tests.acceptance.harness.app import App
+from tests.acceptance.harness.source import tasks
 
 __all__ = ["HOUR_S", "Run", "WallClock", "carry_out", "check"]
 

@@ -6,9 +6,9 @@ import time
 from contextlib import closing
 from textwrap import dedent
 
-from tests.acceptance.app import finished_in
-from tests.acceptance.forgetful import SWITCH
-from tests.acceptance.source import tasks
+from tests.acceptance.harness.app import finished_in
+from tests.acceptance.harness.forgetful import SWITCH
+from tests.acceptance.harness.source import tasks
 
 __all__ = ["CODE", "MESSAGES", "check", "cut", "lay_out", "lost", "play"]
 

@@ -10,9 +10,9 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.acceptance import fate
-from tests.acceptance.fate import TASKS
-from tests.acceptance.figure import figure
+from tests.acceptance.harness import fate
+from tests.acceptance.harness.fate import TASKS
+from tests.acceptance.harness.figure import figure
 
 __all__ = ["CRASHES", "SUPERVISOR_POINTS", "WORKER_POINTS", "check", "laid_out"]
 

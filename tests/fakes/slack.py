@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.servers.service import Answer, Request, Service
+from tests.fakes.service import Answer, Request, Service
 
 TOKEN, CHANNEL, CHANNEL_ID = "xoxb-token", "alerts", "C0123456789"
 

@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import rabbitmq
-from tests.acceptance.app import App
-from tests.acceptance.source import tasks
-from tests.acceptance.sqs import start_server
+from tests.acceptance.harness.app import App
+from tests.acceptance.harness.source import tasks
+from tests.acceptance.harness.sqs import start_server
+from tests.support import rabbitmq
 
 __all__ = ["KINDS", "Trial", "check", "nothing_is_lost", "trials"]
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.acceptance import fate
-from tests.acceptance.app import finished_in
-from tests.acceptance.fate import PACE, TASKS
-from tests.acceptance.figure import figure, spread
+from tests.acceptance.harness import fate
+from tests.acceptance.harness.app import finished_in
+from tests.acceptance.harness.fate import PACE, TASKS
+from tests.acceptance.harness.figure import figure, spread
 
 FAIL_ONCE = 0.05
 FAIL_ALWAYS = 0.02

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 STARTED_AS = "STARTED_AS"
 """Of the environment of all that a `System` starts: the path of its log."""
 LONG_S = 90.0

@@ -1,6 +1,6 @@
 """A receiver of webhooks that takes everything."""
 
-from tests.servers.service import Answer, Request, Service
+from tests.fakes.service import Answer, Request, Service
 
 
 class Webhook(Service):

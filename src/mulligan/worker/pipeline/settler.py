@@ -1,11 +1,12 @@
-"""Ends deliveries: copy -> remove. Nothing is removed before its copy is confirmed and its progress is recorded.
+"""Ends deliveries by the order law, record -> copy -> remove: nothing is removed before its progress is recorded and
+its copy confirmed.
 
 Each settlement is a chain of batched calls; an entry moves to the next call only when its own answer is a success:
 
     Ack      ack
     Release  ledger.give_back -> release
     Reject   send(rejects) -> ledger.save(hop + 1, final) -> ack     (also a long Release, where much is in flight)
-    bury     send(dead)    -> (the consumer records "buried" and goes on)
+    bury     send(dead)    -> (the dispatcher records "buried" and continues)
 
 A copy that doesn't fit leaves its body in a file, on disk before the send; the file goes after the last ack, if ever.
 """

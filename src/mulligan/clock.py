@@ -1,4 +1,4 @@
-"""The only place that reads a clock or rolls dice."""
+"""The machine's clocks and dice, for all code that takes `now` or `rand` as an argument."""
 
 import random
 import time

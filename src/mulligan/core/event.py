@@ -1,7 +1,7 @@
 """What happened, as values: one dataclass each. Listeners in `telemetry` make log lines and numbers of them.
 
 No event carries a body, an attribute's value or a secret. The docstring's first sentence says what happened;
-`telemetry.sentence` has the words of the log line, and `level` is the level at which it is logged.
+`telemetry.messages` has the words of the log line, and `level` is the level at which it is logged.
 """
 
 from typing import ClassVar, Literal

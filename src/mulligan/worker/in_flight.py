@@ -50,9 +50,9 @@ class InFlight:
     """A delivery, its claim, and how far its message is.
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
-    is_fresh: it came without a story, as a new message, and may go the way of all new ones.
-    told: the story that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is its
-    replay. is_stray: it came to rejects without a story.
+    is_fresh: it came without a retry state, as a new message, and may go the way of all new ones.
+    told: the retry state that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is
+    its replay. is_stray: it came to rejects without a retry state.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
     missing: tasks of it that this process doesn't know. is_held: it waits for nothing else, or for its body.
@@ -129,8 +129,8 @@ class InFlight:
 
     @property
     def may_be_letter(self) -> bool:
-        """Whether it may be the very letter of its burial, and nothing tells: it has no story, or one without a task,
-        which is a replay's or, of an older version, the letter's that became of it.
+        """Whether it may be the very dead letter of its burial, and nothing says so: it has no retry state, or one
+        without a task, which is a replay's or, of an older version, that of the dead letter that became of it.
         """
         if self.told is None:
             return self.is_stray
@@ -138,7 +138,7 @@ class InFlight:
         return not self.is_replay and not self.told.progress.marks and not self.told.progress.is_buried
 
     def story(self, progress: Progress, hop: int) -> RetryState:
-        """The story that a copy of the message carries."""
+        """The retry state that a copy of the message carries."""
         message_id = id_of(self.delivery) if self.told is None else self.told.id
         return RetryState(self.message.uid, self.generation, hop, self.first_seen_at, progress, id=message_id)
 

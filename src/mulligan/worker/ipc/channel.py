@@ -1,4 +1,4 @@
-"""Messages between the supervisor, its workers and their solo processes: msgpack frames over a socket pair.
+"""Messages between the supervisor, its workers and their isolated processes: msgpack frames over a socket pair.
 
 The end of the stream is a message too: the other side is gone. It may never come where a child of the other side has
 that one's end: whoever knows that its process has ended says so by `end_input`.
@@ -170,7 +170,7 @@ class OtherVersion(msgspec.Struct, tag=True, frozen=True):
 
 
 class Job(msgspec.Struct, tag=True, frozen=True):
-    """Worker to its solo process: one attempt.
+    """Worker to its isolated process: one attempt.
 
     Attributes are (name, kind, is text, value); a plain attribute has the kind "".
     """
@@ -187,7 +187,7 @@ class Job(msgspec.Struct, tag=True, frozen=True):
 
 
 class JobEnd(msgspec.Struct, tag=True, frozen=True):
-    """Solo process to its worker: how the attempt ended; fields as in `core.outcome`.
+    """Isolated process to its worker: how the attempt ended; fields as in `core.outcome`.
 
     Before the first job its kind is "ready": the tasks are loaded. leaves: what the attempt has left in the process,
     which takes no other job and ends: its threads or timers might end the next one.

@@ -20,7 +20,7 @@ __all__ = ["Gate", "HostGate"]
 
 @value
 class Ask:
-    """Of a worker, by its seat. number: of the ask in that worker's life. is_last: it is to be the only one."""
+    """One worker's request. seat: the worker's index. number: of the request. is_last: it is to be the only one."""
 
     seat: int
     number: int
@@ -28,7 +28,7 @@ class Ask:
 
 
 class HostGate:
-    """The supervisor's side: in the order in which they were asked for. grant: called with seat and number."""
+    """The supervisor's side: grants requests in the order in which they came. grant: called with seat and number."""
 
     def __init__(self, grant: Callable[[int, int], None]) -> None:
         self._grant = grant

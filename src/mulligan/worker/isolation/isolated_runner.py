@@ -232,7 +232,7 @@ class IsolatedProcess:
 
 
 class IsolatedRunner:
-    """The line of a queue's suspects in one worker, and as many child processes as there may be for them.
+    """The suspects of one queue in one worker, in the order of their turn, and the child processes that run them.
 
     holds: whether a flight's claim is ours still; the turn of a suspect may come late.
     begins: called before each start of a task: has it on record, and says whether it may be; see `core.flow`.

@@ -27,18 +27,19 @@ _ACCEPTS_S = 10.0
 
 @value
 class QueueRole:
-    """The queue that a consumer serves, and how.
+    """The queue that a pipeline serves, and how.
 
-    index: as the lease table names it: 0 requests, 1 rejects. is_trusted: the stories of its messages are believed.
+    index: as the lease table names it: 0 requests, 1 rejects. is_trusted: its messages' retry states are believed.
     prefix: of the queues' names. lease_s: as messages are received. capacity: messages that are worked on at once.
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
     holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
     counts_releases: as in the broker's `Features`.
-    buries_strays: what comes to rejects without a story becomes a dead letter; else all its tasks run.
+    buries_strays: what comes to rejects without a retry state becomes a dead letter; else all its tasks run.
     max_bytes: the largest message of the queues.
     missing_grace_s: for how long a message waits for a task that this process doesn't know.
-    receives: how often the queue gives one message, before it moves it away without its story; None: it never does.
+    receives: how often the queue delivers one message before it moves it away without its retry state; None: it never
+    does.
     max_delay_s, max_lease_s: as in the broker's `Features`.
     """
 
@@ -93,7 +94,7 @@ class Admission:
     def is_new(self, flight: InFlight) -> bool:
         """Whether nothing is known of the message, so that it goes the way of all new ones.
 
-        A copy whose body can't be had is none: it came with a story.
+        A copy whose body can't be had is none: it came with a retry state.
         """
         answer = flight.answer
         return (
@@ -165,8 +166,8 @@ class Admission:
 
     def _fit(self, flight: InFlight, progress: Progress, lacking: frozenset[TaskName] = frozenset()) -> None:
         names = self._catalogue.names
-        # a message without a story may have waited long before its first receipt. One of a later generation was first
-        # received in an earlier one: this copy of it, if it is the first, came when it was replayed
+        # a message without a retry state may have waited long before its first receipt. One of a later generation was
+        # first received in an earlier one: this copy of it, if it is the first, came when it was replayed
         since_at = max(flight.first_seen_at, flight.delivery.sent_at if flight.generation else 0.0)
         flight.progress, flight.missing = reconcile(
             progress,

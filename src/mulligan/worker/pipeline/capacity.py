@@ -1,4 +1,4 @@
-"""Who may be worked on now: a queue's messages in one process, as many at a time as it has places.
+"""The capacity of one queue in one process: how many messages may be worked on at once, and those that wait for it.
 
 Messages that were asked for ahead wait here, claimed and with their leases kept, and take a place in the moment in
 which it comes free. They wait for milliseconds; if it gets longer, they are given back for others to take, and for a
@@ -22,7 +22,7 @@ HOLD_OFF_S = 10.0
 
 
 class Capacity:
-    """The places of one queue in one process, and the line of those that wait for one.
+    """The places of one queue in one process, and the messages that wait for one.
 
     begin: called with those that have got a place. give_back: with each that has waited for too long. failed: with a
     fault of ours that ends the worker.
@@ -81,7 +81,7 @@ class Capacity:
         self._look()
 
     def expected_completions(self, within_s: float) -> int:
-        """How many places will have come free in so many seconds, as messages end now.
+        """How many places will come free within so many seconds, at the present rate of ends.
 
         What may have to wait for longer than WAIT_MAX_S is not counted.
         """

@@ -1,6 +1,6 @@
 """Takes deliveries of one queue through the flow: claim, decide, run, record, settle. Decides nothing itself.
 
-take      read the story, take a slot of the lease table, claim, merge what is known
+take      read the retry state, take a slot of the lease table, claim, merge what is known
 _advance  ask `core.flow.next_step`, and do as it says
 _ended    `core.flow.record` each outcome, and have it saved at once
 _kept     when all of a message's attempts have ended and are saved: its next step
@@ -81,7 +81,7 @@ supervisor is about to end that claim."""
 
 
 class Dispatcher:
-    """All consumers of one queue in one process, as one."""
+    """Takes deliveries of one queue in one process through the flow, for all its consumers there."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Dispatcher:
         freed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """Connect the parts that act for this consumer and call it back. Once, before `take`.
+        """Connect the parts that act for the dispatcher and call it back. Once, before `take`.
 
         freed: called when a message stops being in flight or gives its slot back, so that another may be asked for.
         failed: with a fault of ours that ends the worker.
@@ -275,7 +275,7 @@ class Dispatcher:
             self._finish(flight, Release(0.0), reason)
 
     def _begin(self, flight: InFlight) -> None:
-        """It is the flight's turn, which is at once but for FIFO queues."""
+        """Start a message: at once on standard queues, when its group is free on FIFO queues."""
         assert flight.answer is not None
         if self._admit(flight, flight.answer):
             if flight.missing.tasks:
@@ -394,8 +394,9 @@ class Dispatcher:
             self._flights[slot] = flight
 
     async def _hear(self, flights: list[InFlight], pleading: Sequence[InFlight], lease_until: float) -> list[InFlight]:
-        """Find out which messages those are that carry a story where none is believed, or none where all should; the
-        flights that go on.
+        """Find out which messages those are that carry a retry state where none is believed, or none where all should.
+
+        Returns the flights that continue.
         """
         waiting: list[tuple[InFlight, Unread]] = []
         for flight in pleading:
@@ -416,7 +417,7 @@ class Dispatcher:
         return self._hold(flights, waiting) if waiting else flights
 
     def _believe(self, flight: InFlight, believed: Verified, lease_until: float) -> None:
-        """Have a flight be of the message that its story tells of."""
+        """Take the flight for the message that its retry state names."""
         told = flight.told = believed.told
         flight.message, flight.problem, flight.is_fresh = believed.message, believed.problem, False
         flight.generation, flight.hop, flight.first_seen_at = told.generation, told.hop, told.first_seen_at
@@ -554,7 +555,7 @@ class Dispatcher:
             missing=flight.missing,
         )
         if flight.owes_letter and isinstance(step, Ack | Reject):
-            return BURY  # removed as a twin of its burial it would be lost; a letter more is folded by whoever looks
+            return BURY  # as a duplicate of its burial it would be lost; a second dead letter is only one too many
         return step
 
     def _run(self, flights: Sequence[InFlight], names: tuple[TaskName, ...]) -> None:
@@ -785,7 +786,7 @@ class Dispatcher:
             self._return(other, _HEAD_FIRST)
 
     def _follow(self) -> None:
-        # a finished twin ends as it begins; were each begun by the end of the one before, a long line would be too deep
+        # iterate, don't recurse: duplicates finish synchronously, and a long group would overflow the stack
         if self._is_following:
             return
         self._is_following = True

@@ -15,13 +15,13 @@ class FifoGroups(Generic[T]):
         self._lines: dict[str, deque[T]] = {}
 
     def enter(self, group: str, item: T) -> bool:
-        """Join the line of a group; True when it is the item's turn at once."""
+        """Queue the item in its group; True when its turn is now."""
         line = self._lines.setdefault(group, deque())
         line.append(item)
         return len(line) == 1
 
     def leave(self, group: str, item: T, *, goes_on: bool) -> tuple[T | None, list[T]]:
-        """Leave the line; whose turn it is now, and who has to give up its place.
+        """Take the item out of its group. Returns the item whose turn it is now, and those that have to leave, too.
 
         goes_on: the group may go on after this one. Otherwise it has stopped the group, and all behind it have to go.
         So it is with one that leaves before its turn: it was lost, it will come again, and none may overtake it.

@@ -1,4 +1,4 @@
-"""Packs the copies that the settler sends, unpacks those that the consumer gets: `core.packing`, in threads of its own.
+"""Packs the copies that the settler sends, unpacks those that the dispatcher gets: `core.packing`, in threads.
 
 Compressing and the disk take time that the event loop doesn't have. The threads are no task's threads: those may all
 be taken by tasks that hang.
@@ -23,7 +23,7 @@ _THREADS = 2  # a body may be 16 MiB, and exists a few times while it is packed
 
 
 class Packer:
-    """One for all lines of a process."""
+    """One for all pipelines of a process."""
 
     def __init__(self, folder: BodyFolder) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""One queue's parts in a worker process, wired to each other: pollers, consumer, runner, recorder, settler, solo."""
+"""One queue's parts in a worker process, wired to each other: pollers, dispatcher, runner, recorder, settler."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -27,7 +27,7 @@ __all__ = ["PipelineDeps", "QueuePipeline"]
 
 
 class PipelineDeps:
-    """What all lines of a process share."""
+    """What all pipelines of a process share."""
 
     def __init__(
         self,

@@ -48,8 +48,8 @@ class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
 
     lease_s: for how long claims are asked for. kept: called with flights whose progress is now saved. lost: with
-    flights whose claim is somebody else's. left: with flights whose claim has ended without a settlement. brake: told
-    of ends, and of their records.
+    flights whose claim is somebody else's. left: with flights whose claim has ended without a settlement. brake: the
+    backpressure, which counts ends and their records.
     While the ledger can't be written everything waits, and nothing is settled; an event says so once.
     """
 

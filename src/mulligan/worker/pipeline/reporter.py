@@ -1,4 +1,4 @@
-"""Tells and counts what happens to messages: from a flight before and after to events and counters. Decides nothing."""
+"""Reports and counts what happens to messages: a flight before and after gives events and counts. Decides nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class EventReporter:
         self._counters[Counter.RECEIVED] += count
 
     def skipped_duplicate(self, flight: InFlight, reason: str) -> None:
-        """A twin was not run."""
+        """A duplicate was skipped."""
         self._counters[Counter.FOLDED] += 1
         self._emit(DuplicateSkipped(flight.message.uid, reason))
 

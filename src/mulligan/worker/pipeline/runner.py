@@ -60,7 +60,7 @@ class Runner:
 
     stuck: called with an attempt that goes on STUCK_AFTER_S after it was told to end.
     holds: whether a flight's claim is ours still; asked when an attempt begins later than it was to.
-    brake: while it is on attempts wait for `go_on`.
+    brake: the backpressure. While it is on, attempts wait for `go_on`.
     executor: for sync tasks behind middleware; None for the loop's own.
     """
 
@@ -87,7 +87,7 @@ class Runner:
         self._emit = emit
         self._middleware = tuple(middleware)
         self._ready: deque[Attempt] = deque()  # async
-        self._held: deque[Attempt] = deque()  # sync, and the brake is on
+        self._held: deque[Attempt] = deque()  # sync, while backpressure is on
         self._running: dict[Attempt, None] = {}  # in the order of their starts, so that a simulation can be repeated
         self._drivers: set[asyncio.Task[None]] = set()
         self._outcomes: list[tuple[Attempt, Outcome]] = []
@@ -124,7 +124,7 @@ class Runner:
             self._add_driver()
 
     def go_on(self) -> None:
-        """The brake is off again: begin what waits."""
+        """Backpressure is off again: begin what waits."""
         while self._held and not self._brake.is_on:
             self._threads.put(self._held.popleft())
         if self._ready:

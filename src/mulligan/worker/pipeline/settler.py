@@ -59,7 +59,7 @@ _TOLD_EVERY_S = 60.0
 _REASONS_MAX = 100
 
 _HANDED_ON_AGAIN_S = 900.0
-"""The same for one that may have one receive left: its queue would move it away without its story."""
+"""The same for one that may have one receive left: its queue would move it away without its retry state."""
 
 
 class _Refusals:
@@ -161,7 +161,7 @@ class Settler:
                 self._rejects.put((flight, delay_s))
 
     def bury(self, flight: InFlight) -> None:
-        """Put a copy with its whole story on the dead queue, then call `buried`."""
+        """Put a copy with its whole retry state on the dead queue, then call `buried`."""
         self._burials.put(flight)
 
     @property
@@ -317,14 +317,14 @@ class Settler:
             if group is not None:
                 told, group = replace(told, group=group), told.uid  # so whoever looks sees all dead letters of a group
         message = flight.message
-        if fingerprint.ID_ATTRIBUTE in message.attributes:  # the story has the uid
+        if fingerprint.ID_ATTRIBUTE in message.attributes:  # the retry state has the uid
             kept = {name: item for name, item in message.attributes.items() if name != fingerprint.ID_ATTRIBUTE}
             message = replace(message, attributes=kept)
         shelf: CopyTarget = DEAD if target == self._queues.dead else REJECTS
         dedup_id = f"{told.uid}-{told.generation}-{told.hop}"
         if shelf == DEAD:
-            # a letter that was moved away is put on dead again under the same story. A FIFO queue would take that for
-            # the one that it had minutes ago, and drop it; a repeat of this burial comes of the same delivery
+            # a dead letter that was moved away is buried again under the same retry state. A FIFO queue would take that
+            # for the one that it had minutes ago, and drop it; a repeat of this burial comes of the same delivery
             dedup_id += f"-{fingerprint.short(flight.delivery.id)}"
         packed = await self._packer.pack(message, told, self._broker.features.limits, shelf)
         return Outgoing(

@@ -1,7 +1,7 @@
-"""The usual way of a message, worked out once: every task of its route succeeds at the first try.
+"""Cache of `record` for the common case: a new message whose tasks all succeed at the first attempt.
 
-Messages that nothing is known of begin with one shared progress a route (`Briefing`). What `core.flow.record` makes of
-it when a task succeeds is the same for all of them, so it is asked once, and they go on sharing what it said.
+New messages begin with one shared progress per route (`Admission`). What `core.flow.record` makes of it when a task
+succeeds is the same for all of them, so it is computed once, and they share the result.
 """
 
 from mulligan.core.flow import record

@@ -3,7 +3,7 @@
 An executor of the standard library costs three times as much CPU an attempt, and so does waking a thread for each: the
 wake-ups, and the interpreter's lock that changes hands. So quick items are left to the thread that is awake already,
 one after the other, and each slow one gets a thread of its own. Which they are is measured. Should a quick one turn out
-to be slow, a foreman sees within milliseconds that others wait behind it, and wakes threads for them. Results are
+to be slow, a monitor sees within milliseconds that others wait behind it, and wakes threads for them. Results are
 handed back to the event loop many at a time.
 
 A system has an end of threads (`ulimit -u`, `pids.max` of a container, memory). Beyond it items wait for the threads
@@ -156,7 +156,7 @@ class Threads(Generic[Item, Result]):
         return True
 
     def _oversee(self) -> None:
-        """Wake threads for items that wait behind others. The foreman's thread."""
+        """Wake threads for items that wait behind others. The monitor's thread."""
         while self._backlog.wait() and not self._is_closed:
             self._backlog.clear()
             while waiting := len(self._items):

@@ -1,4 +1,4 @@
-"""How consumers are dealt out over worker processes. Pure."""
+"""How consumers are allocated to worker processes. Pure."""
 
 from mulligan.core.value import value
 
@@ -19,7 +19,7 @@ def isolated_for(workers: int, cores: int) -> int:
 
 
 def allocate(requests: int, rejects: int, pool_size: int) -> list[WorkerShare]:
-    """One hand a process, as even as can be; no more processes than consumers, and every consumer in one of them."""
+    """One share per process, as even as can be; no more processes than consumers, and every consumer in one of them."""
     size = min(pool_size, requests + rejects)
     hands = [WorkerShare(0, 0)] * size
     for seat in range(requests + rejects):

@@ -9,7 +9,7 @@ _LONGEST_S = 30.0
 
 
 def failed_starts(before: int, *, lived_s: float, settled: int) -> int:
-    """How many deaths in a row were of lives that came to nothing, this one included.
+    """Consecutive crashes without a settled message, this one included.
 
     before: what this gave at the last death. settled: messages that the worker had settled in its life.
     A message that kills its worker does so once, so a worker that gets work done in between needs no pause: that would

@@ -1,4 +1,4 @@
-"""The process that `python main.py` is: starts workers, keeps their leases, restarts them, and ends them in order."""
+"""The process that `python main.py` is: starts workers, extends their leases, restarts them, and stops them."""
 
 import asyncio
 import contextlib
@@ -308,7 +308,7 @@ class Supervisor:
         )  # fmt: skip
 
     async def _until_ready(self, seats: list[WorkerHandle]) -> None:
-        """Return when all these seats are ready, or when the end has begun."""
+        """Return when all these workers are ready, or when the end has begun."""
         stopping = asyncio.get_running_loop().create_task(self._stopping.wait())
         ready = [asyncio.get_running_loop().create_task(seat.ready.wait()) for seat in seats]
         left: set[asyncio.Task[bool]] = {*ready}
@@ -327,7 +327,7 @@ class Supervisor:
     # -- one worker
 
     async def _tend(self, seat: WorkerHandle) -> None:
-        """Have a worker in this seat until the end, one life after the other."""
+        """Run this worker until the end: a new process each time one ends."""
         deaths = starts = 0
         while not self._stopping.is_set():
             began_at = self._clock.monotonic()
@@ -583,7 +583,7 @@ class Supervisor:
             await asyncio.sleep(_FORGET_EVERY_S)
 
     async def _count(self) -> None:
-        """Keep the tally, now and then."""
+        """Write the run's stats, now and then."""
         while True:
             await asyncio.sleep(_TALLY_EVERY_S)
             self._keep_tally()
@@ -652,7 +652,7 @@ class Supervisor:
                 seat.is_dismissed = True
 
     def _kill(self) -> list[WorkerHandle]:
-        """Kill the workers that have not ended; their seats."""
+        """Kill the workers that have not ended, and return them."""
         killed = [seat for seat in self._seats if seat.process is not None and seat.process.returncode is None]
         for seat in killed:
             seat.guilty = seat.guilty or set()  # it is our doing, and no task's

@@ -1,4 +1,4 @@
-"""Dead letters as values: deliveries of the dead queue, with twins folded into one by uid and generation.
+"""Dead letters as values: deliveries of the dead queue, with duplicates merged into one by uid and generation.
 
 Pure, but for the bodies that a letter left in BODIES_URL: who asks brings along how to load them.
 """
@@ -45,8 +45,8 @@ class DeadLetter:
     brought them.
     message_id: what its uid was made of, beside the body; None where nobody knows any more.
     body_problem: why its body can't be had; None when `message` is the message as it was sent.
-    unread: why there is no story. One that is held must not be replayed as if it were new; body and attributes are
-    then as they travel, and where a newer version wrote it nothing tells the generation (`UNKNOWN`).
+    unread: why there is no retry state. One that is held must not be replayed as if it were new; body and attributes
+    are then as they travel, and where a newer version wrote it nothing tells the generation (`UNKNOWN`).
     """
 
     uid: Uid
@@ -65,7 +65,7 @@ class DeadLetter:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with its story, as a sentence."""
+        """What is wrong with its retry state, as a sentence."""
         return None if self.unread is None else self.unread.problem
 
     @property

@@ -1,7 +1,7 @@
 """`mulligan dead replay`: dead letters go to the rejects queue in their next generation, then leave the dead queue.
 
 Order: copy, confirmed by the broker; then removal. A crash between them leaves a letter that was replayed already; a
-second replay of it is folded by uid and generation, so no task that is done runs again. A stored body goes last, when
+second replay of it is skipped by uid and generation, so no task that is done runs again. A stored body goes last, when
 no copy of its letter is left: rather a file too many than a letter without a body.
 """
 
@@ -101,7 +101,7 @@ class Replay:
                 if self._held_bytes > _ROUND_BYTES or len(self._letters) > _ROUND_COUNT:
                     await self._round(walked)
             await self._round(walked)
-        if not walked.hidden and not self._too_new:  # a twin that nobody can see or read may need the file
+        if not walked.hidden and not self._too_new:  # a duplicate that nobody can see or read may need the file
             self._drop_bodies()
         self.problems += _refusals(self._too_new, set(uids), _UPGRADE)
         self.problems += _refusals(self._damaged, set(), _BY_UID)

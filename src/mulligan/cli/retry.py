@@ -21,8 +21,9 @@ async def confirmed(
 ) -> list[EntryFault | None]:
     """One answer an entry: None when it is durable on the queue.
 
-    Entries that failed for a passing reason are sent again as they are, so a repeat that was no failure makes a twin of
-    the same id. After the last try they have the fault RETRY. At most Features.max_batch entries. Raises BrokerRefused.
+    Entries that failed for a passing reason are sent again as they are, so a repeat that was no failure makes a
+    duplicate of the same id. After the last try they have the fault RETRY. At most Features.max_batch entries. Raises
+    BrokerRefused.
     """
     return await _insisting(lambda some: broker.send(queue, [entries[at] for at in some]), len(entries), sleep)
 

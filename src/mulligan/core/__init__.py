@@ -1,5 +1,5 @@
 """The decisions: pure functions over values. No clock, random, file, socket, log or event loop is used here.
 
 Read in the order of a message's life: `message`, `delivery`, `fingerprint`, `route`, `progress`, `step`, `flow`,
-`story`.
+`retry_state`.
 """

@@ -108,7 +108,7 @@ class MessageReleased(Event):
 
 @value
 class MessageDeadLettered(Event):
-    """A dead letter with the whole story is on the dead queue. failed: tasks exhausted; empty when none took it."""
+    """A dead letter, with its retry state, is on the dead queue. failed: tasks exhausted; empty when none took it."""
 
     level: ClassVar[Level] = "error"
     uid: Uid
@@ -137,9 +137,9 @@ Becomes = Literal["dead", "run", "known"]
 
 @value
 class RetryStateMissing(Event):
-    """A message on rejects carries no story, so mulligan did not put it there. becomes: "dead", a dead letter that says
-    so, or "run", all its tasks run as those of a new message (`UNKNOWN_ON_REJECTS`); "known", the ledger knows its
-    message, which goes on from there, and is put on dead again if it was buried.
+    """A message on rejects carries no retry state, so mulligan did not put it there. becomes: "dead", a dead letter
+    that says so, or "run", all its tasks run as those of a new message (`UNKNOWN_ON_REJECTS`); "known", the ledger
+    knows its message, which goes on from there, and is put on dead again if it was buried.
     """
 
     level: ClassVar[Level] = "warning"
@@ -150,8 +150,9 @@ class RetryStateMissing(Event):
 
 @value
 class RetryStateNotTrusted(Event):
-    """A copy of ours came on requests, where somebody has moved it, and nothing vouches for its story: it is a new
-    message, and all its tasks run, those that are done, too. told: the uid in its story, None where it can't be read.
+    """A copy of ours came on requests, where somebody has moved it, and nothing vouches for its retry state: it is a
+    new message, and all its tasks run, those that are done, too. told: the uid in its retry state, None where it can't
+    be read.
     """
 
     level: ClassVar[Level] = "warning"

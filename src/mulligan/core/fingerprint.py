@@ -1,4 +1,4 @@
-"""The identity of a message, so that all its copies (twins, rejects, dead letters) are known as one."""
+"""The identity of a message, so that all its copies (duplicates, rejects, dead letters) are known as one."""
 
 import hashlib
 import re

@@ -1,8 +1,8 @@
 """Copies that somebody moved between the queues with a tool that is not ours: a console's redrive, a shovel, a script.
 
 What such a copy is where it lies now. Nobody but us knows which queue a copy was made for, and a broker doesn't tell;
-the story does. A dead letter on another queue can only have been moved there: it is replayed, as `mulligan dead replay`
-would have done. The `dispatcher` acts on it; docs/moves.md has the whole table. Pure.
+the retry state does. A dead letter on another queue can only have been moved there: it is replayed, as `mulligan dead
+replay` would have done. The `dispatcher` acts on it; docs/moves.md has the whole table. Pure.
 """
 
 from mulligan.core import fingerprint
@@ -17,11 +17,11 @@ NO_STORY = "it came to the rejects queue without a story, so mulligan did not pu
 
 
 def was_dead(told: RetryState) -> bool:
-    """Whether a copy with this story was put on the dead queue, so that on any other somebody has moved it.
+    """Whether a copy with this retry state was put on the dead queue, so that on any other somebody has moved it.
 
-    Stories of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay has
-    nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told; whoever meets its
-    burial on record puts it on dead again.
+    Retry states of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay
+    has nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told; whoever meets
+    its burial on record puts it on dead again.
     """
     if told.is_dead:
         return True
@@ -46,16 +46,17 @@ def is_finished(progress: Progress) -> bool:
 
 
 def proves(told: RetryState, message: Message, prefix: str) -> bool:
-    """Whether a story is of this message: its uid is what prefix, id and body make.
+    """Whether a retry state is of this message: its uid is what prefix, id and body make.
 
-    message: unpacked. Where stories are not believed this holds what a producer may choose: nothing but a repeat of a
-    message whose id and body he has, with the progress that the ledger knows of it (`may_be_of`), not the story's.
+    message: unpacked. Where retry states are not believed this holds what a producer may choose: nothing but a repeat
+    of a message whose id and body he has, with the progress that the ledger knows of it (`may_be_of`), not the retry
+    state's.
     """
     return told.id is not None and fingerprint.is_of(told.uid, prefix, told.id, message.body)
 
 
 def may_be_of(told: RetryState, known: Progress, hop: int) -> bool:
-    """Whether the ledger's record of the story's uid and generation vouches for a copy with this story.
+    """Whether the ledger's record of the retry state's uid and generation vouches for a copy with this retry state.
 
     hop: of the newest copy on record. The newest copy that there is may be one ahead of it.
     """

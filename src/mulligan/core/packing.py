@@ -1,9 +1,9 @@
 """Packing a copy so that it fits its queue, and unpacking it. Pure: who keeps a body elsewhere is `storage.body`.
 
-A copy is the message's body, the producer's attributes and our story. It may be bigger than the message was, and the
-message may have filled the limit. What is tried, in this order, until it fits:
+A copy is the message's body, the producer's attributes and our retry state. It may be bigger than the message was, and
+the message may have filled the limit. What is tried, in this order, until it fits:
 
-    as it is          with the error texts of the story whole, cut, and left out
+    as it is          with the error texts of the retry state whole, cut, and left out
     attributes inside where the broker takes no more of them: before the body, as one line
     compressed        the body; else attributes and body together
     in a file         the body; else attributes and body together; the copy carries the file's name
@@ -86,7 +86,7 @@ class Stored:
 
 @value
 class PackedMessage:
-    """A copy that fits, its story among the attributes. stored: None where it carries everything itself."""
+    """A copy that fits, its retry state among the attributes. stored: None where it carries everything itself."""
 
     body: bytes
     attributes: Mapping[str, AttributeValue]
@@ -113,9 +113,9 @@ def pack_quickly(message: Message, told: RetryState, limits: Limits) -> PackedMe
 
 
 def pack(message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
-    """The copy in the first of the forms above that fits; without the story's id where none does with it.
+    """The copy in the first of the forms above that fits; without the retry state's id where none does with it.
 
-    Raises PackingError when not even the story fits.
+    Raises PackingError when not even the retry state fits.
     """
     bare = replace(told, id=None)
     found = _packed(message, told, limits, shelf) or _packed(message, bare, limits, shelf)

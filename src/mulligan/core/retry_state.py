@@ -38,13 +38,13 @@ __all__ = [
 ]
 
 ATTRIBUTE = "mulligan"
-"""Name of the one attribute that carries a story."""
+"""Name of the one attribute that carries a retry state."""
 
 VERSION = 1
 """Of the state that is written, and the newest that can be read."""
 
 _ID_MAX = 200
-"""Characters of an id that a story carries: it has to fit where the message itself just fitted."""
+"""Characters of an id that a retry state carries: it has to fit where the message itself just fitted."""
 
 # what is trusted is still checked: a uid or a number that a ledger or a lease table can't hold would stop every worker
 _UID = re.compile(r"[0-9a-f]{12}[!-~]{0,100}")
@@ -75,7 +75,7 @@ class RetryState:
     wrap: how this copy's body is packed; None: it is as it was sent.
     group: of a dead letter from a FIFO queue, the message's group. There each letter is a group of its own, or those of
     one group would hide one another from whoever looks.
-    id: what the uid was made of, beside the body; None where it is too long, or an older version wrote the story.
+    id: what the uid was made of, beside the body; None where it is too long, or an older version wrote the retry state.
     is_dead: the copy was put on the dead queue. Older versions neither write nor read it (`core.move`).
     """
 
@@ -92,7 +92,7 @@ class RetryState:
 
 @value
 class Unread:
-    """Why a copy on rejects or dead has no story. problem: a sentence.
+    """Why a copy on rejects or dead has no retry state. problem: a sentence.
 
     is_held: there is a state, and it can't be read, so it may say of any task that it is done: the copy is to be left
     alone, neither run nor removed. Else there is none, and the message is new.
@@ -107,7 +107,7 @@ class Unread:
 
 
 def identify(delivery: Delivery, prefix: str) -> Uid:
-    """The uid of a message that carries no story: from the producer's id where there is one, else from the broker's."""
+    """The uid of a message without a retry state: from the producer's id where there is one, else from the broker's."""
     given = delivery.attributes.get(fingerprint.ID_ATTRIBUTE)
     if not isinstance(given, str) or not given:
         return fingerprint.uid(prefix, delivery.id, delivery.body, delivery.sent_at)
@@ -116,18 +116,18 @@ def identify(delivery: Delivery, prefix: str) -> Uid:
 
 
 def id_of(delivery: Delivery) -> str | None:
-    """The id that `identify` takes, as a story carries it; None where it is too long for that."""
+    """The id that `identify` takes, as a retry state carries it; None where it is too long for that."""
     given = delivery.attributes.get(fingerprint.ID_ATTRIBUTE)
     found = given if isinstance(given, str) and given else delivery.id
     return found if len(found) <= _ID_MAX else None
 
 
 def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message, RetryState | None, Unread | None]:
-    """The message of a delivery, the story that it carries, and what is wrong with that.
+    """The message of a delivery, the retry state that it carries, and what is wrong with that.
 
     is_trusted: the queue is rejects or dead. Elsewhere the attribute is removed unread.
-    The third is None but for a trusted copy without a story. One that is held has the uid that its state tells where a
-    newer version wrote it, else one that is made up and serves for texts only.
+    The third is None but for a trusted copy without a retry state. One that is held has the uid that its state tells
+    where a newer version wrote it, else one that is made up and serves for texts only.
     """
     attributes = delivery.attributes
     if ATTRIBUTE in attributes:

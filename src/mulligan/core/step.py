@@ -15,7 +15,7 @@ class Run:
 
 @value
 class Bury:
-    """Put a copy with its whole story on the dead queue, then ask again."""
+    """Put a copy with its whole retry state on the dead queue, then ask again."""
 
 
 @value

@@ -36,7 +36,7 @@ class MemoryLedger:
 
     @property
     def is_durable(self) -> bool:
-        """True as far as the process lives: it refuses and folds as a durable one does."""
+        """True as far as the process lives: it refuses and skips as a durable one does."""
         return True
 
     async def open(self) -> None:

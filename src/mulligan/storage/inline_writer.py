@@ -27,13 +27,14 @@ PAUSE_S = 0.0001
 """Of five workers that commit all the time one in four found the file locked, and one in fifty after these pauses."""
 
 REST_S = 0.25
-"""For so long after a slow one the shortcut is closed: on a busy machine it may only have waited for the processor."""
+"""For this long after a slow job no job is taken: on a busy machine it may only have waited for the processor."""
 
 
 class InlineWriter:
     """Commits jobs in the thread that calls, one a transaction, without a sync.
 
-    connection: only the shortcut uses it. now: seconds of a clock that only goes on. pause: lets so many seconds pass.
+    connection: only the inline writer uses it. now: seconds of a clock that only goes on. pause: lets so many seconds
+    pass.
     """
 
     def __init__(

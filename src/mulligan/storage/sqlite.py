@@ -11,8 +11,8 @@ a group raises, the group is rolled back and each job runs in a transaction of i
 job to few statements: the interpreter's lock is let go at each, and taking it back from a busy event loop costs
 milliseconds (`sys.setswitchinterval`).
 
-A job that is quick is committed by the event loop itself when nobody is in the way (`storage.shortcut`), and only its
-sync is left to the thread.
+A job that is quick is committed by the event loop itself when nobody is in the way (`storage.inline_writer`), and only
+its sync is left to the thread.
 """
 
 import asyncio
@@ -278,8 +278,8 @@ class Database:
     def _look_at_log(self, connection: sqlite3.Connection) -> None:
         """Now and then, keep the write-ahead log short.
 
-        Where there is a shortcut nobody else checkpoints. And with several busy writers SQLite's own checkpoints never
-        get to the log's end, so that it has to be emptied once it has grown.
+        Where there is an inline writer nobody else checkpoints. And with several busy writers SQLite's own checkpoints
+        never get to the log's end, so that it has to be emptied once it has grown.
         """
         commits = self._commits + (self._shortcut.commits if self._shortcut else 0)
         if commits < self._look_at:

@@ -2,5 +2,6 @@
 
 Written by users: `base` (Task), `signal` (Retry, GiveUp, Skip), `context` (TaskContext). At start: `manifest` reads
 tasks.xml, `source` imports the files of the tasks folder, `adapter` makes a `LoadedTask` of each class, `loader` does
-all of that and gives a `Catalogue`. On every message: `catalogue` routes, `payload` converts, `attempt` names the end.
+all of that and gives a `TaskRegistry`. On every message: `registry` routes, `payload` converts, `outcome_of` names the
+end.
 """

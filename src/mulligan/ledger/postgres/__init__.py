@@ -1,7 +1,7 @@
 """The ledger for several hosts, in PostgreSQL. Needs the extra `postgres`.
 
-`address` -> `session` -> `lane` -> `ledger`: each knows only those before it. `statement` and `schema` hold the SQL,
-`fault` says what an error means.
+`address` -> `session` -> `group_commit` -> `ledger`: each knows only those before it. `statement` and `schema` hold the
+SQL, `fault` says what an error means.
 """
 
 from importlib.util import find_spec

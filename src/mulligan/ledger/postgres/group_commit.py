@@ -84,7 +84,7 @@ class GroupCommit(Generic[E, R]):
         except LedgerUnavailable as exc:
             for call in group:
                 _fail(call, exc)
-        except Exception as exc:  # noqa: BLE001 - told to the callers; the lane has nobody else to tell
+        except Exception as exc:  # noqa: BLE001 - told to the callers; the group commit has nobody else to tell
             if len(group) > 1:
                 for call in group:
                     await self._serve([call])

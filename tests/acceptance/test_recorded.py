@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.recorded import Embedded, Postgres, Rabbit, Sqs
+from tests.acceptance.harness.recorded import Embedded, Postgres, Rabbit, Sqs
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "a1e6fb8"
 # the embedded queue keeps its own time over one boot while the clock disagrees by up to a day: that of another host

@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import postgres, rabbitmq
-from tests.acceptance import app as application
-from tests.acceptance.app import App, System, until
-from tests.acceptance.recorded import Embedded, Postgres, Rabbit, Service, Sqs
-from tests.acceptance.sqs import SqsProgram, start_server
+from tests.acceptance.harness import app as application
+from tests.acceptance.harness.app import App, System, until
+from tests.acceptance.harness.recorded import Embedded, Postgres, Rabbit, Service, Sqs
+from tests.acceptance.harness.sqs import SqsProgram, start_server
+from tests.support import postgres, rabbitmq
 
 CODE = """
     class First(Task):

@@ -20,11 +20,11 @@ from typing import Any
 
 import pika
 
-from tests.acceptance.app import App, until
-from tests.acceptance.clock import WallClock
-from tests.acceptance.sqs import SqsProgram
-from tests.postgres import PASSWORD, Server
-from tests.rabbitmq import RabbitServer
+from tests.acceptance.harness.app import App, until
+from tests.acceptance.harness.clock import WallClock
+from tests.acceptance.harness.sqs import SqsProgram
+from tests.support.postgres import PASSWORD, Server
+from tests.support.rabbitmq import RabbitServer
 
 __all__ = ["RECORDED_AT", "Embedded", "Postgres", "Rabbit", "Service", "Sqs"]
 

@@ -69,7 +69,7 @@ def test_poison_that_kills_the_worker_that_runs_it_alone_is_buried_after_three_s
             with effect(data, context):
                 await asyncio.sleep(0.05)
                 if data == "poison":
-                    is_alone = "solo" in open("/proc/self/cmdline").read()
+                    is_alone = "isolated_process" in open("/proc/self/cmdline").read()
                     os.kill(os.getppid() if is_alone else os.getpid(), signal.SIGKILL)
                     await asyncio.sleep(60)
 """,

@@ -14,9 +14,12 @@ __all__ = ["covered"]
 
 FOLDER = str(Path(mulligan.worker.__file__).parent) + "/"
 NOT_SIMULATED = {
-    "__init__", "supervisor", "process", "channel", "solo_process", "loop", "orphan",  # processes of the real machine
-    "thread", "clock", "failpoint", "extension", "tally", "exits",  # what is stood in for, and what reads the machine
-    "build", "child", "impairment", "leftover", "opening", "reaper", "stack", "stranger", "trial",
+    "supervisor/supervisor", "supervisor/trial", "supervisor/reaper",  # processes of the real machine
+    "process/worker_process", "isolation/isolated_process",
+    "ipc/channel", "ipc/child", "ipc/build", "ipc/leftover", "ipc/parent_death", "loop", "opening",
+    "pipeline/thread_pool", "failpoint",  # what is stood in for, and what reads the machine
+    "process/extension", "process/impairment", "process/stack", "process/unknown_tasks", "supervisor/run_stats",
+    "ipc/exits",
 }  # fmt: skip
 
 
@@ -40,12 +43,18 @@ def covered(seeds: Iterable[int]) -> dict[str, tuple[int, int, list[int]]]:
     finally:
         sys.settrace(before)
     result = {}
-    for path in sorted(Path(FOLDER).glob("*.py")):
-        if path.stem in NOT_SIMULATED:
+    paths = {
+        str(path.relative_to(FOLDER).with_suffix("")): path
+        for path in sorted(Path(FOLDER).rglob("*.py"))
+        if path.stem != "__init__"
+    }
+    assert paths.keys() >= NOT_SIMULATED, f"modules that are gone: {NOT_SIMULATED - paths.keys()}"
+    for name, path in paths.items():
+        if name in NOT_SIMULATED:
             continue
         lines = _lines(compile(path.read_text(), str(path), "exec"))
         missed = sorted(lines - hit[str(path)])
-        result[path.stem] = (len(lines) - len(missed), len(lines), missed)
+        result[name] = (len(lines) - len(missed), len(lines), missed)
     return result
 
 
@@ -65,9 +74,9 @@ def _lines(module: CodeType) -> set[int]:
 def main() -> None:
     result = covered(range(int(sys.argv[1]) if len(sys.argv) > 1 else 150))
     for name, (run_lines, lines, missed) in result.items():
-        print(f"{name:12} {run_lines:4} of {lines:4}  {100 * run_lines / max(1, lines):5.1f} %  not: {missed[:25]}")
+        print(f"{name:32} {run_lines:4} of {lines:4}  {100 * run_lines / max(1, lines):5.1f} %  not: {missed[:25]}")
     total_run, total = (sum(one[place] for one in result.values()) for place in (0, 1))
-    print(f"{'together':12} {total_run:4} of {total:4}  {100 * total_run / total:5.1f} %")
+    print(f"{'together':32} {total_run:4} of {total:4}  {100 * total_run / total:5.1f} %")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Features:
     max_pollers: receives of one queue in one process that are worth having in flight at once.
     max_delay_s, max_lease_s: the longest that a send or a release may be delayed; the longest lease.
     time_unit_s: delays and leases are rounded up to it.
-    max_message_bytes: body and attributes together, as `core.parcel.size_bytes` counts them.
+    max_message_bytes: body and attributes together, as `core.packing.size_bytes` counts them.
     max_attributes: None for no limit.
     type_bytes: what a plain text or bytes attribute counts beyond its name and value.
     is_text: bodies are text; bytes have to be encoded.

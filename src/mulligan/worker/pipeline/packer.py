@@ -30,20 +30,20 @@ class Packer:
         self._threads = ThreadPoolExecutor(_THREADS, "body")
 
     async def pack(self, message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
-        """A copy that fits; a body that it leaves behind is on disk. Raises ParcelError."""
+        """A copy that fits; a body that it leaves behind is on disk. Raises PackingError."""
         quick = packing.pack_quickly(message, told, limits)
         if quick is not None:
             return quick
         return await self._in_thread(lambda: self._pack(message, told, limits, shelf))
 
     async def unpack(self, message: Message, told: RetryState) -> Message:
-        """The message as it was before it was packed. Raises ParcelError when that can't be had."""
+        """The message as it was before it was packed. Raises PackingError when that can't be had."""
         if told.wrap is None:
             return message
         return await self._in_thread(lambda: packing.unpack(message, told, self._folder.load))
 
     async def drop(self, name: str) -> None:
-        """Remove a stored body. Raises ParcelError when it stays."""
+        """Remove a stored body. Raises PackingError when it stays."""
         await self._in_thread(lambda: self._folder.drop(name))
 
     def _pack(self, message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:

@@ -7,7 +7,7 @@ changed than were asked for, or a batch says different things, arrays of arrays 
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mulligan.core.message import Uid
 from mulligan.core.progress import Progress
 from mulligan.core.retry_state import decode_progress, encode_progress
 from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
+from mulligan.ledger.batch import split_by_key
 from mulligan.storage.fault import ErrorTypes
 from mulligan.storage.schema import Schema
 from mulligan.storage.sqlite import Database
@@ -150,7 +151,9 @@ class SqliteLedger:
         if not claims:
             return []
         alike = _alike(claims)
-        rounds = [range(len(claims))] if alike else list(_rounds(claims))
+        rounds = (
+            [range(len(claims))] if alike else list(split_by_key([(claim.uid, claim.generation) for claim in claims]))
+        )
 
         def job(connection: sqlite3.Connection) -> list[Answer]:
             if alike and connection.execute(_INSERT_ALIKE, (*alike, now)).rowcount == len(claims):
@@ -224,7 +227,7 @@ class SqliteLedger:
 
         def save_some(connection: sqlite3.Connection) -> list[bool]:
             saved = [False] * len(records)
-            for places in _rounds(records):
+            for places in split_by_key([(record.uid, record.generation) for record in records]):
                 text = _text([_record_data(records[place]) for place in places])
                 for index in _decode(connection.execute(_HOLDERS, (text,)).fetchone()[0]):
                     saved[places[index]] = True
@@ -327,21 +330,6 @@ def _tokens_like(first: Record, records: Sequence[Record]) -> dict[Uid, str]:
         and record.generation == generation
         and record.hop == hop
     }
-
-
-def _rounds(items: Sequence[Claim] | Sequence[Record]) -> Iterator[list[int]]:
-    """Places in the batch, split so that no key is twice in one round: one statement sees each row once."""
-    places = list(range(len(items)))
-    while places:
-        seen: set[tuple[str, int]] = set()
-        this: list[int] = []
-        later: list[int] = []
-        for place in places:
-            key = (items[place].uid, items[place].generation)
-            (later if key in seen else this).append(place)
-            seen.add(key)
-        yield this
-        places = later
 
 
 def _record_data(record: Record) -> tuple[str, int, str, str, int, int, bool]:

@@ -5,13 +5,13 @@ A commit costs the server one fsync and us one round trip, for one entry as for 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from mulligan.core.error import LedgerError, LedgerUnavailable
 
-__all__ = ["GroupCommit", "split_by_key"]
+__all__ = ["GroupCommit"]
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -95,20 +95,6 @@ class GroupCommit(Generic[E, R]):
                 answers = [next(results) for _ in call.items]
                 if not call.future.done():
                     call.future.set_result(answers)
-
-
-def split_by_key(keys: Sequence[Hashable]) -> Iterator[list[int]]:
-    """Places of the keys, split so that no key is twice in one round: a statement sees each row once."""
-    places = list(range(len(keys)))
-    while places:
-        seen: set[Hashable] = set()
-        this: list[int] = []
-        later: list[int] = []
-        for place in places:
-            (later if keys[place] in seen else this).append(place)
-            seen.add(keys[place])
-        yield this
-        places = later
 
 
 def _fail(call: "_Call[E, R]", exc: Exception) -> None:

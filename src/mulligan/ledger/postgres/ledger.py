@@ -17,9 +17,10 @@ from mulligan.core.progress import Progress
 from mulligan.core.retry_state import decode_progress, encode_progress
 from mulligan.core.value import value
 from mulligan.ledger.base import OUTDATED, Answer, Claim, Granted, Held, Key, Known, Record
+from mulligan.ledger.batch import split_by_key
 from mulligan.ledger.postgres import schema, statement
 from mulligan.ledger.postgres.address import address_of
-from mulligan.ledger.postgres.group_commit import GroupCommit, split_by_key
+from mulligan.ledger.postgres.group_commit import GroupCommit
 from mulligan.ledger.postgres.session import CLOSE_S, Connection, Limits, Servers, Session
 
 __all__ = ["PostgresLedger"]

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from mulligan.core.error import LedgerError, LedgerUnavailable
-from mulligan.ledger.postgres.group_commit import GROUP_MAX, GroupCommit, split_by_key
+from mulligan.ledger.postgres.group_commit import GROUP_MAX, GroupCommit
 
 
 class Acts:
@@ -108,8 +108,3 @@ async def test_lane_that_is_closed_tells_those_who_wait(acts):
 
     with pytest.raises(LedgerError, match="closed"):
         await one
-
-
-def test_rounds_hold_no_key_twice_and_keep_the_order_of_each():
-    assert list(split_by_key(["a", "b", "a", "c", "a", "b"])) == [[0, 1, 3], [2, 5], [4]]
-    assert list(split_by_key([])) == []

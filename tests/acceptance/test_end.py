@@ -68,7 +68,7 @@ def test_second_ctrl_c_ends_at_once_and_loses_nothing(work, until):
     again = work.drain()
     assert (work.count("Quick", "end"), work.count("Slow", "end")) == (1, 1)
     assert work.dead() == []
-    assert "run alone" not in again.log(), "no task is to blame for that end"
+    assert "run in isolation" not in again.log(), "no task is to blame for that end"
 
 
 def test_worker_that_is_told_to_stop_is_replaced_and_nothing_is_lost(work, until):
@@ -102,7 +102,7 @@ def test_message_of_a_killed_worker_runs_again_long_before_its_lease_ends(work, 
 
     print(f"the message of a killed worker ran again after {work.effects('Slow', 'start')[1].at - killed_at:.1f} s")
     assert work.count("Quick", "start") == 1
-    assert "was in flight at 1 death of a worker or its host: its tasks run alone now" in system.log()
+    assert "was in flight at 1 death of a worker or its host: its tasks run in isolation now" in system.log()
     system.terminate()
     assert system.wait() == 0
     assert work.waiting("requests") + work.waiting("rejects") == 1

@@ -146,7 +146,7 @@ def test_twins_run_once_when_two_workers_have_them_at_once(app, until):
     system = app.start(
         "--drain", POOL_SIZE=2, NO_OF_REQUESTS_CONSUMERS=2, NO_OF_REJECTS_CONSUMERS=1, CONCURRENCY=1, LEASE_S=3
     )  # fmt: skip
-    until(lambda: "it is a copy: another copy is being worked on" in system.log(), "the twin is held back")
+    until(lambda: "skipped as a duplicate: another copy is being worked on" in system.log(), "the twin is held back")
     (app.folder / "go").touch()
 
     assert system.wait() == 0

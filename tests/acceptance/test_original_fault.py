@@ -204,7 +204,7 @@ async def test_reject_without_our_attribute_runs_all_tasks_and_is_told_of(three,
     log = three.drain().log()
 
     assert {one.task for one in three.effects(what="end")} == {"Good", "Bad"}
-    assert "without a story, so not from us: all its tasks run" in log
+    assert "without retry state, so not from this program: all its tasks run" in log
 
 
 # 6: four API requests a good message, received one at a time

@@ -80,7 +80,7 @@ def test_an_outage_of_the_ledger_repeats_nothing_when_messages_wait_for_their_cl
     starts = Counter((one.body, one.task) for one in app.effects() if one.what == "start")
     assert ends.keys() == {(body, task) for body in bodies for task in ("First", "Second")}
     assert sum(ends.values()) == sum(starts.values()) == len(ends)
-    assert "is no longer ours" not in system.log()
+    assert "lost its lease" not in system.log()
 
 
 def test_start_waits_for_a_ledger_that_is_away_and_goes_on_once_it_is_back(app, until, server):
@@ -96,7 +96,7 @@ def test_start_waits_for_a_ledger_that_is_away_and_goes_on_once_it_is_back(app, 
 
     assert system.wait() == 0, system.log()[-3000:]
     assert [one.body for one in app.effects() if one.what == "end"] == ["one"]
-    assert "the start goes on" in system.log()
+    assert "the start continues" in system.log()
 
 
 def test_start_ends_with_an_exit_code_of_its_own_when_it_has_waited_for_the_ledger_long_enough(app):

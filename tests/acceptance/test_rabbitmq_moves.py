@@ -36,5 +36,5 @@ def test_dead_letter_that_a_shovel_moves_runs_its_failed_task_again_and_no_other
 
     assert (app.count("Good", "start"), app.count("Bad", "start")) == (1, 2)
     assert app.dead() == []
-    moved = f"{letter['uid']} was moved to msgparser-{target}-q by somebody: replayed, generation 1"
+    moved = f"{letter['uid']} was moved to msgparser-{target}-q from outside: replayed, generation 1"
     assert [line for line in system.log().splitlines() if moved in line and "info" in line.lower()]

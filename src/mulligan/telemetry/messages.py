@@ -136,7 +136,7 @@ def _of_message(event: MessageEvent) -> str:
         case e.MessageRejected():
             return f"waits on the rejects queue for {duration(event.delay_s)} (copy {event.hop})"
         case e.MessageReleased():
-            return f"was given back, due in {duration(event.delay_s)}: {first_line(event.reason)}"
+            return f"was released, visible again in {duration(event.delay_s)}: {first_line(event.reason)}"
         case e.MessageDeadLettered():
             return (
                 f"is a dead letter now: {_names(event.failed)} failed for good"
@@ -147,14 +147,14 @@ def _of_message(event: MessageEvent) -> str:
             ended = "default tasks have ended"
             return f"{ended}, {_names(event.exhausted)} failed for good" if event.exhausted else ended
         case e.DuplicateSkipped():
-            return f"was not run, it is a copy: {first_line(event.reason)}"
+            return f"was skipped as a duplicate: {first_line(event.reason)}"
         case e.BodyMissing():
             wait = duration(event.again_in_s)
-            return f"can't be run and stays on {event.queue}, looked at again in {wait}: {first_line(event.problem)}"
+            return f"can't be run and stays on {event.queue}, checked again in {wait}: {first_line(event.problem)}"
         case e.LeaseLost():
-            return f"is no longer ours, left to its next receiver: {first_line(event.reason)}"
+            return f"lost its lease, its next receiver has it: {first_line(event.reason)}"
         case e.SettlementFailed():
-            more = f" (and of {_count(event.others, 'other')} since this was last told)" if event.others else ""
+            more = f" (and of {_count(event.others, 'other')} since the last report)" if event.others else ""
             return f"{event.settlement}{more} failed: {first_line(event.reason)}; {first_line(event.action)}"
         case _:
             assert_never(event)
@@ -164,18 +164,18 @@ def _of_foreign(event: ForeignEvent) -> str:
     """What somebody else has put, or moved, where it lies."""
     match event:
         case e.RetryStateMissing():
-            return f"came on {event.queue} without a story, so not from us: {_of_stray(event.becomes)}"
+            return f"came on {event.queue} without retry state, so not from this program: {_of_stray(event.becomes)}"
         case e.RetryStateNotTrusted():
-            return f"came on {event.queue} with a story that is not believed there: {_of_doubt(event)}"
+            return f"came on {event.queue} with retry state that is not trusted there: {_of_doubt(event)}"
         case e.MessageMoved():
-            return f"was moved to {event.queue} by somebody: {_of_move(event)}"
+            return f"was moved to {event.queue} from outside: {_of_move(event)}"
         case _:
             assert_never(event)
 
 
 def _of_stray(becomes: e.Becomes) -> str:
     if becomes == "known":
-        return "the ledger knows its message, which goes on from there, and is put on dead again if it was buried"
+        return "the ledger knows its message, which continues from there; a buried one returns to the dead queue"
     return f"{'all its tasks run' if becomes == 'run' else 'it becomes a dead letter'} (UNKNOWN_ON_REJECTS)"
 
 
@@ -189,10 +189,10 @@ def _of_doubt(event: e.RetryStateNotTrusted) -> str:
 
 def _of_move(event: e.MessageMoved) -> str:
     if not event.is_replay:
-        return "it goes on where it was"
+        return "it continues where it was"
     if event.is_first:
         return f"replayed, generation {event.generation}"
-    return f"it has been replayed already, and goes on in generation {event.generation}"
+    return f"it was already replayed, and continues in generation {event.generation}"
 
 
 def _of_held(event: HeldEvent) -> str:
@@ -205,7 +205,7 @@ def _of_held(event: HeldEvent) -> str:
             f"Let a process run that has the task; {duration(event.grace_s)} after it was due it has failed for good "
             "(TASK_MISSING_GRACE_S)"
         )
-    wait = f"left alone and looked at again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
+    wait = f"left alone and checked again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
     match event:
         case e.StateTooNew():
             return (
@@ -245,12 +245,13 @@ def _of_task(event: TaskEvent) -> str:
         case e.TaskStuck():
             return f"{event.task} does not end {duration(event.after_s)} after its start, its slot stays taken"
         case e.SuspectIsolated():
-            return f"was in flight at {_count(event.deaths, 'death')} of a worker or its host: its tasks run alone now"
+            deaths = _count(event.deaths, "death")
+            return f"was in flight at {deaths} of a worker or its host: its tasks run in isolation now"
         case e.SuspectDied():
             return f"{event.task} ended its process ({event.how}), {_count(event.deaths, 'time')} now"
         case e.IsolationFailed():
             then = f"tried {_count(event.tries_left, 'more time')}" if event.tries_left else "which is a failed attempt"
-            return f"{event.task} can't be run alone, {then}: {first_line(event.problem)}"
+            return f"{event.task} can't be run in isolation, {then}: {first_line(event.problem)}"
         case _:
             assert_never(event)
 
@@ -266,7 +267,7 @@ def _of_process(event: ProcessEvent) -> str:
                 f"{_count(event.in_flight, 'message')} in flight, {then}"
             )
         case e.WorkerRecycled():
-            return f"worker {event.worker} (pid {event.pid}) ended in order and is replaced: {first_line(event.reason)}"
+            return f"worker {event.worker} (pid {event.pid}) drained and is replaced: {first_line(event.reason)}"
         case e.WorkerBlocked():
             what = (
                 f"no task runs in it, and its event loop has not turned for {duration(event.silent_s)}"
@@ -280,7 +281,7 @@ def _of_process(event: ProcessEvent) -> str:
             return f"after the end of process {event.pid} {'; '.join(filter(None, (ended, stayed)))}"
         case e.ThreadLimitReached():
             return (
-                f"a worker has {_count(event.threads, 'thread')} for sync tasks and can't have more "
+                f"a worker has {_count(event.threads, 'thread')} for sync tasks and can't start more "
                 f"({first_line(event.reason)}): they wait for each other. Raise the limit (`ulimit -u`, the "
                 "container's pids limit), or lower CONCURRENCY"
             )
@@ -299,7 +300,7 @@ def _of_process(event: ProcessEvent) -> str:
         case e.Stopped():
             return f"stopped: {event.done} done, {event.rejected} rejected, {event.buried} buried"
         case e.ListenerFailed():
-            return f"listener {event.listener} raised, it is passed over: {first_line(event.error)}"
+            return f"listener {event.listener} raised and was skipped: {first_line(event.error)}"
         case _:
             assert_never(event)
 
@@ -307,7 +308,7 @@ def _of_process(event: ProcessEvent) -> str:
 def _of_application(event: ApplicationEvent) -> str:
     match event:
         case e.VariablesIgnored():
-            return f"{_names(event.names)}: set by Kubernetes for its Services, and no settings"
+            return f"{_names(event.names)}: set by Kubernetes for its Services, not settings"
         case e.TaskUnlisted():
             return unlisted(event.file, event.task, event.manifest)
         case _:
@@ -349,13 +350,13 @@ def _of_service(event: ServiceEvent) -> str:
                 f"{first_line(event.error)}"
             )
         case e.StartGoesOn():
-            return f"the {event.what} answers after {duration(event.after_s)}: the start goes on"
+            return f"the {event.what} answers after {duration(event.after_s)}: the start continues"
         case e.BrokerDown():
-            return f"broker is not reachable ({event.where}), tried again: {_service(event.error)}"
+            return f"broker is not reachable ({event.where}), retrying: {_service(event.error)}"
         case e.BrokerUp():
             return f"broker answers again ({event.where}) after {duration(event.after_s)}"
         case e.ReceiveRefused():
-            return f"broker refuses to give messages of {event.queue}, asked again later: {_service(event.error)}"
+            return f"broker refused to deliver from {event.queue}, retrying later: {_service(event.error)}"
         case e.ClockDiffers():
             way = "ahead of" if event.ahead_s > 0 else "behind"
             return (
@@ -367,7 +368,7 @@ def _of_service(event: ServiceEvent) -> str:
         case e.LedgerDown():
             return f"ledger can't be written, nothing is acknowledged until it can: {_service(event.error)}"
         case e.LedgerUp():
-            return f"ledger takes records again after {duration(event.after_s)}"
+            return f"ledger is writable again after {duration(event.after_s)}"
         case _:
             assert_never(event)
 
@@ -377,7 +378,7 @@ def _of_setting(event: SettingEvent) -> str:
         case e.SettingRenamed():
             return (
                 f"{event.place}: {event.old} is the first name of {event.name}, and {event.meaning}. "
-                f"It goes on working; {event.name} says it better"
+                f"It still works; {event.name} says it better"
             )
         case e.LedgerLocal():
             return (

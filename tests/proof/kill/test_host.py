@@ -59,7 +59,7 @@ def test_work_of_a_dead_host_is_taken_over_in_twice_the_time_that_it_takes_at_fi
     took_s = hosts.effects("Slow", "end")[-1].at - begun_at
     assert {one.body for one in hosts.effects("Slow", "end")} == {*first, *second}
     assert max(Counter(one.body for one in hosts.effects("Slow", "start")).values()) == 2
-    assert "run alone" not in left.log()
+    assert "run in isolation" not in left.log()
     assert begun_at < died_at + LEASE_S + 6  # what the promise says in 2 s
     assert took_s < 2 * usual_s
     figure(

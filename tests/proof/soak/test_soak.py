@@ -98,8 +98,8 @@ def test_process_that_outlives_the_supervisor_is_found_unless_its_log_names_it(a
 
 
 def test_suspect_that_does_not_end_goes_round():
-    log = 3 * "t warning w0 01a-b was in flight at 1 death of a worker or its host: its tasks run alone now\n"
-    log += "t warning w1 01a-c was in flight at 2 deaths of a worker or its host: its tasks run alone now\n"
+    log = 3 * "t warning w0 01a-b was in flight at 1 death of a worker or its host: its tasks run in isolation now\n"
+    log += "t warning w1 01a-c was in flight at 2 deaths of a worker or its host: its tasks run in isolation now\n"
 
     told = going_round(lambda: suspect_turns(log), lambda uids: [uid for uid in uids if uid == "01a-b"], within_s=0.1)
 

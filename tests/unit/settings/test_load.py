@@ -52,9 +52,9 @@ def test_load_takes_the_original_programs_names_of_the_queues_and_says_what_they
     assert loaded.origins["REJECTS_QUEUE"] == "environment variable MULLIGAN_DEAD_LETTER_QUEUE"
     assert [sentence(renamed) for renamed in loaded.renamed] == [
         "config/configuration.py line 1: MAIN_QUEUE is the first name of REQUESTS_QUEUE, and it is the queue on which "
-        "new messages come. It goes on working; REQUESTS_QUEUE says it better",
+        "new messages come. It still works; REQUESTS_QUEUE says it better",
         "environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is the first name of REJECTS_QUEUE, and it "
-        "is the queue of retries, not of dead letters. It goes on working; REJECTS_QUEUE says it better",
+        "is the queue of retries, not of dead letters. It still works; REJECTS_QUEUE says it better",
     ]
 
 

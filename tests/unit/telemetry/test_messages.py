@@ -91,27 +91,27 @@ def test_sentence_is_one_line_for_every_event(kind):
         (e.Stopped(10, 2, 1), "stopped: 10 done, 2 rejected, 1 buried"),
         (
             e.StateTooNew(QueueName("r"), UID, 12, 2, 1, (), 240.0),
-            "r: 12 copies with a state of version 2, this program knows 1: left alone and looked at again in 4 min, the"
+            "r: 12 copies with a state of version 2, this program knows 1: left alone and checked again in 4 min, the"
             " last is 018c. Upgrade this program, or let the newer one run that wrote them",
         ),
         (
             e.StateTooNew(QueueName("r"), UID, 1, 2, 1, ("a",), 60.0),
-            "r: 1 copy with a state of version 2, this program knows 1: left alone and looked at again in 60 s, the"
+            "r: 1 copy with a state of version 2, this program knows 1: left alone and checked again in 60 s, the"
             " last is 018c; group a waits. Upgrade this program, or let the newer one run that wrote them",
         ),
         (
             e.SettlementFailed(UID, "ack", "no right", "it will come back", 47),
-            f"{UID} ack (and of 47 others since this was last told) failed: no right; it will come back",
+            f"{UID} ack (and of 47 others since the last report) failed: no right; it will come back",
         ),
         (
             e.RowDamaged(QueueName("r"), UID, 2, "ledger database x: no", (), 60.0),
-            "r: 2 copies whose row in the ledger can't be read (ledger database x: no): left alone and looked at again "
+            "r: 2 copies whose row in the ledger can't be read (ledger database x: no): left alone and checked again "
             f"in 60 s, the last is {UID}. Mend the row's progress there; or remove the row, and all tasks of that "
             "message run again",
         ),
         (
             e.StateDamaged(QueueName("r"), UID, 2, "it is no JSON", ("a", "b"), 60.0),
-            "r: 2 copies with a state that can't be read (it is no JSON): left alone and looked at again in 60 s, the"
+            "r: 2 copies with a state that can't be read (it is no JSON): left alone and checked again in 60 s, the"
             " last is 018c; groups a, b wait. Look at them with `mulligan peek` and mend or remove them at the broker",
         ),
         (

@@ -58,7 +58,7 @@ app = typer.Typer(
     context_settings=_SETTINGS,
 )
 dead = typer.Typer(
-    help="Look at dead letters, and send them round again.",
+    help="Inspect and replay dead letters.",
     epilog=_examples("mulligan dead ls", "mulligan dead show 018f3a", "mulligan dead replay --all"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -78,7 +78,7 @@ app.add_typer(tasks, name="tasks")
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
         from mulligan import __version__
@@ -94,20 +94,20 @@ def run(
         bool,
         typer.Option(
             "--drain",
-            help="End once requests and rejects are empty (exit code 3: but for copies that can't be read).",
+            help="Exit once requests and rejects are empty (exit code 3: only unreadable copies remain).",
         ),
     ] = False,
     for_s: Annotated[
-        float | None, typer.Option("--for", metavar="SECONDS", min=0, help="End after that many seconds.")
+        float | None, typer.Option("--for", metavar="SECONDS", min=0, help="Exit after this many seconds.")
     ] = None,
     with_sqs_server: Annotated[
         int | None,
         typer.Option(
-            "--with-sqs-server", metavar="PORT", min=0, max=65535, help="Serve the embedded queue as SQS beside it."
+            "--with-sqs-server", metavar="PORT", min=0, max=65535, help="Also serve the embedded queue as SQS."
         ),
     ] = None,
 ) -> int:
-    """Consume messages until told to stop (Ctrl-C)."""
+    """Consume messages until stopped (Ctrl-C)."""
     from mulligan.cli.run import run as work
     from mulligan.cli.session import loaded_application
 
@@ -127,18 +127,18 @@ def send(
         str,
         typer.Argument(
             metavar="BODY|-|@FILE",
-            help="The body of one message; or - for stdin, @FILE for a file: one message a line, taken as it is.",
+            help="The body of one message; or - for stdin, @FILE for a file: one message per line, sent verbatim.",
         ),
     ],
     attribute: Annotated[
         list[str] | None,
         typer.Option("--attribute", "-a", metavar="NAME=VALUE", help="An attribute of each message. May be repeated."),
     ] = None,
-    delay: Annotated[float, typer.Option(metavar="SECONDS", help="Not to be received before.")] = 0.0,
+    delay: Annotated[float, typer.Option(metavar="SECONDS", help="Delay before the message becomes visible.")] = 0.0,
     queue: Annotated[Target, typer.Option(help="The queue to send to.")] = Target.REQUESTS,
     group: Annotated[str | None, typer.Option(help="The message group, on a FIFO queue.")] = None,
 ) -> None:
-    """Send messages. One message: its uid is printed. Every message is confirmed by the broker, or told of."""
+    """Send messages. Prints the uid of a single message. Each message is confirmed by the broker or reported."""
     from mulligan.cli.send import send as work
 
     work(body, attributes=attribute or [], delay_s=delay, queue=queue.value, group=group)
@@ -146,7 +146,7 @@ def send(
 
 @app.command(epilog=_examples("mulligan status", "mulligan status --json"))
 def status(as_json: Annotated[bool, _AS_JSON] = False) -> None:
-    """Show how full the queues are."""
+    """Show the number of messages per queue."""
     from mulligan.cli.status import status as work
 
     work(as_json=as_json)
@@ -156,7 +156,7 @@ def status(as_json: Annotated[bool, _AS_JSON] = False) -> None:
 def peek(
     queue: Annotated[Queue, typer.Argument(help="The queue to look at.")],
     uid: Annotated[str | None, typer.Option(help="Only the message with this uid, with its whole body.")] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="At most so many messages.")] = 10,
+    count: Annotated[int, typer.Option("-n", min=1, help="Maximum number of messages.")] = 10,
 ) -> None:
     """Look at messages without taking them. They are held for a moment, and their receive counts rise."""
     from mulligan.cli.peek import peek as work
@@ -176,11 +176,11 @@ def dead_ls(as_json: Annotated[bool, _AS_JSON] = False) -> None:
     "show", epilog=_examples("mulligan dead show 018f3a52c0de-5d41402abc4b2a76b971", "mulligan dead show 018f3a")
 )
 def dead_show(
-    uid: Annotated[str, typer.Argument(metavar="UID", help="The uid, or enough of its beginning.")],
+    uid: Annotated[str, typer.Argument(metavar="UID", help="The uid, or a unique prefix of it.")],
     body: Annotated[bool, typer.Option("--body", help="Show the whole body.")] = False,
     as_json: Annotated[bool, _AS_JSON] = False,
 ) -> None:
-    """Show the story of a dead letter: every task, its attempts and errors, attributes, body."""
+    """Show the history of a dead letter: every task, its attempts and errors, attributes, body."""
     from mulligan.cli.dead import show
 
     show(uid, whole_body=body, as_json=as_json)
@@ -193,7 +193,7 @@ def dead_replay(
     uids: Annotated[list[str] | None, typer.Argument(metavar="UID...", help="Whole uids.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
 ) -> None:
-    """Send dead letters round again. Tasks that are done stay done; the others start afresh."""
+    """Replay dead letters. Tasks that are done stay done; the others start afresh."""
     from mulligan.cli.exit import UsageError
     from mulligan.cli.replay import replay
 
@@ -226,12 +226,10 @@ def tasks_run(
         list[str] | None,
         typer.Option("--attribute", "-a", metavar="NAME=VALUE", help="An attribute of the message. May be repeated."),
     ] = None,
-    attempt: Annotated[int, typer.Option(min=1, help="The attempt that it is told to be.")] = 1,
-    uid: Annotated[
-        str | None, typer.Option(help="The message's uid, to repeat a run; a new one when not given.")
-    ] = None,
+    attempt: Annotated[int, typer.Option(min=1, help="Attempt number to pass to the task.")] = 1,
+    uid: Annotated[str | None, typer.Option(help="The message's uid, to repeat a run. Default: a new one.")] = None,
 ) -> int:
-    """Run one task on one message, here and now: its effects are real. No queue is involved, nothing is tried again."""
+    """Run one task on one message, here and now: its effects are real. No queue is involved, nothing is retried."""
     from mulligan.cli.tasks import run as work
 
     return work(name, body, attributes=attribute or [], attempt=attempt, uid=uid)
@@ -247,7 +245,7 @@ def check() -> int:
 
 @app.command(epilog=_examples("mulligan setup", "MULLIGAN_BROKER_URL=sqs://eu-west-1 mulligan setup"))
 def setup() -> None:
-    """Make the queues and the ledger that are missing, and end. Afterwards CREATE_QUEUES may be False."""
+    """Create the missing queues and ledger, then exit. Afterwards CREATE_QUEUES may be False."""
     from mulligan.cli.setup import setup as work
 
     work()
@@ -255,7 +253,7 @@ def setup() -> None:
 
 @app.command(epilog=_examples("mulligan settings", "MULLIGAN_POOL_SIZE=2 mulligan settings --json"))
 def settings(as_json: Annotated[bool, _AS_JSON] = False) -> None:
-    """Show each setting, its value and where that came from."""
+    """Show each setting, its value and the value's origin."""
     from mulligan.cli.settings_list import listing
 
     listing(as_json=as_json)
@@ -271,12 +269,12 @@ def cost() -> None:
 
 @app.command("iam-policy", epilog=_examples("mulligan iam-policy --role worker > worker.json"))
 def iam_policy(
-    role: Annotated[Role, typer.Option(help="Whose rights.")],
+    role: Annotated[Role, typer.Option(help="The role to print the policy for.")],
     region: Annotated[str | None, typer.Option(help="Default: the one of BROKER_URL.")] = None,
     account: Annotated[str, typer.Option(help="The AWS account's number.")] = "*",
     partition: Annotated[str, typer.Option(help="aws, aws-cn or aws-us-gov.")] = "aws",
 ) -> None:
-    """Print the least IAM policy with which a role can do its work on the application's SQS queues."""
+    """Print the least-privilege IAM policy for a role on the application's SQS queues."""
     from mulligan.cli.aws import iam_policy as work
 
     work(role.value, region=region, account=account, partition=partition)
@@ -291,7 +289,7 @@ def sqs_server(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     memory: Annotated[bool, typer.Option("--memory", help="Queues in memory instead of the embedded ones.")] = False,
     fault_script: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON: what goes wrong on purpose, for tests.")
+        Path | None, typer.Option(metavar="FILE", help="JSON: faults to inject, for tests.")
     ] = None,
     control: Annotated[bool, typer.Option("--control", help="Let HTTP requests change the faults.")] = False,
     keys: Annotated[
@@ -301,10 +299,10 @@ def sqs_server(
         bool, typer.Option("--allow-remote", help="Listen where other hosts can reach it.")
     ] = False,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Let a queue be made or purged again within 60 s, for tests.")
+        bool, typer.Option("--lenient", help="Allow recreating or purging a queue within 60 s, for tests.")
     ] = False,
     also_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Another name under which clients of this host ask it.")
+        list[str] | None, typer.Option(metavar="NAME", help="Another host name that clients may use.")
     ] = None,
 ) -> int:
     """Serve the embedded queue as Amazon SQS, for producers in development. Key and secret: mulligan, mulligan."""
@@ -317,8 +315,8 @@ def sqs_server(
 
 
 @app.command(epilog=_examples("mulligan init", "mulligan init shop"))
-def init(folder: Annotated[str, typer.Argument(help="The folder; made if it is missing.")] = ".") -> None:
-    """Lay an application out: main.py, publisher.py, config/, tasks.xml, tasks/."""
+def init(folder: Annotated[str, typer.Argument(help="The folder; created if missing.")] = ".") -> None:
+    """Create an application: main.py, publisher.py, config/, tasks.xml, tasks/."""
     from mulligan.cli.init import init as work
 
     work(folder)

@@ -96,21 +96,19 @@ class Settings(BaseModel):
     common_prefix: str = Field(
         "msgparser",
         pattern=r"^[A-Za-z0-9_-]{1,60}$",
-        description="What the names of the three queues begin with. Applications that share a broker differ in it.",
+        description="Prefix of the three queues' names. Each application on a shared broker needs its own.",
     )
     requests_queue: OptionalQueue = Field(
-        None, description="Name of the queue on which new messages come. None: <COMMON_PREFIX>-requests-q."
+        None, description="Name of the queue that receives new messages. None: <COMMON_PREFIX>-requests-q."
     )
     rejects_queue: OptionalQueue = Field(
         None,
-        description="Name of the queue of retries, which no other program uses. None: <COMMON_PREFIX>-rejects-q.",
+        description="Name of the retry queue. No other program may use it. None: <COMMON_PREFIX>-rejects-q.",
     )
-    dead_queue: OptionalQueue = Field(
-        None, description="Name of the queue of the dead letters. None: <COMMON_PREFIX>-dead-q."
-    )
+    dead_queue: OptionalQueue = Field(None, description="Name of the dead-letter queue. None: <COMMON_PREFIX>-dead-q.")
     adopt_rejects: bool = Field(
         False,
-        description="True: the rejects queue is meant, though others' messages are on it or go there. "
+        description="True: use the rejects queue even if it holds or receives messages of other programs. "
         "False: that is a problem.",
     )
     broker_url: Url = Field(
@@ -125,61 +123,64 @@ class Settings(BaseModel):
         60.0,
         ge=1,
         le=43_200,
-        description="How long a received message is ours before others may get it; extended while its tasks run.",
+        description="How long a received message is hidden from other workers; extended while its tasks run.",
     )
 
     # -- consumers
     no_of_requests_consumers: Count = Field(3, ge=1, le=1000, description="Consumers of the requests queue.")
     no_of_rejects_consumers: Count = Field(2, ge=1, le=1000, description="Consumers of the rejects queue.")
-    pool_size: Count = Field(5, ge=1, le=1000, description="Worker processes, over which the consumers are dealt out.")
+    pool_size: Count = Field(5, ge=1, le=1000, description="Worker processes. The consumers are distributed over them.")
     concurrency: Count = Field(
-        10, ge=1, le=10_000, description="Messages that one consumer works on at once: 3 consumers with 10 make 30."
+        10,
+        ge=1,
+        le=10_000,
+        description="Messages that one consumer processes concurrently: 3 consumers with 10 make 30.",
     )
     unrecorded_max: Count = Field(
         0,
         ge=0,
         le=100_000,
-        description="Ends of tasks that may wait in a worker for their record before more tasks begin. 0: any number.",
+        description="Task results per worker that may await recording before new tasks start. 0: no limit.",
     )
     latency_s: Seconds = Field(
         0.1,
         ge=0,
         le=60,
-        description="Where requests cost money: how long free slots wait, so that a receive is full. Less is quicker.",
+        description="Where requests cost money: how long free slots wait to fill a receive. Lower is faster.",
     )
     start_wait_s: Seconds = Field(
         60.0,
         ge=0,
         le=86_400,
-        description="How long a start waits for a broker or ledger that can't be reached. 0: not at all.",
+        description="How long startup waits for an unreachable broker or ledger. 0: not at all.",
     )
     shutdown_s: Seconds = Field(
         25.0,
         ge=1,
         le=86_400,
-        description="Time from the signal to stop to the end. Running tasks get 5 s less of it, but at least half.",
+        description="Time from the stop signal to the exit. Running tasks get 5 s less, but at least half of it.",
     )
 
     # -- tasks
     tasks_xml_file: PathText = Field("tasks.xml", description="The file that lists the tasks.")
     task_max_attempts: Count = Field(
-        2, ge=1, le=1000, description="Attempts of a task that doesn't say it itself, the first included."
+        2, ge=1, le=1000, description="Attempts per task, including the first, unless the task sets its own number."
     )
     task_backoff_s: Seconds = Field(
         10.0, ge=0, le=2_592_000, description="Longest wait before the second attempt; doubles for each later one."
     )
     task_backoff_max_s: Seconds = Field(3600.0, ge=0, le=2_592_000, description="Longest wait before any attempt.")
     task_timeout_s: Seconds = Field(
-        60.0, gt=0, le=604_800, description="Time that one attempt of a task may take that doesn't say it itself."
+        60.0, gt=0, le=604_800, description="Time limit per attempt, unless the task sets its own."
     )
     task_missing_grace_s: Seconds = Field(
         86_400.0,
         ge=0,
         le=1_209_600,
-        description="How long messages wait for a task that isn't in tasks.xml here, before it has failed for good.",
+        description="How long messages wait for a task missing from tasks.xml before it counts as failed for good.",
     )
     unrouted: Literal["bury", "drop"] = Field(
-        "bury", description="What happens to a message that no task accepts: it becomes a dead letter, or is removed."
+        "bury", description="A message that no task accepts becomes a dead letter (bury) or is removed (drop)."
     )
     unknown_on_rejects: Literal["dead", "run"] = Field(
         "dead",
@@ -188,7 +189,7 @@ class Settings(BaseModel):
     )
     fifo_on_failure: Literal["hold", "sidestep"] = Field(
         "hold",
-        description="On FIFO queues: a message to be tried again keeps its group waiting, or steps aside to rejects.",
+        description="On FIFO queues: a message to retry holds its group (hold) or moves to rejects (sidestep).",
     )
     middleware: DottedNames = Field(
         (), description='Functions around every attempt, outermost first, each as "package.module:function".'
@@ -202,17 +203,20 @@ class Settings(BaseModel):
         "(tasks may run twice).",
     )
     ledger_keep_days: Seconds = Field(
-        15.0, gt=0, le=3650, description="Days for which the ledger remembers messages; longer than any copy can wait."
+        15.0,
+        gt=0,
+        le=3650,
+        description="Days that the ledger keeps a message. Keep it longer than any copy can wait.",
     )
     bodies_url: PathText = Field(
-        "var/bodies", description="Folder for bodies of messages whose copy would not fit the queue's size limit."
+        "var/bodies", description="Folder for message bodies whose copies would exceed the queue's size limit."
     )
 
-    run_file: PathText = Field("var/run.json", description="What the last run counted, for mulligan cost.")
+    run_file: PathText = Field("var/run.json", description="File with the counts of the last run, for mulligan cost.")
     price_per_million: Seconds = Field(
         0.40,
         ge=0,
-        description="Price of a million requests to the broker, for mulligan cost. 0.40: SQS, standard, USD.",
+        description="Price per million requests to the broker, for mulligan cost. 0.40: SQS, standard, USD.",
     )
 
     # -- log
@@ -223,17 +227,17 @@ class Settings(BaseModel):
         None, description="File for the log, besides stderr. None: stderr only."
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)] = Field(
-        "INFO", description="Least level that is logged."
+        "INFO", description="Lowest level to log."
     )
     log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="json: one object a line. text: one sentence a line. auto: text."
+        "auto", description="json: one object per line. text: one sentence per line. auto: text."
     )
     log_file_max_bytes: Count = Field(
-        10_485_760, ge=10_000, description="Size at which the log file is renamed to LOG_FILE.1 and begun anew."
+        10_485_760, ge=10_000, description="Size at which the log file is renamed to LOG_FILE.1 and a new one started."
     )
-    log_file_backups: Count = Field(5, ge=0, le=1000, description="Renamed log files that are kept.")
+    log_file_backups: Count = Field(5, ge=0, le=1000, description="Number of renamed log files to keep.")
     listeners: DottedNames = Field(
-        (), description='Functions that hear every event, each as "package.module:function".'
+        (), description='Functions called with every event, each as "package.module:function".'
     )
 
     @field_validator("create_queues", "adopt_rejects", mode="before")

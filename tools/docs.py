@@ -1,4 +1,4 @@
-"""Writes what is generated: docs/settings.md, docs/fields.md, the diagram in ARCHITECTURE.md, the figures in
+"""Writes what is generated: docs/settings.md, docs/fields.md, the diagrams in ARCHITECTURE.md, the figures in
 docs/reliability.md, the list of what a wheel is made of.
 
 With --check it only says what is stale.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fields
 import figures
+import lifecycle_diagram
 import template
 from flow_diagram import mermaid
 
@@ -52,19 +53,21 @@ def _cell(text: str) -> str:
 
 
 def architecture_page() -> str:
-    """ARCHITECTURE.md with its diagram drawn anew."""
-    return _with_part("ARCHITECTURE.md", "flow diagram", f"```mermaid\n{mermaid()}\n```")
+    """ARCHITECTURE.md with its diagrams drawn anew."""
+    name = "ARCHITECTURE.md"
+    text = _with_part(name, _current(name) or "", "flow diagram", f"```mermaid\n{mermaid()}\n```")
+    return _with_part(name, text, "life of a delivery", lifecycle_diagram.part())
 
 
 def reliability_page() -> str:
     """docs/reliability.md with its table drawn anew from docs/figures.json."""
-    return _with_part("docs/reliability.md", "figures", figures.table())
+    name = "docs/reliability.md"
+    return _with_part(name, _current(name) or "", "figures", figures.table())
 
 
-def _with_part(name: str, what: str, part: str) -> str:
-    """A page as it is, with what stands between two marks replaced."""
+def _with_part(name: str, text: str, what: str, part: str) -> str:
+    """The text of a page, with what stands between two marks replaced."""
     begin, end = f"<!-- {what}: written by tools/docs.py -->", f"<!-- end of the {what} -->"
-    text = _current(name) or ""
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):

@@ -1,16 +1,20 @@
-"""One delivery on its way through a worker: the one mutable object there, poked by the worker's modules only."""
+"""One delivery on its way through a worker: the one mutable object there. Only the dispatcher changes its phase."""
 
 import asyncio
 
 from mulligan.core.delivery import Delivery
+from mulligan.core.lifecycle import Phase
 from mulligan.core.message import Message, Uid
+from mulligan.core.outcome import Outcome
 from mulligan.core.progress import Progress
 from mulligan.core.retry_state import RetryState, Unread, id_of
 from mulligan.core.route import NONE_MISSING, Missing, Route
+from mulligan.core.step import Settlement
 from mulligan.core.value import value
 from mulligan.ledger.base import Answer
+from mulligan.tasks.registry import LoadedTask
 
-__all__ = ["Damaged", "InFlight", "IsolatedStart"]
+__all__ = ["Damaged", "InFlight", "IsolatedStart", "LoneResult"]
 
 
 @value
@@ -23,18 +27,30 @@ class Damaged:
     problem: str
 
 
+@value
+class LoneResult:
+    """The end of a task that ran alone. started_at: seconds of the loop. is_last: no other task follows it now."""
+
+    task: LoadedTask
+    outcome: Outcome
+    started_at: float
+    is_last: bool
+
+
 class IsolatedStart:
     """The starts of a suspect's tasks, one after the other.
 
-    start: while it is being put on record that a task is about to: whether it may. gate, leaving: the number at the
-    gate of the present attempt, and of one whose end is not on record yet; 0 for none.
+    start: while it is being saved that a task is about to start:
+    whether it may. gate, leaving: the number at the gate of the present attempt, and of one whose end is not saved yet;
+    0 for none. result: of the attempt that has just ended.
     """
 
-    __slots__ = ("gate", "leaving", "start")
+    __slots__ = ("gate", "leaving", "result", "start")
 
     def __init__(self) -> None:
         self.start: asyncio.Future[bool] | None = None
         self.gate = self.leaving = 0
+        self.result: LoneResult | None = None
 
     def answer(self, *, may_start: bool) -> None:
         """Tell whoever waits for the record, if somebody does."""
@@ -54,12 +70,13 @@ class InFlight:
     told: the retry state that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is
     its replay. is_stray: it came to rejects without a retry state.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
-    running: attempts under way. is_lost: the lease or the claim is somebody else's; whatever comes is dropped.
+    phase: how far it is, see `core.lifecycle`. running: attempts under way.
+    settlement: how it ends, once that is decided; reason: why, for the log. is_duplicate: of what is done or under way
+    elsewhere.
     missing: tasks of it that this process doesn't know. is_held: it waits for nothing else, or for its body.
     must_leave: nothing of it is started here any more. is_handed_on: its copy on rejects is for the sake of the queue's
     redrive, and no end of it: its deaths go along.
-    is_settling: its end is under way. has_moved: something was done for it here. has_landed: it is not counted as in
-    flight any more.
+    has_moved: something was done for it here.
     owes_letter: it was buried before it came, and may be its own letter: it is put on dead again before it is removed.
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
     least, unless the supervisor extends it.
@@ -68,9 +85,9 @@ class InFlight:
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.
     alone: of a suspect of which a task was about to start: how that stands.
-    unrecorded: ends of attempts whose record is not under way yet.
-    has_place: it is one of those that may be worked on now. waits_since: the loop's seconds since which it waits for
-    that; 0.0 when it doesn't.
+    is_saving, unrecorded: the recorder's: a save of it is due; ends of attempts whose record is not under way yet.
+    has_place, waits_since: the capacity's: it is one of those that may be worked on now; the loop's seconds since which
+    it waits for that, 0.0 when it doesn't.
     """
 
     # what most flights never change is the class's: a hundred thousand of them a second are made
@@ -78,22 +95,23 @@ class InFlight:
     answer: Answer | Damaged | None = None
     claimed_until = 0.0
     ends_claim = False
-    has_landed = False
     has_moved = False
     has_place = False
+    is_duplicate = False
     is_handed_on = False
     is_held = False
-    is_lost = False
     is_replay = False
     is_saving = False
-    is_settling = False
     is_stray = False
     missing: Missing = NONE_MISSING
     must_leave = False
     owes_letter = False
+    phase = Phase.CLAIMING
     problem: str | None = None
+    reason = ""
     route = _NO_ROUTE
     running = 0
+    settlement: Settlement | None = None
     slot = -1
     spends_stored = False
     stored: str | None = None
@@ -116,6 +134,11 @@ class InFlight:
         self.saved = self.carried
         if story is not None:
             self.told = story
+
+    def resolve(self, settlement: Settlement, reason: str = "") -> "InFlight":
+        """Decide how the delivery ends, and why. It is to be reported as `RESOLVED`."""
+        self.settlement, self.reason = settlement, reason
+        return self
 
     @property
     def key(self) -> tuple[Uid, int, str]:

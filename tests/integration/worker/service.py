@@ -24,11 +24,14 @@ from mulligan.storage.body import BodyFolder
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from mulligan.worker.in_flight import InFlight
-from mulligan.worker.ipc.channel import Setup
+from mulligan.worker.ipc.channel import LeftAlone, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.isolation.gate import Gate
+from mulligan.worker.pipeline.held_copies import MissingTasks
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.process.drain import drain
 from mulligan.worker.supervisor.lease_keeper import LeaseKeeper
 from tests.support.virtual_loop import VirtualClock
@@ -127,21 +130,22 @@ class Worker:
         settings = more.pop("settings", None) or Settings(task_missing_grace_s=grace_s)
         catalogue = TaskRegistry({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
         emit = service.events.append
-        self.left: list[tuple[InFlight, float, bool]] = []
+        self.left: list[LeftAlone] = []
         """What the supervisor is told of messages that are left alone."""
-        shop = PipelineDeps(
-            self.network, self.ledger, QUEUES, catalogue, self.table, service.clock, emit, lambda kind: True,
+        deps = PipelineDeps(
+            Runtime(service.clock, emit, self.failed.append, self.stuck.append, self.left.append),
+            self.network, self.ledger, QUEUES, catalogue, self.table,
             packer=more.pop("packer", Packer(NO_FOLDER)),
             setup=more.pop("setup", None) or Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd())),
-            new_token=lambda: f"w{number}-{next(tokens)}",
-            stuck=self.stuck.append, failed=self.failed.append,
-            left_alone=lambda *told: self.left.append(told), middleware=more.pop("middleware", ()),
+            wants=lambda kind: True, new_token=lambda: f"w{number}-{next(tokens)}",
+            misses=MissingTasks(service.clock, emit), middleware=more.pop("middleware", ()),
+            gate=more.pop("gate", None) or Gate(),
         )  # fmt: skip
         stages = more.pop("stages", (0, 1))
         holds_groups, receives = more.pop("holds_groups", False), more.pop("receives", None)
         self.pipelines = [
             QueuePipeline(
-                shop,
+                deps,
                 index,
                 Pace(capacity, lease_s, more.get("latency_s", 0.1)),
                 slots,
@@ -165,11 +169,11 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        return sum(pipeline.dispatcher.in_flight for pipeline in self.pipelines)
+        return sum(pipeline.capacity.in_flight for pipeline in self.pipelines)
 
     @property
     def flights(self) -> list[InFlight]:
-        return [flight for pipeline in self.pipelines for flight in pipeline.dispatcher._flights.values()]
+        return [flight for pipeline in self.pipelines for flight in pipeline.slots]
 
     async def drain(self, grace_s: float = 5.0) -> None:
         self.has_drained = True

@@ -90,7 +90,7 @@ async def test_dropped_delivery_comes_back_at_once_where_it_is_held_as_long_as_i
     (flight,) = worker.flights
     dropped_at = asyncio.get_running_loop().time()
 
-    worker.pipelines[0].dispatcher.drop(flight, "its claim was taken by another worker")
+    worker.pipelines[0].dispatcher.lose(flight.slot, worker.table.sequence(flight.slot))
     await service.until_empty()
 
     assert len(one.runs) == 2

@@ -18,6 +18,7 @@ from mulligan.core.message import TaskName, Uid
 from mulligan.core.outcome import Interrupted
 from mulligan.core.progress import FRESH, Mark, Progress, State
 from mulligan.core.retry_state import RetryState
+from mulligan.worker.in_flight import IsolatedStart, LoneResult
 from tests.integration.worker.service import QUEUES, Recording, task
 
 JIRA, MAIL = TaskName("Jira"), TaskName("Mail")
@@ -199,7 +200,7 @@ async def test_group_waits_with_its_head_whose_task_is_missing(service):
     assert two.runs == [("1", 1)]
     assert service.told(TaskMissing)[0].groups == ("g",)
     assert service.told(MessageReleased)[-1].reason == "the head of its group comes first"
-    assert [(flight.message.text, flight.is_held) for flight, _, _ in new.left] == [("1", True)]
+    assert [(told.tasks, told.in_group) for told in new.left] == [(["One"], True)]
 
 
 HELD = {"stages": (0,), "holds_groups": True}
@@ -215,7 +216,7 @@ def in_one_group(worker):
 async def test_shutdown_releases_a_message_whose_task_is_missing_for_its_wait(service, clock):
     worker = service.worker(task("Mail", Recording()), starts=False)
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: failed_once(clock)})])
-    worker.pipelines[1].dispatcher.stop_running()
+    worker.pipelines[1].stop_running()
     worker.start()
     await service.until(lambda: service.told(MessageReleased))
 
@@ -228,19 +229,24 @@ async def test_messages_that_wait_for_a_missing_task_are_told_to_the_supervisor(
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: failed_once(clock), MAIL: FRESH})])
     await asyncio.sleep(35)
 
-    (first, first_until, is_first_copy), (second, second_until, is_second_copy) = worker.left[:2]
-    assert (first.missing.tasks, second.missing.tasks) == ({JIRA}, {JIRA})
-    assert (is_first_copy, is_second_copy) == (True, False)
-    assert second_until - first_until == pytest.approx(30, rel=0.05)
+    first, second = worker.left[:2]
+    assert (first.tasks, second.tasks) == ([JIRA], [JIRA])
+    assert first.id == f"{UID} 0 2"  # a copy, of which the broker's id is not known
+    assert second.id != first.id
+    assert second.until - first.until == pytest.approx(30, rel=0.05)
 
 
 async def test_suspect_whose_task_is_missing_in_its_own_process_waits(service, clock):
     jira = task("Jira", Recording())
     worker = service.worker(jira, starts=False)
-    dispatcher = worker.pipelines[1].dispatcher
-    worker.pipelines[1].solo.put = lambda flight, tasks: dispatcher.isolated(
-        flight, jira, Interrupted(lacks_task=True), 0.0, is_last=True
-    )
+    recorder = worker.pipelines[1].recorder
+
+    def put(flight, tasks):
+        flight.alone = IsolatedStart()
+        flight.alone.result = LoneResult(jira, Interrupted(lacks_task=True), 0.0, is_last=True)
+        recorder.ended_alone(flight)
+
+    worker.pipelines[1].solo.put = put
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: failed_once(clock)})])
     row = await service.ledger.claim([_claim(clock)], clock.now())
     assert row

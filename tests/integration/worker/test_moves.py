@@ -363,7 +363,7 @@ async def test_dead_letter_is_left_alone_when_it_is_moved_to_requests_and_its_st
     await move(service, QUEUES.dead, QUEUES.requests)
     await service.until(lambda: worker.left)  # `--drain` has to know
     assert (len(bad.runs), await service.totals()) == (1, (1, 0, 0))
-    assert all(flight.problem is not None for flight, _, _ in worker.left)
+    assert all(told.lacks_body for told in worker.left)
     stored.write_bytes(content)
     await service.until_empty(7200)
 

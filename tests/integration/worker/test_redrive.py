@@ -15,11 +15,12 @@ from mulligan.core.event import (
     MessageReleased,
     RowDamaged,
 )
+from mulligan.core.lifecycle import Report
 from mulligan.core.message import TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
+from mulligan.core.queue_role import QueueRole
 from mulligan.core.retry_state import RetryState
 from mulligan.ledger.base import Claim
-from mulligan.worker.pipeline.admission import QueueRole
 from tests.integration.worker.service import LEDGER_DOWN, QUEUES, REFUSED, Recording, task
 
 UID = Uid("018bcfe56800-1")
@@ -110,7 +111,7 @@ async def test_message_that_gets_no_place_is_handed_on_with_what_the_ledger_know
 
     worker = service.worker(*tasks, receives=2, starts=False)
     for pipeline in worker.pipelines:
-        give_back_once(pipeline.dispatcher)
+        give_back_once(pipeline.capacity)
     worker.start()
     await service.until_empty(within_s=1000)
 
@@ -119,15 +120,15 @@ async def test_message_that_gets_no_place_is_handed_on_with_what_the_ledger_know
     assert service.told(MessageDeadLettered) == []
 
 
-def give_back_once(dispatcher):
+def give_back_once(capacity):
     """The first messages that come get no place in time."""
-    capacity = dispatcher._capacity
     real = capacity.acquire
 
     def acquire(flights):
         capacity.acquire = real
         for flight in flights:
-            dispatcher._give_back(flight)
+            flight.reason = "no place came free in time"
+        capacity._reports.put(Report.TURNED_AWAY, flights)
 
     capacity.acquire = acquire
 
@@ -218,7 +219,7 @@ async def test_group_waits_for_its_head_while_the_heads_row_can_not_be_claimed_a
     await asyncio.sleep(600)
     assert one.runs == []
     assert await service.totals() == (2, 0, 0)
-    assert all(flight.unread.is_in_ledger for flight, _, _ in worker.left)
+    assert all(told.lacks_row for told in worker.left)
     del worker.ledger.cut["row"]
     await service.until_empty(2 * HOUR_S)
 

@@ -287,8 +287,8 @@ async def test_suspect_whose_turn_comes_after_the_end_of_its_claim_is_not_starte
     await suspect(service, "b")
     one.start()
     await service.until((tmp_path / "begun").exists, within_s=30)
-    dispatcher = one.pipelines[0].dispatcher
-    await service.until(lambda: not any(dispatcher.holds(flight) for flight in one.flights), within_s=30)
+    watch = one.pipelines[0].watch
+    await service.until(lambda: not any(watch.holds(flight) for flight in one.flights), within_s=30)
 
     (tmp_path / "go").touch()
     await service.until(lambda: service.told(LeaseLost), within_s=10)
@@ -466,8 +466,8 @@ async def test_gate_is_left_when_the_end_of_a_suspects_task_is_on_record_and_not
             def run(self, body): ...
     """)
     sent, is_recorded = [], asyncio.Event()
-    one = worker(service, task("One", unseen), stages=(0,), starts=False)
-    gate = one.pipelines[0].dispatcher._gate = Gate(sent.append)
+    gate = Gate(sent.append)
+    one = worker(service, task("One", unseen), stages=(0,), starts=False, gate=gate)
     one.ledger.faults["save"] = [None, is_recorded.wait]
     await suspect(service)
     one.start()
@@ -492,8 +492,8 @@ async def test_suspect_is_held_to_have_started_nothing_while_it_waits_for_its_ne
             def run(self, body): ...
     """)
     sent = []
-    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
-    gate = one.pipelines[0].dispatcher._gate = Gate(sent.append)
+    gate = Gate(sent.append)
+    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False, gate=gate)
     await suspect(service)
     one.start()
     await service.until(lambda: sent, within_s=30)
@@ -513,8 +513,7 @@ async def test_gate_is_asked_for_a_start_without_others_when_it_is_the_last_one(
             def run(self, body): ...
     """)
     sent = []
-    one = worker(service, task("One", unseen), stages=(0,), starts=False)
-    one.pipelines[0].dispatcher._gate = Gate(sent.append)
+    one = worker(service, task("One", unseen), stages=(0,), starts=False, gate=Gate(sent.append))
     await silent(service, "hello", deaths=-deaths)
 
     one.start()
@@ -532,8 +531,8 @@ async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_
             def run(self, body): ...
     """)
     sent, may_answer = [], asyncio.Event()
-    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False)
-    gate = one.pipelines[0].dispatcher._gate = Gate(sent.append)
+    gate = Gate(sent.append)
+    one = worker(service, task("One", unseen), task("Two", unseen), stages=(0,), starts=False, gate=gate)
     one.ledger.faults["save"] = [None, may_answer.wait]
     await suspect(service)
     one.start()
@@ -546,7 +545,7 @@ async def test_gate_is_left_by_all_of_a_suspect_whose_claim_is_lost_between_two_
     )
     (flight,) = one.flights
 
-    one.pipelines[0].dispatcher.drop(flight, "its claim was taken by another worker")
+    one.pipelines[0].dispatcher.lose(flight.slot, one.table.sequence(flight.slot))
     await service.until(lambda: Isolated(2) in sent, within_s=30)
     may_answer.set()
     await service.until(lambda: one.table.used == 0, within_s=30)

@@ -12,7 +12,9 @@ from functools import partial
 from itertools import count
 from typing import assert_never
 
+from mulligan.core.lifecycle import Phase
 from mulligan.core.value import value
+from mulligan.worker.in_flight import InFlight, IsolatedStart
 from mulligan.worker.ipc.channel import Isolate, Isolated
 
 __all__ = ["Gate", "HostGate"]
@@ -90,6 +92,25 @@ class Gate:
         granted = self._waiting.pop(number, None)
         if granted is not None and not granted.done():
             granted.set_result(None)
+
+    def ended(self, alone: IsolatedStart) -> None:
+        """The present attempt of a suspect has ended; that is not saved yet."""
+        if not alone.leaving:
+            alone.leaving = alone.gate
+        elif alone.gate:  # the end of the one before is not saved yet, so this one has not even started
+            self.leave(alone.gate)
+        alone.gate = 0
+
+    def let_others(self, flight: InFlight) -> None:
+        """Let other suspects start, once it is saved that this one does not run, or nobody saves it any more: the next
+        one may end the host.
+        """
+        alone = flight.alone
+        if alone is None or not alone.leaving:
+            return
+        if flight.slot < 0 or flight.phase >= Phase.LOST or flight.progress is flight.saved:
+            self.leave(alone.leaving)
+            alone.leaving = 0
 
     def leave(self, number: int) -> None:
         """It has ended."""

@@ -14,19 +14,25 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mulligan.core import retry_state
 from mulligan.core.error import Meddled
 from mulligan.core.event import Event, IsolationFailed, ProcessesLeft
+from mulligan.core.flow import DEATHS_MAX, begun_alone
+from mulligan.core.lifecycle import Phase, Report
 from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
+from mulligan.core.progress import at_rest
 from mulligan.tasks.registry import LoadedTask
-from mulligan.worker.in_flight import InFlight
+from mulligan.worker.claim_watch import ClaimWatch
+from mulligan.worker.in_flight import InFlight, IsolatedStart, LoneResult
 from mulligan.worker.ipc.channel import Channel, Job, JobEnd, OtherVersion, Setup, from_solo
 from mulligan.worker.ipc.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.ipc.exits import describe_exit
+from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.opening import unless
+from mulligan.worker.reports import Reports
 
 __all__ = ["IsolatedProcess", "IsolatedRunner"]
 
@@ -50,19 +56,6 @@ _TOOK_FIRST_S = 1.0
 
 
 Begins = Callable[[InFlight], Coroutine[Any, Any, bool]]
-
-
-async def _begins(_: InFlight) -> bool:
-    """Nothing is on record, and every task may start."""
-    return True
-
-
-class Ended(Protocol):
-    """Told of each end of an attempt. is_last: no other task of the same `put` follows."""
-
-    def __call__(
-        self, flight: InFlight, task: LoadedTask, outcome: Outcome, started_at: float, *, is_last: bool
-    ) -> None: ...
 
 
 class IsolatedProcess:
@@ -96,10 +89,8 @@ class IsolatedProcess:
         """Whether its child is there."""
         return self._channel is not None
 
-    async def attempt(
-        self, flight: InFlight, task: LoadedTask, begins: Begins, holds: Callable[[InFlight], bool]
-    ) -> Outcome:
-        """Run one task. begins, holds: as of `IsolatedRunner`; the last word before the start is that of `holds`."""
+    async def attempt(self, flight: InFlight, task: LoadedTask, begins: Begins, watch: ClaimWatch) -> Outcome:
+        """Run one task. begins: has its start on record. watch: the last word before the start is its."""
         channel = await self._until_started(flight, task)
         if self._interrupted.is_set():
             return INTERRUPTED
@@ -108,7 +99,7 @@ class IsolatedProcess:
         if not await self._unless_interrupted(begins(flight)):
             await self.end()  # it may have been killed for a flight that is lost
             return INTERRUPTED
-        if not holds(flight):  # this process stood still once its start was on record, and somebody else may run it
+        if not watch.holds(flight):  # this process stood still since: somebody else may run it
             return INTERRUPTED
         channel.send(_job(flight, task))
         try:
@@ -234,10 +225,10 @@ class IsolatedProcess:
 class IsolatedRunner:
     """The suspects of one queue in one worker, in the order of their turn, and the child processes that run them.
 
-    holds: whether a flight's claim is ours still; the turn of a suspect may come late.
-    begins: called before each start of a task: has it on record, and says whether it may be; see `core.flow`.
-    start_s: seconds that a child has to load the tasks.
+    watch: asked whether a flight's claim is ours still; the turn of a suspect may come late.
+    gate: asked before each start of a task. start_s: seconds that a child has to load the tasks.
     changed: called when a child is of another build; then this process is to end. failed: when this can't go on.
+    Reports `STARTING` before each start of a task, and `ENDED_ALONE` after its end.
     """
 
     cell = IsolatedProcess
@@ -245,18 +236,18 @@ class IsolatedRunner:
     def __init__(
         self,
         setup: Setup,
-        ended: Ended,
         emit: Callable[[Event], None],
-        holds: Callable[[InFlight], bool] = lambda _: True,
+        reports: Reports,
+        gate: Gate,
+        watch: ClaimWatch,
         start_s: float = START_S,
         changed: Callable[[OtherVersion], None] = lambda _: None,
         failed: Callable[[BaseException], None] = lambda _: None,
-        begins: Begins = _begins,
     ) -> None:
         self._failed = failed
-        self._holds = holds
-        self._begins = begins
-        self._ended = ended
+        self._reports = reports
+        self._gate = gate
+        self._watch = watch
         self._waiting: deque[tuple[InFlight, Sequence[LoadedTask]]] = deque()
         self._interrupted = asyncio.Event()
         self._cells = [
@@ -267,6 +258,8 @@ class IsolatedRunner:
 
     def put(self, flight: InFlight, tasks: Sequence[LoadedTask]) -> None:
         """Run these tasks on the flight's message when its turn comes."""
+        if flight.alone is None:
+            flight.alone = IsolatedStart()
         self._waiting.append((flight, tasks))
         # whoever has run one goes on with the next: another is woken only when none of them is free
         idle = [cell for cell in self._cells if cell.current is None and not cell.wake.is_set()]
@@ -340,13 +333,38 @@ class IsolatedRunner:
         loop = asyncio.get_running_loop()
         for index, task in enumerate(tasks):
             started_at = loop.time()
-            is_over = self._interrupted.is_set() or flight.is_lost or not self._holds(flight)
-            outcome = INTERRUPTED if is_over else await cell.attempt(flight, task, self._begins, self._holds)
+            is_over = self._interrupted.is_set() or flight.phase is Phase.LOST or not self._watch.holds(flight)
+            outcome = INTERRUPTED if is_over else await cell.attempt(flight, task, self._begins, self._watch)
             self._took_s += (loop.time() - started_at - self._took_s) / 4
             is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
-            self._ended(flight, task, outcome, started_at, is_last=is_last)
+            assert flight.alone is not None
+            flight.alone.result = LoneResult(task, outcome, started_at, is_last)
+            self._reports.put(Report.ENDED_ALONE, (flight,))
             if is_last:
                 return
+
+    async def _begins(self, flight: InFlight) -> bool:
+        """Have it on record that a task of a suspect is about to start; False when its claim is lost meanwhile.
+
+        Whoever may have to tell which task it was finds the ends of those before it on record, too. The last start that
+        it has is made while no other suspect's task runs on this host.
+        """
+        alone = flight.alone
+        assert alone is not None
+        is_last = at_rest(flight.progress).deaths == DEATHS_MAX - 1
+        alone.gate = await self._gate.enter(is_last=is_last)
+        if flight.phase is Phase.LOST or not self._watch.holds(flight):
+            return False
+        flight.progress = begun_alone(flight.progress)
+        if flight.progress is flight.saved:
+            return True
+        start: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        alone.start = start
+        self._reports.put(Report.STARTING, (flight,))
+        try:
+            return await start
+        finally:
+            alone.start = None
 
 
 def _job(flight: InFlight, task: LoadedTask) -> Job:

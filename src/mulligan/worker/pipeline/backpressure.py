@@ -6,7 +6,7 @@ __all__ = ["Backpressure"]
 
 
 def _nobody() -> None:
-    """Until it is wired."""
+    """Nobody waits yet."""
 
 
 class Backpressure:
@@ -17,7 +17,7 @@ class Backpressure:
         self._unrecorded = 0
         self._eased: Callable[[], None] = _nobody
 
-    def wire(self, eased: Callable[[], None]) -> None:
+    def on_ease(self, eased: Callable[[], None]) -> None:
         """eased: called each time when attempts may begin again."""
         self._eased = eased
 

@@ -1,77 +1,72 @@
-"""One queue's parts in a worker process, wired to each other: pollers, dispatcher, runner, recorder, settler."""
+"""One queue's parts in a worker process, in the order in which a message passes through them.
+
+pollers -> intake -> dispatcher -> runner -> recorder -> settler. Each is given those that it hands messages on to; what
+happened comes back to the dispatcher as a report.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import field
 
 from mulligan.brokers.base import Broker, Queues
-from mulligan.clock import SystemClock
 from mulligan.core.event import Event
+from mulligan.core.queue_role import QueueRole
+from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.registry import TaskRegistry
-from mulligan.worker.in_flight import InFlight
+from mulligan.worker.claim_watch import ClaimWatch
 from mulligan.worker.ipc.channel import OtherVersion, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.isolation.isolated_runner import START_S, IsolatedRunner
-from mulligan.worker.pipeline.admission import QueueRole
+from mulligan.worker.pipeline.admission import Admission
 from mulligan.worker.pipeline.backpressure import Backpressure
-from mulligan.worker.pipeline.dispatcher import Dispatcher
-from mulligan.worker.pipeline.held_copies import MissingTasks
+from mulligan.worker.pipeline.capacity import Capacity
+from mulligan.worker.pipeline.claims import Claims
+from mulligan.worker.pipeline.decider import Decider
+from mulligan.worker.pipeline.dispatcher import Dispatcher, Stages
+from mulligan.worker.pipeline.held_copies import HeldCopies, MissingTasks
+from mulligan.worker.pipeline.intake import Intake
 from mulligan.worker.pipeline.packer import Packer
+from mulligan.worker.pipeline.patient_ledger import PatientLedger
 from mulligan.worker.pipeline.poller import Pace, Pollers
 from mulligan.worker.pipeline.recorder import Recorder
-from mulligan.worker.pipeline.runner import Attempt, Middleware, Runner
+from mulligan.worker.pipeline.reporter import EventReporter
+from mulligan.worker.pipeline.runner import Middleware, Runner
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.pipeline.settler import Settler
+from mulligan.worker.pipeline.slots import Slots
+from mulligan.worker.pipeline.state_reader import StateReader
+from mulligan.worker.reports import Reports
 
 __all__ = ["PipelineDeps", "QueuePipeline"]
 
 
+@value
 class PipelineDeps:
-    """What all pipelines of a process share."""
+    """What all pipelines of a process share.
 
-    def __init__(
-        self,
-        broker: Broker,
-        ledger: Ledger,
-        queues: Queues,
-        catalogue: TaskRegistry,
-        table: LeaseTable,
-        clock: SystemClock,
-        emit: Callable[[Event], None],
-        wants: Callable[[type[Event]], bool],
-        *,
-        packer: Packer,
-        setup: Setup,
-        new_token: Callable[[], str],
-        stuck: Callable[[Attempt], None],
-        left_alone: Callable[[InFlight, float, bool], None] = lambda _flight, _until, _is_copy: None,
-        changed: Callable[[OtherVersion], None] = lambda _: None,
-        failed: Callable[[BaseException], None],
-        middleware: Sequence[Middleware] = (),
-        executor: Executor | None = None,
-        solo_start_s: float = START_S,
-        gate: Gate | None = None,
-    ) -> None:
-        self.broker = broker
-        self.ledger = ledger
-        self.queues = queues
-        self.catalogue = catalogue
-        self.table = table
-        self.clock = clock
-        self.emit = emit
-        self.wants = wants
-        self.packer = packer
-        self.misses = MissingTasks(clock, emit)
-        self.setup = setup
-        self.new_token = new_token
-        self.stuck = stuck
-        self.left_alone = left_alone
-        self.changed = changed
-        self.failed = failed
-        self.middleware = middleware
-        self.executor = executor
-        self.solo_start_s = solo_start_s
-        self.gate = gate or Gate()
+    wants: whether anybody hears events of a kind. new_token: called for the token of each claim. misses: counts what
+    waits for tasks that this process doesn't know. changed: called when a child is of another build. executor: for sync
+    tasks behind middleware. solo_start_s: seconds that an isolated process has to load the tasks.
+    """
+
+    runtime: Runtime
+    broker: Broker
+    ledger: Ledger
+    queues: Queues
+    catalogue: TaskRegistry
+    table: LeaseTable
+    packer: Packer
+    setup: Setup
+    wants: Callable[[type[Event]], bool]
+    new_token: Callable[[], str]
+    misses: MissingTasks
+    changed: Callable[[OtherVersion], None] = lambda _: None
+    middleware: Sequence[Middleware] = ()
+    executor: Executor | None = None
+    solo_start_s: float = START_S
+    gate: Gate = field(default_factory=Gate)
 
 
 class QueuePipeline:
@@ -83,7 +78,7 @@ class QueuePipeline:
 
     def __init__(
         self,
-        shop: PipelineDeps,
+        deps: PipelineDeps,
         index: int,
         pace: Pace,
         slots: int,
@@ -91,60 +86,70 @@ class QueuePipeline:
         holds_groups: bool = False,
         receives: int | None = None,
     ) -> None:
-        queue, features = shop.queues.all[index], shop.broker.features
-        stage = QueueRole(
-            index, index == 1, shop.queues.prefix, pace.lease_s, pace.capacity,
-            suspects_repeats=not shop.ledger.is_durable, holds_groups=holds_groups,
+        runtime, settings, features = deps.runtime, deps.setup.settings, deps.broker.features
+        role = QueueRole(
+            index, index == 1, deps.queues.prefix, pace.lease_s, pace.capacity,
+            suspects_repeats=not deps.ledger.is_durable, holds_groups=holds_groups,
             holds_deliveries=not features.keeps_lease, counts_releases=features.counts_releases,
-            buries_strays=shop.setup.settings.unknown_on_rejects == "dead", max_bytes=features.limits.max_bytes,
-            missing_grace_s=shop.setup.settings.task_missing_grace_s, receives=receives,
+            buries_strays=settings.unknown_on_rejects == "dead", max_bytes=features.limits.max_bytes,
+            missing_grace_s=settings.task_missing_grace_s, receives=receives,
             max_delay_s=features.max_delay_s, max_lease_s=features.max_lease_s,
         )  # fmt: skip
-        self.dispatcher = Dispatcher(
-            stage, shop.catalogue, shop.table, shop.clock, shop.emit, shop.wants,
-            packer=shop.packer, misses=shop.misses, gate=shop.gate, new_token=shop.new_token,
-        )  # fmt: skip
-        brake = Backpressure(shop.setup.settings.unrecorded_max)
-        self.runner = Runner(
-            self.dispatcher.ended, shop.stuck, shop.emit, shop.middleware, self.dispatcher.holds, brake, shop.executor
-        )
-        brake.wire(self.runner.go_on)
-        self.recorder = Recorder(
-            shop.ledger, shop.clock, shop.emit, pace.lease_s,
-            kept=self.dispatcher.kept, lost=self._lost, left=self.dispatcher.over, failed=shop.failed,
-            brake=brake,
-        )  # fmt: skip
-        self.settler = Settler(
-            shop.broker, shop.queues, queue, self.recorder, shop.packer, shop.table, shop.clock, shop.emit,
-            buried=self.dispatcher.buried, over=self.dispatcher.over, left_alone=shop.left_alone, failed=shop.failed,
-            receives=receives,
-        )  # fmt: skip
+        reports = Reports()
+        ledger = PatientLedger(deps.ledger, runtime.clock, runtime.emit)
+        self.slots = Slots(deps.table, index, slots)
+        brake = Backpressure(settings.unrecorded_max)
+        held_copies = HeldCopies(runtime.clock, runtime.emit, counts_releases=role.counts_releases)
+        reporter = EventReporter(deps.table, runtime.clock, runtime.emit, deps.wants)
+
+        self.settler = Settler(runtime, deps.broker, deps.queues, role, ledger, deps.packer, self.slots, reports)
+        admission = Admission(runtime, role, deps.catalogue, self.slots, deps.misses, held_copies)
+        decider = Decider(role, runtime.clock)
+        self.recorder = Recorder(runtime, ledger, admission, decider, reporter, brake, deps.gate, reports)
+        self.watch = ClaimWatch(deps.table, runtime.clock)
+        self.claims = Claims(runtime, ledger, deps.table, reports, pace.lease_s)
+        self.runner = Runner(runtime, self.watch, self.recorder, brake, deps.middleware, deps.executor)
         self.solo = IsolatedRunner(
-            shop.setup,
-            self.dispatcher.isolated,
-            shop.emit,
-            self.dispatcher.holds,
-            shop.solo_start_s,
-            shop.changed,
-            shop.failed,
-            self.dispatcher.begins_alone,
+            deps.setup,
+            runtime.emit,
+            reports,
+            deps.gate,
+            self.watch,
+            deps.solo_start_s,
+            deps.changed,
+            runtime.failed,
         )
-        self.pollers = Pollers(
-            shop.broker, queue, pace, shop.clock, shop.emit,
-            take=self.dispatcher.take, in_flight=lambda: self.dispatcher.in_flight,
-            free_slots=lambda: slots - self.dispatcher.held, ending=self.dispatcher.ending, failed=shop.failed,
+        self.capacity = Capacity(pace.capacity, self.slots, reports, runtime.failed)
+        if role.suspects_repeats:
+            self.capacity.hold_off()
+        self.dispatcher = Dispatcher(
+            runtime,
+            role,
+            Stages(
+                self.slots, self.claims, self.watch, self.capacity, admission, decider, self.runner, self.solo,
+                deps.gate, self.recorder, self.settler, reporter,
+            ),
+            reports,
         )  # fmt: skip
-        self.dispatcher.wire(self.runner, self.recorder, self.settler, self.solo, self.pollers.freed, shop.failed)
+        reader = StateReader(runtime, role, deps.packer, ledger, deps.new_token)
+        self._intake = Intake(role, reader, held_copies, ledger, self.claims, self.slots, self.capacity, reports)
+        self.pollers = Pollers(runtime, deps.broker, deps.queues.all[index], pace, self.capacity, self._intake)
+        self._ledger = ledger
+        self._decider = decider
 
     @property
     def is_idle(self) -> bool:
         """Nothing is in flight, and nothing waits to be saved or settled."""
-        return not self.dispatcher.in_flight and self.recorder.is_idle and self.settler.is_idle
+        is_kept = self.recorder.is_idle and self.claims.is_idle
+        return not self.capacity.in_flight and is_kept and self.settler.is_idle
+
+    def stop_running(self) -> None:
+        """From now on start no attempt: what is unfinished is released or handed on."""
+        self._decider.can_run = False
+        self._intake.stop()
+        self.capacity.open()
 
     def give_up(self) -> None:
         """From now on neither the ledger nor the broker is waited for."""
-        self.recorder.give_up()
+        self._ledger.give_up()
         self.settler.give_up()
-
-    def _lost(self, flight: InFlight) -> None:
-        self.dispatcher.drop(flight, "its claim was taken by another worker")

@@ -3,10 +3,8 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
 
-from mulligan.brokers.base import Broker, Emit, Features
-from mulligan.clock import SystemClock
+from mulligan.brokers.base import Broker, Features
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, Meddled
 from mulligan.core.event import BrokerWarning, ReceiveRefused
@@ -14,7 +12,10 @@ from mulligan.core.message import QueueName
 from mulligan.core.value import value
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.outage import of_broker
+from mulligan.worker.pipeline.capacity import Capacity
 from mulligan.worker.pipeline.demand import PollerCount, batch_size, scale
+from mulligan.worker.pipeline.intake import Intake
+from mulligan.worker.pipeline.runtime import Runtime
 
 __all__ = ["Pace", "Pollers", "poll_s"]
 
@@ -55,37 +56,20 @@ def poll_s(features: Features, grace_s: float) -> float:
 
 
 class Pollers:
-    """All receives of one queue in one process.
-
-    take: gets the deliveries of one receive and the end of their leases (monotonic seconds).
-    in_flight: how many messages are in flight now. free_slots: how many more the lease table can hold. ending: how many
-    will have ended in so many seconds.
-    """
+    """All receives of one queue in one process. intake: gets the deliveries of each."""
 
     def __init__(
-        self,
-        broker: Broker,
-        queue: QueueName,
-        pace: Pace,
-        clock: SystemClock,
-        emit: Emit,
-        *,
-        take: Callable[[Sequence[Delivery], float], Awaitable[None]],
-        in_flight: Callable[[], int],
-        free_slots: Callable[[], int],
-        ending: Callable[[float], int],
-        failed: Callable[[BaseException], None],
+        self, runtime: Runtime, broker: Broker, queue: QueueName, pace: Pace, capacity: Capacity, intake: Intake
     ) -> None:
         self._broker = broker
         self._queue = queue
         self._pace = pace
-        self._clock = clock
-        self._emit = emit
-        self._take = take
-        self._in_flight = in_flight
-        self._free_slots = free_slots
-        self._ending = ending
-        self._failed = failed
+        self._clock = runtime.clock
+        self._emit = runtime.emit
+        self._failed = runtime.failed
+        self._capacity = capacity
+        self._intake = intake
+        capacity.on_change(self._freed)
         features = broker.features
         self._max_batch = features.max_batch
         self._has_price = features.has_price
@@ -106,13 +90,13 @@ class Pollers:
         self._receives: set[asyncio.Task[list[Delivery]]] = set()
         self._stopping = asyncio.Event()
         self._is_hurry_told = False
-        self._outage = of_broker(clock, emit, f"receiving from {queue}")
+        self._outage = of_broker(runtime.clock, runtime.emit, f"receiving from {queue}")
 
     def start(self) -> None:
         """Begin to ask."""
         self._widen()
 
-    def freed(self) -> None:
+    def _freed(self) -> None:
         """There is room for one more; looked at once for all of this turn of the loop."""
         if self._waiters and not self._is_looking:
             self._is_looking = True
@@ -192,7 +176,7 @@ class Pollers:
                 now = self._clock.monotonic()
                 if len(deliveries) == count:  # others have waited for messages
                     self._took_s += (min(now - asked_at, _TOOK_MAX_S) - self._took_s) / 8
-                await self._take(deliveries, now + self._pace.lease_s)
+                await self._intake.take(deliveries, now + self._pace.lease_s)
             self._width = scale(self._width, count, len(deliveries), self._pollers_max)
             if len(self._tasks) > self._width.pollers:
                 # counted out here, not when the loop gets to it: another that ends in this turn must not see it
@@ -249,9 +233,8 @@ class Pollers:
 
     def _room(self) -> tuple[int, int]:
         """Places that nobody has or has asked for, now, and a little after the answer to a receive is there."""
-        free, slots = self._pace.capacity - self._in_flight(), self._free_slots()
-        soon_free = free + self._ending(self._took_s + self._pause_s / 2)
-        return min(free, slots) - self._asked, min(soon_free, slots) - self._asked
+        free, soon_free = self._capacity.room(self._took_s + self._pause_s / 2)
+        return free - self._asked, soon_free - self._asked
 
     def _be_patient(self) -> None:
         """Wait a little for a whole batch of room; then ask for what there is."""

@@ -1,273 +1,156 @@
-"""Keeps outcomes, durably, before anything is settled: the first word of record -> copy -> remove."""
+"""Records the outcomes of attempts, durably, before anything is settled: the first word of record -> copy -> remove."""
 
-import asyncio
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from mulligan.brokers.base import Emit
-from mulligan.clock import SystemClock
-from mulligan.core.error import LedgerError, LedgerUnavailable
-from mulligan.core.message import Uid
-from mulligan.ledger.base import GRANTED, Answer, Claim, Granted, Key, Known, Ledger, Record
+from mulligan.core.flow import record
+from mulligan.core.lifecycle import Phase, Report
+from mulligan.core.message import TaskName
+from mulligan.core.outcome import SUCCEEDED, Interrupted, Outcome
+from mulligan.core.progress import Progress, State, at_rest
+from mulligan.ledger.base import Record
+from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.failpoint import ARMED, Point
-from mulligan.worker.in_flight import Damaged, InFlight
-from mulligan.worker.outage import of_ledger
+from mulligan.worker.in_flight import InFlight
+from mulligan.worker.isolation.gate import Gate
+from mulligan.worker.pipeline.admission import Admission
+from mulligan.worker.pipeline.attempt import Attempt
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.batcher import Batcher
+from mulligan.worker.pipeline.decider import Decider
+from mulligan.worker.pipeline.patient_ledger import PatientLedger
+from mulligan.worker.pipeline.reporter import EventReporter
+from mulligan.worker.pipeline.runtime import Runtime
+from mulligan.worker.reports import Reports
 
-__all__ = ["CLAIM_SPENT", "Recorder"]
+__all__ = ["Recorder"]
 
 _BATCH_MAX = 1000
-_ASKS_MAX = 40
-
-CLAIM_SPENT = 0.25
-"""Share of a claim's time that may pass before the ledger's answer to it is known."""
-_RETRY_S = (0.1, 0.5, 1.0, 2.0)
-"""Between tries; the last one is how late work goes on after an outage."""
-
-
-class _Ask:
-    """Claims of one receive. answered: the ledger's answers, and the monotonic second at which they were asked for."""
-
-    __slots__ = ("answered", "flights")
-
-    def __init__(self, flights: Sequence[InFlight]) -> None:
-        self.flights = flights
-        self.answered: asyncio.Future[tuple[list[Answer], float]] = asyncio.get_running_loop().create_future()
-
-    def answer(self, found: tuple[list[Answer], float]) -> None:
-        if not self.answered.done():  # else who asked was cancelled
-            self.answered.set_result(found)
-
-    def fail(self, exc: Exception) -> None:
-        if not self.answered.done():
-            self.answered.set_exception(exc)
 
 
 class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
 
-    lease_s: for how long claims are asked for. kept: called with flights whose progress is now saved. lost: with
-    flights whose claim is somebody else's. left: with flights whose claim has ended without a settlement. brake: the
-    backpressure, which counts ends and their records.
+    brake: the backpressure, which counts ends and their records. gate: left by suspects whose end is saved.
+    Reports `SAVED`, `LOST` where the claim is somebody else's, and `ENDED` where there was nothing to save.
     While the ledger can't be written everything waits, and nothing is settled; an event says so once.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
-        clock: SystemClock,
-        emit: Emit,
-        lease_s: float,
-        *,
-        kept: Callable[[Sequence[InFlight]], None],
-        lost: Callable[[InFlight], None],
-        left: Callable[[InFlight], None] = lambda _: None,
-        failed: Callable[[BaseException], None],
-        brake: Backpressure | None = None,
+        runtime: Runtime,
+        ledger: PatientLedger,
+        admission: Admission,
+        decider: Decider,
+        reporter: EventReporter,
+        brake: Backpressure,
+        gate: Gate,
+        reports: Reports,
     ) -> None:
-        self._brake = brake or Backpressure()
         self._ledger = ledger
-        self._keeps_nothing = not ledger.is_durable  # then it isn't asked: it would say yes to everything
-        self._clock = clock
-        self._emit = emit
-        self._lease_s = lease_s
-        self._kept = kept
-        self._lost = lost
-        self._left = left
-        self._outage = of_ledger(clock, emit)
-        self._lateness = of_ledger(clock, emit)
-        self._saves: Batcher[InFlight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=failed)
-        self._returns: Batcher[InFlight] = Batcher(self._return, max_batch=_BATCH_MAX, failed=failed)
-        self._claims: Batcher[_Ask] = Batcher(self._claim, max_batch=_ASKS_MAX, failed=failed)
-        self._is_giving_up = False
+        self._clock = runtime.clock
+        self._admission = admission
+        self._decider = decider
+        self._reporter = reporter
+        self._brake = brake
+        self._gate = gate
+        self._reports = reports
+        self._successes = admission.successes
+        self._saves: Batcher[InFlight] = Batcher(self._save, max_batch=_BATCH_MAX, failed=runtime.failed)
 
-    def put(self, flight: InFlight, *, ends: int = 0) -> None:
-        """Keep the flight's progress. Put again while it is being saved, it is saved again.
+    # -- outcomes
 
-        ends: attempts whose ends are new in it.
+    def ended(self, ends: Sequence[tuple[Attempt, Outcome]]) -> None:
+        """Take the ends of attempts, many at a time, and have them saved."""
+        now = self._clock.now()
+        changed: list[InFlight] = []
+        over: list[InFlight] = []
+        for attempt, outcome in ends:
+            flight = attempt.flight
+            flight.running -= 1
+            if self._record(flight, attempt.task, outcome, now, attempt.started_at):
+                changed.append(flight)
+            elif flight.running == 0:
+                over.append(flight)
+        self.put(changed, ends=1)
+        self._reports.put(Report.ENDED, over)
+
+    def ended_alone(self, flight: InFlight) -> None:
+        """Take the end of an attempt in a process of its own."""
+        alone = flight.alone
+        assert alone is not None
+        assert alone.result is not None
+        result, alone.result = alone.result, None
+        flight.progress = at_rest(flight.progress)
+        self._gate.ended(alone)
+        if result.is_last:
+            flight.running -= 1  # the isolation as a whole
+        self.record(flight, result.task, result.outcome, self._clock.now(), result.started_at)
+        self._gate.let_others(flight)
+
+    def record(self, flight: InFlight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> None:
+        """Record one outcome and have it saved. The flight's `running` has been counted down already.
+
+        now: epoch seconds (UTC). started_at: seconds of the loop.
         """
-        if self._keeps_nothing:
-            flight.saved = flight.progress
-            if ARMED is not None and flight.running:
+        if self._record(flight, task, outcome, now, started_at):
+            self.put((flight,), ends=1)
+        elif flight.running == 0:
+            self._reports.put(Report.ENDED, (flight,))
+
+    def _record(self, flight: InFlight, task: LoadedTask, outcome: Outcome, now: float, started_at: float) -> bool:
+        """Record one outcome in the flight's progress; whether that has to be saved."""
+        if flight.phase is _LOST:
+            return False
+        if ARMED is not None:
+            ARMED.reach(Point.ENDED)
+        before = flight.progress
+        usual = self._successes.after(before, task.name) if outcome is SUCCEEDED else None
+        if usual is not None:
+            after, is_finished = usual
+        elif isinstance(outcome, Interrupted) and outcome.lacks_task:
+            self._admission.lack(flight, task.name)
+            after, is_finished = flight.progress, False
+            before = after if _is_pending(after, task.name) else before  # else it has failed for good, which is told
+        else:
+            after = record(before, task.name, outcome, task.policy, now, self._clock.random())
+            is_finished = False
+        if after is not before:
+            flight.progress = after
+            flight.has_moved = True
+            self._reporter.outcome(flight, task, outcome, now, started_at)
+        if flight.running == 0:
+            flight.ends_claim = is_finished or self._decider.is_finished(flight)
+        return after is not flight.saved
+
+    # -- saves
+
+    def put(self, flights: Sequence[InFlight], *, ends: int = 0) -> None:
+        """Keep the flights' progress. Put again while it is being saved, it is saved again.
+
+        ends: how many ends of attempts are new in each.
+        """
+        if not self._ledger.is_durable:
+            for flight in flights:
+                flight.saved = flight.progress
+            if ARMED is not None and any(flight.running for flight in flights):
                 ARMED.reach(Point.RECORDED)
-            self._kept((flight,))
+            self._kept(list(dict.fromkeys(flights)))
             return
-        flight.unrecorded += ends
-        self._brake.ended(ends)
-        if not flight.is_saving:
-            flight.is_saving = True
-            self._saves.put(flight)
+        self._brake.ended(ends * len(flights))
+        for flight in flights:
+            flight.unrecorded += ends
+            if not flight.is_saving:
+                flight.is_saving = True
+                self._saves.put(flight)
 
     @property
     def is_idle(self) -> bool:
-        """Everything that was put is saved, and every claim that was to be left is given back."""
-        return self._saves.is_idle and self._returns.is_idle
-
-    async def claim(
-        self, flights: Sequence[InFlight], *, patience_s: float = math.inf
-    ) -> Sequence[Answer | Damaged] | None:
-        """The ledger's answers to claims of `lease_s`; waits while it is not available. None: until `give_up`, or for
-        patience_s.
-
-        An answer that comes late is asked for again, for as long: what it grants may have run out on its way.
-        """
-        if self._keeps_nothing:
-            return [GRANTED] * len(flights)
-        until, late = self._clock.monotonic() + patience_s, 0
-        for attempt in range(1_000_000):
-            ask = _Ask(flights)
-            if attempt == 0:
-                self._claims.put(ask)
-            else:  # by itself: the row that is locked or damaged may be another receive's
-                await self._claim([ask])
-            try:
-                answers, asked_at = await ask.answered
-            except LedgerUnavailable as exc:
-                if not await self._wait(attempt, exc) or self._clock.monotonic() >= until:
-                    return None
-                continue
-            except LedgerError as exc:
-                if attempt == 0:
-                    continue
-                return await self._claim_apart(flights, exc)
-            self._outage.is_over()
-            # looked at here and not where the answer came in: what else the loop had to do has taken its time, too
-            if not self._is_late(asked_at):
-                self._lateness.is_over()
-                return answers
-            late += 1
-            if late > 1:  # one may come of a process that stood still
-                self._tell_late(asked_at)
-            if self._clock.monotonic() >= until:
-                return None
-        return None
-
-    def _tell_late(self, asked_at: float) -> None:
-        took_s, good_s = self._clock.monotonic() - asked_at, CLAIM_SPENT * self._lease_s
-        self._lateness.goes_on(
-            LedgerUnavailable(
-                f"it answers too late: a claim took {took_s:.1f} s, and is good for its message only within {good_s:g}"
-                " s (a quarter of LEASE_S). It is asked again; look at the ledger's load and the way to it, or raise"
-                " LEASE_S."
-            )
-        )
-
-    async def _claim(self, asks: list[_Ask]) -> None:
-        """What several receives brought goes together: a transaction costs as much as the claims of ten messages.
-
-        What goes wrong is told to each, and each goes on by itself: one that has to wait keeps no other waiting.
-        """
-        asked_at, now = self._clock.monotonic(), self._clock.now()
-        until = now + self._lease_s
-        claims = [
-            Claim(one.message.uid, one.generation, one.hop, one.token, until) for ask in asks for one in ask.flights
-        ]
-        try:
-            answers = await self._ledger.claim(claims, now)
-        except Exception as exc:  # noqa: BLE001 - whatever it is: nobody may wait for ever
-            for ask in asks:
-                ask.fail(exc)
-            return
-        place = 0
-        for ask in asks:
-            end = place + len(ask.flights)
-            ask.answer((answers[place:end], asked_at))
-            place = end
-
-    async def _claim_apart(self, flights: Sequence[InFlight], exc: LedgerError) -> list[Answer | Damaged] | None:
-        """Claim one by one, so that a damaged row keeps only its own message back."""
-        if len(flights) == 1:
-            return [Damaged(str(exc))]
-        began_at = self._clock.monotonic()
-        found: list[Answer | Damaged] = []
-        for flight in flights:
-            if (answers := await self.claim([flight])) is None:
-                return None
-            found += answers
-        granted = [place for place, answer in enumerate(found) if isinstance(answer, Granted)]
-        if granted and self._is_late(began_at):  # the first may have run out while the others were asked for
-            if (answers := await self.claim([flights[place] for place in granted])) is None:
-                return None
-            for place, answer in zip(granted, answers, strict=True):
-                found[place] = answer
-        return found
-
-    def _is_late(self, asked_at: float) -> bool:
-        return not self._is_giving_up and self._clock.monotonic() - asked_at > CLAIM_SPENT * self._lease_s
-
-    async def look(self, key: Key) -> list[Known | None] | None:
-        """What the ledger knows of one message, as a list of one; waits as `claim` does, and is then None.
-
-        Raises LedgerError when its row is damaged.
-        """
-        for attempt in range(1_000_000):
-            try:
-                found = await self._ledger.look([key])
-            except LedgerUnavailable as exc:
-                if not await self._wait(attempt, exc):
-                    return None
-                continue
-            self._outage.is_over()
-            return found
-        return None
-
-    async def keep(self, records: Sequence[Record]) -> list[bool] | None:
-        """The ledger's answers to records that are not a flight's progress; waits as `claim` does."""
-        for attempt in range(1_000_000):
-            try:
-                answers = await self._ledger.save(records)
-            except LedgerUnavailable as exc:
-                if not await self._wait(attempt, exc):
-                    return None
-                continue
-            self._outage.is_over()
-            return answers
-        return None
-
-    async def give_back(self, flights: Sequence[InFlight]) -> bool:
-        """End the claims of flights that are released; waits as `claim` does.
-
-        False when that lasted until `give_up`. A claim that is left to run out looks like that of a dead worker.
-        """
-        return await self.give_back_all([flight.key for flight in flights])
-
-    async def give_back_all(self, tokens: Sequence[tuple[Uid, int, str]]) -> bool:
-        """The same of claims (uid, generation, token), whether they were made or not."""
-        for attempt in range(1_000_000):
-            try:
-                await self._ledger.give_back(tokens)
-            except LedgerUnavailable as exc:
-                if not await self._wait(attempt, exc):
-                    return False
-                continue
-            self._outage.is_over()
-            return True
-        return False
-
-    def give_up(self) -> None:
-        """From now on a ledger that is not available is not waited for: the process has to end."""
-        self._is_giving_up = True
-
-    @property
-    def is_giving_up(self) -> bool:
-        """The process has to end."""
-        return self._is_giving_up
-
-    def leave(self, flight: InFlight) -> None:
-        """Give the claim of a flight back that ends without a settlement, if it is still ours; then `left`."""
-        self._returns.put(flight)
+        """Everything that was put is saved."""
+        return self._saves.is_idle
 
     async def drain(self) -> None:
         """Wait until everything that was put is saved, or given up."""
         await self._saves.drain()
-        await self._returns.drain()
-
-    async def _return(self, flights: list[InFlight]) -> None:
-        if not await self.give_back(flights):
-            return  # the process ends: they stay in the lease table, and the supervisor does it
-        for flight in flights:
-            self._left(flight)
 
     async def _save(self, flights: list[InFlight]) -> None:
         snapshots = [flight.progress for flight in flights]
@@ -280,24 +163,43 @@ class Recorder:
             flight.is_saving = False
             ends += flight.unrecorded
             flight.unrecorded = 0
-        answers = await self.keep(records)
+        answers = await self._ledger.save(records)
         if answers is None:
             return
         kept: list[InFlight] = []
+        lost: list[InFlight] = []
         for flight, snapshot, is_kept in zip(flights, snapshots, answers, strict=True):
             if is_kept:
                 flight.saved = snapshot
                 kept.append(flight)
             else:
-                self._lost(flight)
+                flight.reason = _TAKEN
+                lost.append(flight)
+        self._reports.put(Report.LOST, lost)
         if ARMED is not None and any(flight.running for flight in kept):
             ARMED.reach(Point.RECORDED)
         self._brake.recorded(ends)
         self._kept(kept)
 
-    async def _wait(self, attempt: int, exc: LedgerUnavailable) -> bool:
-        self._outage.goes_on(exc)
-        if self._is_giving_up:
-            return False
-        await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
-        return True
+    def _kept(self, flights: Sequence[InFlight]) -> None:
+        saved: list[InFlight] = []
+        for flight in flights:
+            if flight.alone is not None:
+                if flight.progress is flight.saved:
+                    flight.alone.answer(may_start=True)
+                self._gate.let_others(flight)
+            if flight.running:
+                continue
+            if flight.progress is flight.saved:
+                saved.append(flight)
+            elif flight.phase is Phase.ACTIVE:
+                self.put((flight,))
+        self._reports.put(Report.SAVED, saved)
+
+
+_LOST = Phase.LOST  # looked up once: a member of an enum takes its time
+_TAKEN = "its claim was taken by another worker"
+
+
+def _is_pending(progress: Progress, task: TaskName) -> bool:
+    return (progress.alerts if progress.is_buried else progress.marks)[task].state is State.PENDING

@@ -11,6 +11,7 @@ from mulligan.core.event import (
     Event,
     MessageDeadLettered,
     MessageDone,
+    MessageReleased,
     SuspectDied,
     TaskExhausted,
     TaskFailed,
@@ -40,14 +41,14 @@ class EventReporter:
         self._tells_done = wants(MessageDone)
         self._tells_succeeded = wants(TaskSucceeded)
 
-    def received(self, count: int) -> None:
-        """So many messages came."""
-        self._counters[Counter.RECEIVED] += count
-
     def skipped_duplicate(self, flight: InFlight, reason: str) -> None:
         """A duplicate was skipped."""
         self._counters[Counter.FOLDED] += 1
         self._emit(DuplicateSkipped(flight.message.uid, reason))
+
+    def released(self, flight: InFlight, delay_s: float) -> None:
+        """A message is being released for so long, for the flight's reason."""
+        self._emit(MessageReleased(flight.message.uid, flight.reason, delay_s))
 
     def dead_lettered(self, flight: InFlight) -> None:
         """The dead letter of a message is confirmed."""

@@ -14,7 +14,6 @@ from concurrent.futures import Executor
 from typing import Any
 
 from mulligan.blocking import caught
-from mulligan.brokers.base import Emit
 from mulligan.core.event import TaskLate, TaskStuck, ThreadLimitReached
 from mulligan.core.outcome import INTERRUPTED, Failed, Outcome, Succeeded, TimedOut
 from mulligan.core.progress import Mark
@@ -22,13 +21,17 @@ from mulligan.fork import FORKED, end
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.registry import LoadedTask
+from mulligan.worker.claim_watch import ClaimWatch
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.in_flight import InFlight
+from mulligan.worker.pipeline.attempt import Attempt
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.deadline import Deadlines, Timed
+from mulligan.worker.pipeline.recorder import Recorder
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.pipeline.thread_pool import Threads
 
-__all__ = ["STUCK_AFTER_S", "Attempt", "Middleware", "Runner", "context_of"]
+__all__ = ["STUCK_AFTER_S", "Middleware", "Runner", "context_of"]
 
 STUCK_AFTER_S = 10.0
 """Seconds that a task has to end after its timeout, before its worker is given up."""
@@ -39,52 +42,36 @@ Middleware = Callable[[Callable[[], Awaitable[Any]], TaskContext], Awaitable[Any
 """`async (call_next, context)` around one attempt; what it returns or raises is the attempt's end."""
 
 
-class Attempt:
-    """One attempt under way. number: 1 for the first. why: the outcome of a cancellation that we asked for."""
-
-    __slots__ = ("deadline", "driver", "flight", "has_ended", "number", "started_at", "task", "why")
-
-    def __init__(self, flight: InFlight, task: LoadedTask, number: int, started_at: float) -> None:
-        self.flight = flight
-        self.task = task
-        self.number = number
-        self.started_at = started_at
-        self.deadline = 0.0
-        self.has_ended = False
-        self.driver: asyncio.Task[None] | None = None
-        self.why: Outcome | None = None
-
-
 class Runner:
-    """Starts attempts; `ended` gets those that ended, with their outcomes, many at a time.
+    """Starts attempts; the recorder gets those that ended, with their outcomes, many at a time.
 
-    stuck: called with an attempt that goes on STUCK_AFTER_S after it was told to end.
-    holds: whether a flight's claim is ours still; asked when an attempt begins later than it was to.
-    brake: the backpressure. While it is on, attempts wait for `go_on`.
+    An attempt that goes on STUCK_AFTER_S after it was told to end has its process replaced.
+    watch: asked whether a flight's claim is ours still when an attempt begins later than it was to.
+    brake: the backpressure. While it is on, attempts wait.
     executor: for sync tasks behind middleware; None for the loop's own.
     """
 
     def __init__(
         self,
-        ended: Callable[[Sequence[tuple[Attempt, Outcome]]], None],
-        stuck: Callable[[Attempt], None],
-        emit: Emit,
+        runtime: Runtime,
+        watch: ClaimWatch,
+        recorder: Recorder,
+        brake: Backpressure,
         middleware: Sequence[Middleware] = (),
-        holds: Callable[[InFlight], bool] = lambda _: True,
-        brake: Backpressure | None = None,
         executor: Executor | None = None,
     ) -> None:
-        self._holds = holds
+        self._holds = watch.holds
         self._executor = executor
         self._is_forgiving = False
         self._recursion_limit = sys.getrecursionlimit()
-        self._brake = brake or Backpressure()
+        self._brake = brake
+        brake.on_ease(self._go_on)
         self._loop = asyncio.get_running_loop()
         # an attempt's end leads to what runs next, and what it bound is none of that one's business
         self._context = contextvars.copy_context()
-        self._ended = ended
-        self._stuck = stuck
-        self._emit = emit
+        self._recorder = recorder
+        self._recycle = runtime.recycle
+        self._emit = emit = runtime.emit
         self._middleware = tuple(middleware)
         self._ready: deque[Attempt] = deque()  # async
         self._held: deque[Attempt] = deque()  # sync, while backpressure is on
@@ -123,7 +110,7 @@ class Runner:
             self._is_kicked = True
             self._add_driver()
 
-    def go_on(self) -> None:
+    def _go_on(self) -> None:
         """Backpressure is off again: begin what waits."""
         while self._held and not self._brake.is_on:
             self._threads.put(self._held.popleft())
@@ -283,7 +270,7 @@ class Runner:
         if sys.getrecursionlimit() < self._recursion_limit:  # set by a task; all others and we run on it, too
             sys.setrecursionlimit(self._recursion_limit)
         outcomes, self._outcomes = self._outcomes, []
-        self._ended(outcomes)
+        self._recorder.ended(outcomes)
 
     def _expired(self, item: Timed) -> None:
         assert isinstance(item, Attempt)
@@ -309,7 +296,7 @@ class Runner:
     def _overran(self, item: Timed) -> None:
         assert isinstance(item, Attempt)
         self._emit(TaskStuck(item.flight.message.uid, item.task.name, self._loop.time() - item.started_at))
-        self._stuck(item)
+        self._recycle(f"task {item.task.name} goes on although its {item.task.policy.timeout_s:g} s are over")
 
     def _cancel(self, attempt: Attempt, why: Outcome) -> None:
         attempt.why = attempt.why or why

@@ -17,27 +17,32 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from mulligan.brokers.base import Broker, Emit, Queues
-from mulligan.clock import SystemClock
+from mulligan.brokers.base import Broker, Queues
 from mulligan.core import fingerprint
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, PackingError
 from mulligan.core.event import MessageRejected, SettlementFailed
 from mulligan.core.flow import settled
+from mulligan.core.lifecycle import Report
 from mulligan.core.message import QueueName
 from mulligan.core.move import is_over
 from mulligan.core.packing import DEAD, REJECTS, CopyTarget
 from mulligan.core.progress import Progress, at_rest
-from mulligan.core.step import Ack, Reject, Release, Settlement
+from mulligan.core.queue_role import QueueRole
+from mulligan.core.step import Ack, Reject, Release
 from mulligan.ledger.base import Record
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.in_flight import InFlight
-from mulligan.worker.ipc.lease_table import Counter, LeaseTable
+from mulligan.worker.ipc.channel import LeftAlone
+from mulligan.worker.ipc.lease_table import Counter
 from mulligan.worker.outage import of_broker
 from mulligan.worker.pipeline.batcher import Batcher
 from mulligan.worker.pipeline.in_flight_limit import InFlightLimit
 from mulligan.worker.pipeline.packer import Packer
-from mulligan.worker.pipeline.recorder import Recorder
+from mulligan.worker.pipeline.patient_ledger import PatientLedger
+from mulligan.worker.pipeline.runtime import Runtime
+from mulligan.worker.pipeline.slots import Slots
+from mulligan.worker.reports import Reports
 
 __all__ = ["Settler", "rounded_up"]
 
@@ -96,40 +101,33 @@ class _Refusals:
 class Settler:
     """Acknowledges, releases, rejects and buries, in batches.
 
-    buried: called with flights whose dead letter is confirmed. over: with each flight that is settled or dropped.
-    left_alone: with messages that are held, the monotonic second until which they stay so, and whether that is a copy
-    which was sent, or the message itself, released. receives: as in `Stage`.
+    Reports `BURIED` of deliveries whose dead letter is confirmed, and `SETTLED` of those that are settled or dropped.
     """
 
     def __init__(
         self,
+        runtime: Runtime,
         broker: Broker,
         queues: Queues,
-        queue: QueueName,
-        recorder: Recorder,
+        role: QueueRole,
+        ledger: PatientLedger,
         packer: Packer,
-        table: LeaseTable,
-        clock: SystemClock,
-        emit: Emit,
-        *,
-        buried: Callable[[InFlight], None],
-        over: Callable[[InFlight], None],
-        left_alone: Callable[[InFlight, float, bool], None] = lambda _flight, _until, _is_copy: None,
-        failed: Callable[[BaseException], None],
-        receives: int | None = None,
+        slots: Slots,
+        reports: Reports,
     ) -> None:
+        queue = queues.all[role.index]
         self._broker = broker
-        self._receives = receives
+        self._receives = role.receives
         self._queues = queues
         self._queue = queue
-        self._recorder = recorder
+        self._ledger = ledger
         self._packer = packer
-        self._table = table
-        self._clock = clock
-        self._emit = emit
-        self._buried = buried
-        self._over = over
-        self._left_alone = left_alone
+        self._slots = slots
+        self._reports = reports
+        self._clock = clock = runtime.clock
+        self._emit = emit = runtime.emit
+        self._runtime = runtime
+        failed = runtime.failed
         self._gave_up = asyncio.Event()
         self._refusals = _Refusals()
         self._outage = of_broker(clock, emit, f"settling {queue}")
@@ -150,18 +148,21 @@ class Settler:
         self._rejects: Batcher[tuple[InFlight, float]] = batcher(self._reject, min(features.linger_s, 0.1))
         self._burials: Batcher[InFlight] = batcher(self._bury, min(features.linger_s, 0.1))
 
-    def put(self, flight: InFlight, settlement: Settlement) -> None:
-        """Settle a delivery. Its progress must be saved."""
-        match settlement:
-            case Ack():
-                self._acks.put(flight)
-            case Release(delay_s):
-                self._put_release(flight, delay_s)
-            case Reject(delay_s):
-                self._rejects.put((flight, delay_s))
+    def put(self, flights: Sequence[InFlight]) -> None:
+        """Settle deliveries as it is decided for each. Their progress must be saved."""
+        for flight in flights:
+            match flight.settlement:
+                case Ack():
+                    self._acks.put(flight)
+                case Release(delay_s):
+                    self._put_release(flight, delay_s)
+                case Reject(delay_s):
+                    self._rejects.put((flight, delay_s))
+                case None:
+                    raise AssertionError("its settlement is not decided")
 
     def bury(self, flight: InFlight) -> None:
-        """Put a copy with its whole retry state on the dead queue, then call `buried`."""
+        """Put a copy with its whole retry state on the dead queue, then report `BURIED`."""
         self._burials.put(flight)
 
     @property
@@ -193,7 +194,7 @@ class Settler:
     async def _ack(self, flights: list[InFlight]) -> None:
         # the claim of a message that was found finished; every other has ended with its last record
         held = [flight for flight in flights if flight.token and not flight.ends_claim]
-        if held and not await self._recorder.give_back(held):
+        if held and not await self._ledger.give_back([flight.key for flight in held]):
             # the process ends: they stay in the lease table, and the supervisor does both
             flights = [flight for flight in flights if not flight.token or flight.ends_claim]
             if not flights:
@@ -210,14 +211,14 @@ class Settler:
                 self._tell(flight, "ack", fault, "it will come back, and is folded by the ledger")
             elif fault is None and flight.spends_stored and flight.stored is not None:
                 await self._drop(flight, flight.stored)
-            self._over(flight)
+        self._reports.put(Report.SETTLED, [flight for flight, _ in answers])
 
     async def _release(self, entries: list[tuple[InFlight, float]]) -> None:
         entries = await self._uncrowded(entries)
         if not entries:
             return
         claimed = [flight for flight, _ in entries if flight.token]
-        if claimed and not await self._recorder.give_back(claimed):
+        if claimed and not await self._ledger.give_back([flight.key for flight in claimed]):
             return  # the process ends: they stay in the lease table, and the supervisor does both
         asked_at = self._clock.monotonic()
 
@@ -227,13 +228,14 @@ class Settler:
                 [(one.delivery.receipt, rounded_up(delay_s, self._unit_s, self._max_lease_s)) for one, delay_s in some],
             )
 
-        for (flight, delay_s), fault in await self._insist(entries, call):
+        answers = await self._insist(entries, call)
+        for (flight, delay_s), fault in answers:
             if fault is not None and fault.fault is not Fault.LEASE_LOST:
                 self._tell(flight, "release", fault, "it comes back when its lease ends")
             elif fault is None and (flight.unread is not None or flight.is_held):
-                self._left_alone(flight, asked_at + min(delay_s, self._max_lease_s), False)
-            self._table.counters[Counter.RELEASED] += 1
-            self._over(flight)
+                self._report_left_alone(flight, asked_at + min(delay_s, self._max_lease_s), is_copy=False)
+        self._slots.count(Counter.RELEASED, len(answers))
+        self._reports.put(Report.SETTLED, [flight for (flight, _), _ in answers])
 
     async def _uncrowded(self, entries: list[tuple[InFlight, float]]) -> list[tuple[InFlight, float]]:
         """What is to be released; long waits go to rejects as copies where too much of the queue is in flight."""
@@ -258,23 +260,23 @@ class Settler:
             for flight, _ in copied
         ]
         # a refused record is a claim that was lost meanwhile: the copy is confirmed, so this original can go
-        if await self._recorder.keep(records) is None:
+        if await self._ledger.save(records) is None:
             return  # the process ends: they stay in the lease table; the supervisor ends their claims and releases them
         for flight, delay_s in copied:
             flight.ends_claim = True
-            self._table.counters[Counter.REJECTED] += 1
+            self._slots.count(Counter.REJECTED, 1)
             self._emit(MessageRejected(flight.message.uid, flight.hop + 1, delay_s))
             if flight.is_held:
-                self._left_alone(flight, asked_at + min(delay_s, self._max_delay_s), True)
+                self._report_left_alone(flight, asked_at + min(delay_s, self._max_delay_s), is_copy=True)
             self._acks.put(flight)
 
     async def _bury(self, flights: list[InFlight]) -> None:
         copied = await self._copy(self._queues.dead, [(flight, 0.0) for flight in flights], hops=0)
         if ARMED is not None and copied:
             ARMED.reach(Point.BURIED)
-        for flight, _ in copied:
-            self._table.counters[Counter.BURIED] += 1
-            self._buried(flight)
+        if copied:
+            self._slots.count(Counter.BURIED, len(copied))
+            self._reports.put(Report.BURIED, [flight for flight, _ in copied])
 
     async def _copy(
         self, target: QueueName, entries: Sequence[tuple[InFlight, float]], hops: int
@@ -380,6 +382,18 @@ class Settler:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._gave_up.wait()
+
+    def _report_left_alone(self, flight: InFlight, until: float, *, is_copy: bool) -> None:
+        """Tell the supervisor of a message that is held until that monotonic second. is_copy: a copy was sent."""
+        delivery = flight.delivery
+        version = flight.unread.version if flight.unread is not None else None
+        # the broker's id of a copy that was sent is not known
+        name = f"{flight.message.uid} {flight.generation} {flight.hop + 1}" if is_copy else delivery.id
+        on_requests = not is_copy and self._queue == self._queues.requests
+        tasks: list[str] = sorted(flight.missing.tasks)
+        in_group, lacks_body = delivery.group is not None, flight.problem is not None
+        lacks_row = flight.unread is not None and flight.unread.is_in_ledger
+        self._runtime.left_alone(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body, lacks_row))
 
     def _tell(self, flight: InFlight, settlement: str, fault: EntryFault, action: str) -> None:
         others = self._refusals.told(fault.reason, self._clock.monotonic())

@@ -16,12 +16,12 @@ from mulligan.core.event import Becomes, RetryStateMissing, RetryStateNotTrusted
 from mulligan.core.message import Message
 from mulligan.core.move import is_finished, may_be_of, proves
 from mulligan.core.progress import Progress
+from mulligan.core.queue_role import QueueRole
 from mulligan.core.retry_state import RetryState, Unread
 from mulligan.core.value import value
 from mulligan.worker.in_flight import InFlight
-from mulligan.worker.pipeline.admission import QueueRole
 from mulligan.worker.pipeline.packer import Packer
-from mulligan.worker.pipeline.recorder import Recorder
+from mulligan.worker.pipeline.patient_ledger import PatientLedger
 
 __all__ = ["NEW", "New", "Newest", "StateVerifier", "Verdict", "Verified"]
 
@@ -67,12 +67,13 @@ Verdict = Verified | New | Newest | Unread
 class StateVerifier:
     """One for a queue of a process."""
 
-    def __init__(self, stage: QueueRole, packer: Packer, emit: Emit) -> None:
-        self._stage = stage
+    def __init__(self, role: QueueRole, packer: Packer, ledger: PatientLedger, emit: Emit) -> None:
+        self._role = role
         self._packer = packer
+        self._ledger = ledger
         self._emit = emit
 
-    async def verify(self, flight: InFlight, recorder: Recorder) -> Verdict | None:
+    async def verify(self, flight: InFlight) -> Verdict | None:
         """What a delivery is that is a stray, or carries a state where none is believed; waits while the ledger is not
         available.
 
@@ -80,15 +81,15 @@ class StateVerifier:
         None: the process ends, and the ledger can't be reached.
         """
         if flight.is_stray:
-            return await self._newest(flight, recorder)
-        message, told, unread = retry_state.read(flight.delivery, self._stage.prefix, is_trusted=True)
+            return await self._newest(flight)
+        message, told, unread = retry_state.read(flight.delivery, self._role.prefix, is_trusted=True)
         if unread is not None:  # what it says of damage quotes the attribute, which is a producer's here
             return self._doubt(flight, None, _UNREAD if unread.version is None else unread.problem)
         assert told is not None
         if told.id is None:
             return self._doubt(flight, told, _NO_ID)
         try:
-            found = await recorder.look((told.uid, told.generation))
+            found = await self._ledger.look((told.uid, told.generation))
         except LedgerError as exc:
             return Unread(str(exc), is_held=True, is_in_ledger=True)
         if found is None:
@@ -98,11 +99,11 @@ class StateVerifier:
             return self._doubt(flight, told, _UNKNOWN if known is None else _CONTRADICTED)
         return await self._unpacked(flight, message, told, known.progress)
 
-    async def _newest(self, flight: InFlight, recorder: Recorder) -> Newest | New | Unread | None:
+    async def _newest(self, flight: InFlight) -> Newest | New | Unread | None:
         newest: Newest | None = None
         for generation in count():
             try:
-                found = await recorder.look((flight.message.uid, generation))
+                found = await self._ledger.look((flight.message.uid, generation))
             except LedgerError as exc:
                 return Unread(str(exc), is_held=True, is_in_ledger=True)
             if found is None:
@@ -112,18 +113,18 @@ class StateVerifier:
             newest = Newest(generation, known.hop)
             if not is_finished(known.progress):
                 break  # it may be the one that this generation goes on with, were it only to raise its alerts
-        becomes: Becomes = "known" if newest else "dead" if self._stage.buries_strays else "run"
+        becomes: Becomes = "known" if newest else "dead" if self._role.buries_strays else "run"
         self._emit(RetryStateMissing(flight.message.uid, flight.delivery.queue, becomes))
         return newest or NEW
 
     async def _unpacked(self, flight: InFlight, message: Message, told: RetryState, known: Progress) -> Verdict:
-        if told.wrap is not None and told.wrap.size > _PACKED_MAX * self._stage.max_bytes:
+        if told.wrap is not None and told.wrap.size > _PACKED_MAX * self._role.max_bytes:
             return self._doubt(flight, told, f"it is said to hold {told.wrap.size} bytes, more than any message here")
         try:
             whole = await self._packer.unpack(message, told)
         except PackingError as exc:
             return Verified(message, told, known, str(exc))  # neither run nor removed until its body is there
-        if not proves(told, whole, self._stage.prefix):
+        if not proves(told, whole, self._role.prefix):
             return self._doubt(flight, told, _FORGED)
         return Verified(whole, told, known)
 

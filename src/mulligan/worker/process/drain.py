@@ -27,7 +27,7 @@ async def drain(pipelines: Sequence[QueuePipeline], grace_s: float) -> None:
     loop = asyncio.get_running_loop()
     until = loop.time() + grace_s
     for pipeline in pipelines:
-        pipeline.dispatcher.stop_running()
+        pipeline.stop_running()
     polls = [loop.create_task(pipeline.pollers.stop()) for pipeline in pipelines]
     await _until_idle(pipelines, until)
     for pipeline in pipelines:

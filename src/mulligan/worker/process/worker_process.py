@@ -39,7 +39,6 @@ from mulligan.tasks import loader
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
-from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.channel import (
     Channel,
     ClaimsLost,
@@ -47,7 +46,6 @@ from mulligan.worker.ipc.channel import (
     Fatal,
     Go,
     LeasesLost,
-    LeftAlone,
     MayIsolate,
     Problems,
     Ready,
@@ -68,10 +66,11 @@ from mulligan.worker.isolation.isolated_runner import START_S
 from mulligan.worker.loop import run_and_leave
 from mulligan.worker.opening import insist, unless
 from mulligan.worker.outage import of_broker, of_ledger
+from mulligan.worker.pipeline.held_copies import MissingTasks
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace
-from mulligan.worker.pipeline.runner import Attempt
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.process import stack
 from mulligan.worker.process.drain import drain
 from mulligan.worker.process.extension import load_functions
@@ -240,12 +239,13 @@ class Worker:
         self._loop.set_default_executor(ThreadPoolExecutor(threads))  # for the tasks; they may put another in its place
         self._broker = broker
         try:
-            shop = PipelineDeps(
-                broker, ledger, settings.queues, self._catalogue, self._table, self._clock, self._hub.emit,
-                self._hub.wants, packer=Packer(BodyFolder(folder / settings.bodies_url)),
-                setup=setup, new_token=_tokens(), stuck=self._recycle, left_alone=self._tell_left_alone,
+            runtime = Runtime(self._clock, self._hub.emit, self._fail, self._recycle, self._channel.send)
+            deps = PipelineDeps(
+                runtime, broker, ledger, settings.queues, self._catalogue, self._table,
+                packer=Packer(BodyFolder(folder / settings.bodies_url)),
+                setup=setup, wants=self._hub.wants, new_token=_tokens(),
+                misses=MissingTasks(self._clock, self._hub.emit),
                 changed=self._channel.send,
-                failed=self._fail,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
                 executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,
                 solo_start_s=max(START_S, _SLOWER * self._loaded_s),
@@ -267,7 +267,7 @@ class Worker:
             self._impairment = Impairment()
             self._pipelines = [
                 QueuePipeline(
-                    shop,
+                    deps,
                     index,
                     Pace(capacity, settings.lease_s, settings.latency_s, settings.grace_s),
                     slots_for(capacity),
@@ -383,23 +383,11 @@ class Worker:
         for pipeline in self._pipelines:
             pipeline.runner.forgive()
 
-    def _tell_left_alone(self, flight: InFlight, until: float, is_copy: bool) -> None:
-        delivery = flight.delivery
-        version = flight.unread.version if flight.unread is not None else None
-        # of a copy that was sent nobody tells the broker's id
-        name = f"{flight.message.uid} {flight.generation} {flight.hop + 1}" if is_copy else delivery.id
-        on_requests = not is_copy and delivery.queue == self._settings.queues.requests
-        tasks: list[str] = sorted(flight.missing.tasks)
-        in_group, lacks_body = delivery.group is not None, flight.problem is not None
-        lacks_row = flight.unread is not None and flight.unread.is_in_ledger
-        self._channel.send(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body, lacks_row))
-
     def _ask_to_stop(self, grace_s: float) -> None:
         if not self._stop.done():
             self._stop.set_result(grace_s)
 
-    def _recycle(self, attempt: Attempt) -> None:
-        reason = f"task {attempt.task.name} goes on although its {attempt.task.policy.timeout_s:g} s are over"
+    def _recycle(self, reason: str) -> None:
         self._channel.send(Recycle(reason))
         self._ask_to_stop(self._settings.grace_s)
 

@@ -14,7 +14,7 @@ __all__ = ["covered"]
 
 FOLDER = str(Path(mulligan.worker.__file__).parent) + "/"
 NOT_SIMULATED = {
-    "supervisor/supervisor", "supervisor/trial", "supervisor/reaper",  # processes of the real machine
+    "system_host", "supervisor/trial", "supervisor/reaper",  # processes of the real machine
     "process/worker_process", "isolation/isolated_process",
     "ipc/channel", "ipc/child", "ipc/build", "ipc/leftover", "ipc/parent_death", "loop", "opening",
     "pipeline/thread_pool", "failpoint",  # what is stood in for, and what reads the machine

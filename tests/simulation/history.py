@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from mulligan.worker.supervisor.allocation import allocate
 from tests.simulation.loop import Deadlock, SimLoop, ended
-from tests.simulation.stand_in import standing_in
 from tests.simulation.world import World
 
 __all__ = ["Result", "run"]
@@ -43,24 +42,21 @@ def run(seed: int, *, is_telling: bool = False) -> Result:
         loop.story = []
     world = World(seed, loop)
     try:
-        with standing_in(world):
-            try:
-                loop.run_until_complete(_history(world))
-            except Deadlock:
-                world.watch.wrong("nothing happens any more")
-            except TimeoutError as exc:
-                world.watch.wrong(str(exc))
-            for context in loop.errors[:3]:
-                world.watch.wrong(
-                    f"an error that nobody caught: {context.get('message')}, {context.get('exception')!r}"
-                )
-            steps = sum(one.steps for one in (*world.workers, *world.supervisors))
-            digest = f"{steps}/{loop.time():.6f}/{sum(world.watch.events.values())}/{sum(world.watch.begun.values())}"
-            violations = tuple(world.watch.violations)
-            story = tuple(loop.story or ())
-            loop.story = None
-            world.watch.violations = []
-            ended(loop)
+        try:
+            loop.run_until_complete(_history(world))
+        except Deadlock:
+            world.watch.wrong("nothing happens any more")
+        except TimeoutError as exc:
+            world.watch.wrong(str(exc))
+        for context in loop.errors[:3]:
+            world.watch.wrong(f"an error that nobody caught: {context.get('message')}, {context.get('exception')!r}")
+        steps = sum(one.steps for one in (*world.workers, *world.supervisors))
+        digest = f"{steps}/{loop.time():.6f}/{sum(world.watch.events.values())}/{sum(world.watch.begun.values())}"
+        violations = tuple(world.watch.violations)
+        story = tuple(loop.story or ())
+        loop.story = None
+        world.watch.violations = []
+        ended(loop)
     finally:
         for table in world.tables:
             table.close()

@@ -1,30 +1,26 @@
-"""What takes the place of pipes, child processes and threads; all else of the worker is the real code."""
+"""The simulated machine: pipes, child processes, threads, stores. All of the worker above it is the real code."""
 
 import asyncio
-import contextlib
 import random
 from collections import deque
-from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from mulligan.telemetry.hub import Hub
+from mulligan.worker.host import Started
 from mulligan.worker.ipc.channel import Job, JobEnd, Setup
-from mulligan.worker.ipc.child import ends_with
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation import isolated_process
-from mulligan.worker.isolation.isolated_runner import IsolatedProcess, IsolatedRunner
-from mulligan.worker.pipeline import pipeline, runner
-from mulligan.worker.process import worker_process
-from mulligan.worker.supervisor import supervisor
-from mulligan.worker.supervisor.supervisor import Supervisor, WorkerExit, WorkerHandle
+from mulligan.worker.pipeline import runner
+from mulligan.worker.process.worker_process import Worker
+from mulligan.worker.supervisor.allocation import allocate
 from tests.simulation.broker import SimBroker
 from tests.simulation.ledger import SimLedger
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.plan import raise_for
 
-__all__ = ["SimSupervisor", "standing_in"]
+__all__ = ["SimHost"]
 
 HELD_OPEN = 0.2
 """Of the processes: those whose channel stays open at their death."""
@@ -77,20 +73,53 @@ class Pipe:
             self._waiter.set_result(None)
 
 
-class SimSupervisor(Supervisor):
-    """The supervisor, whose workers are processes of the simulation."""
+class SimHost:
+    """One machine of the simulation; see `mulligan.worker.host.Host`."""
 
-    def __init__(self, world: Any, host: int, settings: Any, broker: Any, ledger: Any, hub: Any) -> None:
-        super().__init__(settings, broker, ledger, hub, world.clocks[host], Path())
+    def __init__(self, world: Any, number: int) -> None:
         self.world = world
-        self.host = host
+        self.number = number
+        self.clock = world.clocks[number]
 
-    async def _live(self, seat: WorkerHandle) -> WorkerExit:
-        world, hand, capacity = self.world, seat.hand, self._settings.concurrency
-        slots = sum(supervisor.slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
-        table = seat.table = world.table(LeaseTable.create(slots))
+    def cores(self) -> int:
+        """As many as give each worker the processes for suspects that this history is to have."""
+        chosen = self.world.settings
+        workers = allocate(chosen.no_of_requests_consumers, chosen.no_of_rejects_consumers, chosen.pool_size)
+        return int(self.world.isolated * len(workers))
+
+    def is_changed(self) -> bool:
+        return False
+
+    def open_broker(self, url: str, emit: Any, folder: Path) -> SimBroker:
+        return SimBroker(self.world)
+
+    def open_ledger(self, url: str, folder: Path) -> SimLedger:
+        return SimLedger(self.world)
+
+    def open_bodies(self, folder: Path) -> "_Bodies":
+        return _Bodies(self.world)
+
+    def replace_file(self, file: Path, text: str) -> None:
+        """Nobody reads it here."""
+
+    def tokens(self) -> Any:
+        numbers, name = count(1), PROCESS.get()
+        return lambda: f"{name}-{next(numbers)}"
+
+    def slots_for(self, capacity: int) -> int:
+        return 2 * capacity + 6  # the supervisor reads every slot at every look
+
+    def new_table(self, slots: int) -> LeaseTable:
+        table: LeaseTable = self.world.table(LeaseTable.create(slots))
+        return table
+
+    def threads(self, loop: Any, work: Any, ended: Any, short: Any) -> "SimThreads":
+        return SimThreads(loop, work, ended, short)
+
+    async def start_worker(self, setup: Setup, table: LeaseTable, *, is_first: bool) -> Started[Any]:
+        world = self.world
         ours, theirs = Pipe.pair(world.loop)
-        child = Process(world.loop, f"w{self.host}.{seat.number}.{world.lives()}")  # survives its supervisor
+        child = Process(world.loop, f"w{self.number}.{setup.worker}.{world.lives()}")  # survives its supervisor
         _close_at_end(world, child, theirs)
         supervising = PROCESS.get()
         assert supervising is not None
@@ -98,69 +127,46 @@ class SimSupervisor(Supervisor):
         child.keeper = supervising
         world.workers.append(child)
         child.at_end.append(lambda: world.watch.worker_ended(child))
-        world.watch.places[child.name] = (hand.requests + hand.rejects) * capacity
-        seat.process = child  # type: ignore[assignment] # as much of a process as the supervisor asks of one
-        setup = Setup(seat.number, self._settings.for_worker(), hand.requests, hand.rejects, slots, "", world.isolated)
-        child.spawn(_worker(world, child, setup, theirs, table))
+        world.watch.places[child.name] = (setup.requests + setup.rejects) * world.settings.concurrency
+        child.spawn(self._worker(child, theirs, table))
         world.plan_death(child)
-        seat.channel = ours  # type: ignore[assignment] # the same methods
-        watcher = self._start(ends_with(child, ours))  # type: ignore[arg-type]
-        try:
-            return await self._listen(seat, ours, child)  # type: ignore[arg-type]
-        finally:
-            watcher.cancel()
-            seat.ready.clear()
-            seat.channel = None
-            ours.close()
+        return Started(child, _connecting(ours, setup))
 
+    async def _worker(self, child: Process, channel: Pipe, table: LeaseTable) -> None:
+        """What the process of a worker does."""
+        world = self.world
+        setup = await channel.receive()
+        await asyncio.sleep(0.2)
+        hub = Hub([world.listener(child)])
+        catalogue = world.plan.catalogue(host=self.number)
+        world.watch.catalogues[child.name] = set(catalogue.tasks)
+        worker = Worker(self, setup, channel, table, catalogue, hub)
+        child.end(await worker.serve((_passing,) if world.plan.has_middleware else ()))
 
-async def _worker(world: Any, child: Process, setup: Setup, channel: Pipe, table: LeaseTable) -> None:
-    await asyncio.sleep(0.2)
-    hub = Hub([world.listener(child)])
-    catalogue = world.plan.catalogue(host=_host(child))
-    world.watch.catalogues[child.name] = set(catalogue.tasks)
-    worker = worker_process.Worker(
-        setup, channel, table, catalogue, hub, world.clocks[_host(child)],  # type: ignore[arg-type]
-    )  # fmt: skip
-    code = await worker.serve((_passing,) if world.plan.has_middleware else ())
-    child.end(code)
-
-
-def _host(process: Process) -> int:
-    """Of a worker, or of a solo process of one."""
-    return int(process.name[1 : process.name.index(".")])
-
-
-async def _passing(call_next: Any, context: Any) -> Any:
-    return await call_next()
-
-
-class SimCell(IsolatedProcess):
-    """The real one, whose child is a process of the simulation."""
-
-    async def _open(self) -> Any:
+    async def start_isolated(self, setup: Setup) -> Started[Any]:
         parent = PROCESS.get()
         assert parent is not None
-        world = parent.loop.world
         await asyncio.sleep(0.1)
-        if world.chance("no_child"):
+        if self.world.chance("no_child"):
             raise OSError("no more processes")
         ours, theirs = Pipe.pair(parent.loop)
         child = Process(parent.loop, f"{parent.name}/solo", parent)
         child.parent = parent
-        _close_at_end(world, child, theirs)
-        child.spawn(_solo(world, child, theirs))
-        self._child = child  # type: ignore[assignment]
-        self._channel = ours  # type: ignore[assignment]
-        ours.send(self._setup)
-        self._watch(child, ours)  # type: ignore[arg-type]
-        return ours
+        _close_at_end(self.world, child, theirs)
+        child.spawn(_solo(self.world, self.number, child, theirs))
+        return Started(child, _connecting(ours, setup))
 
 
-class SimSolo(IsolatedRunner):
-    """The real one, with cells of the simulation."""
+def _connecting(end: Pipe, setup: Setup) -> Any:
+    async def connect() -> Pipe:
+        end.send(setup)
+        return end
 
-    cell = SimCell
+    return connect
+
+
+async def _passing(call_next: Any, context: Any) -> Any:
+    return await call_next()
 
 
 def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
@@ -170,8 +176,8 @@ def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
         child.at_end.append(end.close)
 
 
-async def _solo(world: Any, child: Process, channel: Pipe) -> None:
-    catalogue = world.plan.catalogue(is_alone=True, host=_host(child))
+async def _solo(world: Any, host: int, child: Process, channel: Pipe) -> None:
+    catalogue = world.plan.catalogue(is_alone=True, host=host)
     world.watch.catalogues[child.parent.name] &= set(catalogue.tasks)  # tasks.xml may have changed since
     await channel.receive()
     channel.send(JobEnd("ready"))
@@ -237,7 +243,7 @@ class SimThreads:
             self._ended([(attempt, outcome)])
 
 
-class _Folder:
+class _Bodies:
     """Stored bodies in memory."""
 
     def __init__(self, world: Any) -> None:
@@ -251,30 +257,3 @@ class _Folder:
 
     def drop(self, name: str) -> None:
         self._world.bodies.pop(name, None)
-
-
-@contextlib.contextmanager
-def standing_in(world: Any) -> Iterator[None]:
-    """Have the worker's modules use what is simulated."""
-
-    def slots_for(capacity: int) -> int:
-        return 2 * capacity + 6  # the supervisor reads every slot at every look
-
-    def tokens() -> Any:
-        numbers, name = iter(range(1, 1_000_000)), PROCESS.get()
-        return lambda: f"{name}-{next(numbers)}"
-
-    with contextlib.ExitStack() as stack:
-        for module, name, new in (
-            (worker_process, "open_broker", lambda url, **more: SimBroker(world)),
-            (worker_process, "open_ledger", lambda url, **more: SimLedger(world)),
-            (worker_process, "slots_for", slots_for),
-            (worker_process, "_tokens", tokens),
-            (worker_process, "BodyFolder", lambda path: _Folder(world)),
-            (supervisor, "slots_for", slots_for),
-            (supervisor.run_stats, "write", lambda totals, file: None),
-            (pipeline, "IsolatedRunner", SimSolo),
-            (runner, "Threads", SimThreads),
-        ):
-            stack.enter_context(patch.object(module, name, new))
-        yield

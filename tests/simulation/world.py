@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mulligan.cli.dead_letter import copy_of, dead_letter_of, nothing_runs, renewed
@@ -16,13 +17,13 @@ from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
 from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.supervisor.supervisor import Supervisor
 from tests.simulation.broker import FEATURES, SimBroker, SimQueues
-from tests.simulation.ledger import SimLedger
 from tests.simulation.loop import BEGINS_AT, Process, SimLoop
 from tests.simulation.mover import Mover
 from tests.simulation.newer import Newer
 from tests.simulation.plan import Plan
-from tests.simulation.stand_in import SimSupervisor
+from tests.simulation.stand_in import SimHost
 from tests.simulation.watch import Watch
 
 __all__ = ["EPOCH", "World"]
@@ -117,7 +118,7 @@ class World:
         self.connections: list[SimBroker] = []
         self.solo_hit: set[tuple[str, int]] = set()
         self._lives = 0
-        self._running: dict[int, SimSupervisor] = {}
+        self._running: dict[int, Supervisor] = {}
         self._drains: dict[int, bool] = {}
         self._lost: set[int] = set()
         self.isolated = 1 + seed % 3
@@ -214,7 +215,9 @@ class World:
 
     async def _main(self, host: int, process: Process, drains: bool) -> None:
         hub = Hub([self.listener(process)])
-        mine = SimSupervisor(self, host, self.settings, SimBroker(self), SimLedger(self), hub)
+        machine, folder = SimHost(self, host), Path()
+        broker, ledger = machine.open_broker("sim:", hub.emit, folder), machine.open_ledger("sim:", folder)
+        mine = Supervisor(self.settings, broker, ledger, hub, machine, folder)
         self._running[host] = mine
         self.left_undone = False
         try:

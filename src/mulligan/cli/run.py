@@ -2,23 +2,22 @@
 
 from pathlib import Path
 
-from mulligan.brokers.open import open_broker
 from mulligan.cli.aws import beside
 from mulligan.cli.preflight import require_own_names
 from mulligan.cli.session import app_dir, service_links
-from mulligan.clock import SystemClock
 from mulligan.core.event import TaskUnlisted, VariablesIgnored
 from mulligan.core.message import TaskName
-from mulligan.ledger.open import open_ledger
 from mulligan.settings.load import Loaded
 from mulligan.settings.model import Settings
 from mulligan.settings.notice import notices
 from mulligan.tasks.unlisted import unlisted
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker.host import Host
 from mulligan.worker.loop import run as run_loop
 from mulligan.worker.process.extension import load_functions
 from mulligan.worker.supervisor.supervisor import Supervisor
+from mulligan.worker.system_host import SystemHost
 
 __all__ = ["run"]
 
@@ -30,10 +29,10 @@ def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | Non
     sqs_port: serve the embedded queue as SQS beside it, on that port of the loopback address.
     Raises what the command line turns into words and an exit code.
     """
-    settings, clock, folder = loaded.settings, SystemClock(), app_dir()
+    settings, host, folder = loaded.settings, SystemHost(), app_dir()
     require_own_names(folder)
     listeners = load_functions(settings.listeners, "LISTENERS", folder)
-    hub = configure(settings, worker=None, rotates=True, now=clock.now, listeners=listeners)
+    hub = configure(settings, worker=None, rotates=True, now=host.clock.now, listeners=listeners)
     try:
         if links := service_links():
             hub.emit(VariablesIgnored(links))
@@ -42,7 +41,7 @@ def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | Non
         with beside(settings, sqs_port):
             for notice in notices(loaded):
                 hub.emit(notice)
-            work = _run(settings, hub, clock, folder, drain, for_s)
+            work = _run(settings, hub, host, folder, drain, for_s)
             try:
                 run_loop(work)
             finally:
@@ -52,13 +51,11 @@ def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | Non
     return 0
 
 
-async def _run(
-    settings: Settings, hub: Hub, clock: SystemClock, folder: Path, drains: bool, for_s: float | None
-) -> None:
-    broker = open_broker(settings.broker_url, clock=clock, emit=hub.emit, base_dir=folder)
-    ledger = open_ledger(settings.ledger_url, clock=clock, base_dir=folder)
+async def _run(settings: Settings, hub: Hub, host: Host, folder: Path, drains: bool, for_s: float | None) -> None:
+    broker = host.open_broker(settings.broker_url, hub.emit, folder)
+    ledger = host.open_ledger(settings.ledger_url, folder)
     try:
-        await Supervisor(settings, broker, ledger, hub, clock, folder).run(drains=drains, for_s=for_s)
+        await Supervisor(settings, broker, ledger, hub, host, folder).run(drains=drains, for_s=for_s)
     finally:
         await broker.close()
         await ledger.close()

@@ -8,20 +8,34 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
 
 from mulligan.core.error import PackingError
 
-__all__ = ["BodyFolder"]
+__all__ = ["BodyFolder", "BodyStore"]
 
 
-class BodyFolder:
+class BodyStore(Protocol):
+    """Where bodies are kept, by name."""
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Have the content on disk under the name, whatever was there. Raises PackingError when that can't be done."""
+
+    def load(self, name: str, size: int) -> bytes:
+        """The content. size: bytes it must have. Raises PackingError with what is wrong."""
+
+    def drop(self, name: str) -> None:
+        """Remove the body; one that isn't there is removed already. Raises PackingError when it stays."""
+
+
+class BodyFolder(BodyStore):
     """Keeps, gives and drops files. Made where it is missing, at the first body; several processes may share it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def keep(self, name: str, content: bytes) -> None:
-        """Have the content on disk under the name, whatever was there. Raises PackingError when that can't be done."""
+        """See `BodyStore`."""
         part = self._path / f"{name}.{secrets.token_hex(4)}.part"
         try:
             _make_folder(self._path)
@@ -42,7 +56,7 @@ class BodyFolder:
             ) from None
 
     def load(self, name: str, size: int) -> bytes:
-        """The content. size: bytes it must have. Raises PackingError with what is wrong."""
+        """See `BodyStore`."""
         path = self._path / name
         try:
             with path.open("rb") as file:
@@ -63,7 +77,7 @@ class BodyFolder:
         return content
 
     def drop(self, name: str) -> None:
-        """Remove the file; one that isn't there is removed already. Raises PackingError when it stays."""
+        """See `BodyStore`."""
         path = self._path / name
         try:
             path.unlink(missing_ok=True)

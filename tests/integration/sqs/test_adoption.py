@@ -13,6 +13,7 @@ from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
 from mulligan.worker.supervisor.supervisor import Supervisor
+from mulligan.worker.system_host import SystemHost
 
 THEIRS = QueueName("orders-dlq")
 REFUSAL = "Queue orders-dlq: REJECTS_QUEUE names it, and its tag mulligan-prefix says that it belongs to 'till'"
@@ -34,7 +35,12 @@ async def begun(names: dict[str, str], broker: Broker, clock, events=None, **mor
     """A supervisor that has looked at its queues. events: gets what it tells."""
     settings = Settings(**{name.lower(): given for name, given in (names | more).items()})
     supervisor = Supervisor(
-        settings, broker, MemoryLedger(clock), Hub([] if events is None else [events.append]), clock, Path.cwd()
+        settings,
+        broker,
+        MemoryLedger(clock),
+        Hub([] if events is None else [events.append]),
+        SystemHost(clock),
+        Path.cwd(),
     )
     await supervisor._declare()
     return supervisor

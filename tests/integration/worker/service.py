@@ -34,6 +34,7 @@ from mulligan.worker.pipeline.poller import Pace
 from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.process.drain import drain
 from mulligan.worker.supervisor.lease_keeper import LeaseKeeper
+from mulligan.worker.system_host import SystemHost
 from tests.support.virtual_loop import VirtualClock
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
@@ -134,7 +135,7 @@ class Worker:
         """What the supervisor is told of messages that are left alone."""
         deps = PipelineDeps(
             Runtime(service.clock, emit, self.failed.append, self.stuck.append, self.left.append),
-            self.network, self.ledger, QUEUES, catalogue, self.table,
+            self.network, self.ledger, QUEUES, SystemHost(), catalogue, self.table,
             packer=more.pop("packer", Packer(NO_FOLDER)),
             setup=more.pop("setup", None) or Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd())),
             wants=lambda kind: True, new_token=lambda: f"w{number}-{next(tokens)}",

@@ -16,6 +16,7 @@ from mulligan.telemetry.messages import sentence_of
 from mulligan.worker.ipc.child import Child
 from mulligan.worker.ipc.lease_table import LeaseTable, SlotState
 from mulligan.worker.supervisor.supervisor import Supervisor
+from mulligan.worker.system_host import SystemHost
 
 REAL_TIME = True
 
@@ -40,7 +41,12 @@ async def seated(events):
 
     def make(silent_s: float):
         supervisor = Supervisor(
-            Settings(pool_size=1), MemoryBroker(clock), MemoryLedger(clock), Hub([events.append]), clock, Path.cwd()
+            Settings(pool_size=1),
+            MemoryBroker(clock),
+            MemoryLedger(clock),
+            Hub([events.append]),
+            SystemHost(clock),
+            Path.cwd(),
         )
         seat = supervisor._seats[0]
         ignoring = (

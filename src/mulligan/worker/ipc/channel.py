@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import Generic, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -19,6 +19,9 @@ __all__ = [
     "ClaimsLost",
     "Drained",
     "Fatal",
+    "FromIsolated",
+    "FromSupervisor",
+    "FromWorker",
     "Go",
     "Isolate",
     "Isolated",
@@ -33,9 +36,10 @@ __all__ = [
     "Recycle",
     "Requests",
     "Setup",
+    "SocketChannel",
     "Stop",
-    "from_host",
-    "from_solo",
+    "from_isolated",
+    "from_parent",
     "from_supervisor",
     "from_worker",
     "hear",
@@ -200,18 +204,40 @@ class JobEnd(msgspec.Struct, tag=True, frozen=True):
     leaves: bool = False
 
 
-from_supervisor = msgspec.msgpack.Decoder(Setup | Go | Stop | LeasesLost | ClaimsLost | MayIsolate)
-from_host = msgspec.msgpack.Decoder(Setup | Job)
-from_solo = msgspec.msgpack.Decoder(JobEnd | OtherVersion)
-from_worker = msgspec.msgpack.Decoder(
-    Ready | Problems | Recycle | Requests | LeftAlone | Isolate | Isolated | OtherVersion | Fatal | Drained
-)
+FromSupervisor = Setup | Go | Stop | LeasesLost | ClaimsLost | MayIsolate
+FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | Isolate | Isolated | OtherVersion | Fatal | Drained
+FromIsolated = JobEnd | OtherVersion
+
+from_supervisor = msgspec.msgpack.Decoder(FromSupervisor)
+from_worker = msgspec.msgpack.Decoder(FromWorker)
+from_isolated = msgspec.msgpack.Decoder(FromIsolated)
+from_parent = msgspec.msgpack.Decoder(Setup | Job)
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Channel(Generic[T]):
+class Channel(Protocol[T_co]):
     """One end: `send` never waits and never raises; `receive` gives None at the end of the stream."""
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Hand a message over. If the other side is gone, `receive` will tell."""
+
+    async def flush(self) -> None:
+        """Wait until what was sent has been handed to the system, or the other side is gone."""
+
+    async def receive(self) -> T_co | None:
+        """The next message; None when the other side is gone."""
+
+    def end_input(self) -> None:
+        """Have `receive` give what has been sent already, and then the end of the stream: no one is left to send."""
+
+    def close(self) -> None:
+        """Close this end."""
+
+
+class SocketChannel(Channel[T]):
+    """Over one end of a socket pair."""
 
     def __init__(
         self,
@@ -226,25 +252,25 @@ class Channel(Generic[T]):
         self._decoder = decoder
 
     @classmethod
-    async def open(cls, end: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> "Channel[T]":
+    async def open(cls, end: socket.socket, decoder: msgspec.msgpack.Decoder[T]) -> "SocketChannel[T]":
         """The channel over one end of a socket pair, which it owns from now on."""
         reader, writer = await asyncio.open_connection(sock=end)
         return cls(end, reader, writer, decoder)
 
     def send(self, message: msgspec.Struct) -> None:
-        """Hand a message over. If the other side is gone, `receive` will tell."""
+        """See `Channel`."""
         if not self._writer.is_closing():
             self._writer.write(_frame(message))
 
     async def flush(self) -> None:
-        """Wait until what was sent has been handed to the system, or the other side is gone."""
+        """See `Channel`."""
         try:
             await self._writer.drain()
         except ConnectionError:
             return
 
     async def receive(self) -> T | None:
-        """The next message; None when the other side is gone."""
+        """See `Channel`."""
         try:
             (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
             return self._decoder.decode(await self._reader.readexactly(length))
@@ -252,12 +278,12 @@ class Channel(Generic[T]):
             return None
 
     def end_input(self) -> None:
-        """Have `receive` give what has been sent already, and then the end of the stream: no one is left to send."""
+        """See `Channel`."""
         with contextlib.suppress(OSError):  # closed, or ended by the other side
             self._end.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
-        """Close this end."""
+        """See `Channel`."""
         self._writer.close()
 
 

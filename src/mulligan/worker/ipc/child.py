@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mulligan import fork
 from mulligan.blocking import in_thread
@@ -25,7 +25,7 @@ from mulligan.worker.ipc.channel import Channel
 from mulligan.worker.ipc.exits import UNSEEN
 from mulligan.worker.ipc.leftover import WORKER_VARIABLE, Leftovers, end_leftovers
 
-__all__ = ["HOOKS_S", "OWN_MARK", "Child", "become", "ends_with", "leave", "spawn"]
+__all__ = ["HOOKS_S", "OWN_MARK", "Child", "ChildProcess", "become", "ends_with", "leave", "spawn"]
 
 HOOKS_S = 2.0
 """Seconds that the hooks of `atexit` have."""
@@ -44,8 +44,32 @@ class _Origin:
     executable = ""
 
 
-class Child:
-    """A process of ours. Its end is seen whoever holds its descriptors open, and whoever handles SIGCHLD.
+class ChildProcess(Protocol):
+    """A process that this one has started. returncode: its exit code, or the number of its signal, negative; None while
+    it lives.
+    """
+
+    pid: int
+    returncode: int | None
+
+    async def wait(self) -> int:
+        """Wait for the end of the process itself; its `returncode`."""
+
+    def kill(self) -> None:
+        """End it by SIGKILL, if it lives."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it lives."""
+
+    async def end_leftovers(self, *, patience_s: float = 0.0) -> Leftovers:
+        """End what its tasks started and left behind, once it has ended itself.
+
+        patience_s: seconds to end by SIGTERM, before SIGKILL.
+        """
+
+
+class Child(ChildProcess):
+    """One of the system. Its end is seen whoever holds its descriptors open, and whoever handles SIGCHLD.
 
     mark: what its environment has as `WORKER_VARIABLE`.
     """
@@ -55,7 +79,6 @@ class Child:
         self.pid = popen.pid
         self.mark = mark
         self.returncode: int | None = None
-        """None while it lives; then its exit code, or the number of its signal, negative."""
         self._popen = popen
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
@@ -68,27 +91,24 @@ class Child:
             threading.Thread(target=self._await, name=f"mulligan-child-{self.pid}", daemon=True).start()
 
     async def wait(self) -> int:
-        """Wait for the end of the process itself; its `returncode`."""
+        """See `ChildProcess`."""
         await self._ended.wait()
         assert self.returncode is not None
         return self.returncode
 
     def kill(self) -> None:
-        """End it by SIGKILL, if it lives."""
+        """See `ChildProcess`."""
         self.send_signal(signal.SIGKILL)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, if it lives."""
+        """See `ChildProcess`."""
         # until it has been waited for, its number is nobody else's
         if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     async def end_leftovers(self, *, patience_s: float = 0.0) -> Leftovers:
-        """End what its tasks started and left behind, once it has ended itself.
-
-        patience_s: seconds to end by SIGTERM, before SIGKILL.
-        """
+        """See `ChildProcess`."""
         return await in_thread(lambda: end_leftovers(self.pid, self.mark, patience_s=patience_s))
 
     def _reap(self) -> None:
@@ -150,7 +170,7 @@ def spawn(
     return ours, Child(popen, mark)
 
 
-async def ends_with(child: Child, channel: Channel[Any]) -> None:
+async def ends_with(child: ChildProcess, channel: Channel[Any]) -> None:
     """End the channel's input once the process has ended: something that it started may have its end of it."""
     await child.wait()
     channel.end_input()

@@ -28,7 +28,7 @@ from mulligan.tasks import loader
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.log import configure
-from mulligan.worker.ipc.channel import Channel, Job, JobEnd, Setup, from_host, hear, tell
+from mulligan.worker.ipc.channel import Job, JobEnd, Setup, SocketChannel, from_parent, hear, tell
 from mulligan.worker.ipc.child import become, leave
 from mulligan.worker.ipc.parent_death import die_with_parent
 from mulligan.worker.loop import run_and_leave
@@ -46,7 +46,7 @@ def main() -> None:
     # the worker alone ends this process: a signal for all processes would look like the doing of the task
     signal.signal(signal.SIGTERM, lambda *_: None)
     fork.keep_handler(signal.SIGTERM)
-    setup = hear(end, from_host)
+    setup = hear(end, from_parent)
     if not isinstance(setup, Setup):
         return
     settings = setup.settings
@@ -64,7 +64,7 @@ def main() -> None:
 
 async def _serve(end: socket.socket, catalogue: TaskRegistry) -> None:
     fork.sole_loop(asyncio.get_running_loop())
-    channel = await Channel.open(end, from_host)
+    channel = await SocketChannel.open(end, from_parent)
     await asyncio.get_running_loop().run_in_executor(_THREAD, _nothing)  # the thread is there before they are counted
     before = _traces()
     channel.send(JobEnd("ready"))

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any
 
 from mulligan.core import retry_state
@@ -25,16 +24,18 @@ from mulligan.core.message import AttributeValue, Typed
 from mulligan.core.outcome import INTERRUPTED, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.progress import at_rest
 from mulligan.tasks.registry import LoadedTask
+from mulligan.worker.background import Background
 from mulligan.worker.claim_watch import ClaimWatch
+from mulligan.worker.host import Host
 from mulligan.worker.in_flight import InFlight, IsolatedStart, LoneResult
-from mulligan.worker.ipc.channel import Channel, Job, JobEnd, OtherVersion, Setup, from_solo
-from mulligan.worker.ipc.child import HOOKS_S, Child, ends_with, spawn
+from mulligan.worker.ipc.channel import Channel, FromIsolated, Job, JobEnd, OtherVersion, Setup
+from mulligan.worker.ipc.child import HOOKS_S, ChildProcess, ends_with
 from mulligan.worker.ipc.exits import describe_exit
 from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.opening import unless
 from mulligan.worker.reports import Reports
 
-__all__ = ["IsolatedProcess", "IsolatedRunner"]
+__all__ = ["START_S", "IsolatedProcess", "IsolatedRunner", "isolated_processes"]
 
 _IDLE_S = 20.0
 START_S = 60.0
@@ -61,25 +62,28 @@ Begins = Callable[[InFlight], Coroutine[Any, Any, bool]]
 class IsolatedProcess:
     """One child process, started when it is needed and ended when it has been idle for a while.
 
+    start_s: seconds that it has to load the tasks.
+    changed: called when it is of another build; then this process is to end.
     current: whose attempt runs in it. wake: set when there may be another.
     """
 
     def __init__(
         self,
+        host: Host,
         setup: Setup,
         emit: Callable[[Event], None],
-        start_s: float,
-        changed: Callable[[OtherVersion], None],
-        interrupted: asyncio.Event,
+        start_s: float = START_S,
+        changed: Callable[[OtherVersion], None] = lambda _: None,
     ) -> None:
+        self._host = host
         self._setup = setup
         self._emit = emit
         self._start_s = start_s
         self._changed = changed
-        self._interrupted = interrupted
-        self._child: Child | None = None
+        self._interrupted = asyncio.Event()
+        self._child: ChildProcess | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._channel: Channel[JobEnd | OtherVersion] | None = None
+        self._channel: Channel[FromIsolated] | None = None
         self._is_outdated = False
         self.current: InFlight | None = None
         self.wake = asyncio.Event()
@@ -123,9 +127,7 @@ class IsolatedProcess:
         finally:
             over.cancel()
 
-    async def _until_started(
-        self, flight: InFlight, task: LoadedTask
-    ) -> Channel[JobEnd | OtherVersion] | Failed | Interrupted:
+    async def _until_started(self, flight: InFlight, task: LoadedTask) -> Channel[FromIsolated] | Failed | Interrupted:
         """The channel to a child that has loaded the tasks. Failed when there is none to be had, after a few tries:
         whatever the reason is, it may stay.
         """
@@ -143,7 +145,7 @@ class IsolatedProcess:
                     await self._interrupted.wait()
         return INTERRUPTED
 
-    async def _started(self) -> Channel[JobEnd | OtherVersion] | str:
+    async def _started(self) -> Channel[FromIsolated] | str:
         """The channel to a child that has loaded the tasks, or why there is none."""
         if self._channel is not None:
             return self._channel
@@ -168,16 +170,13 @@ class IsolatedProcess:
         how = await self._how()
         return problem or f"its process ended while it loaded the tasks: {how}"
 
-    async def _open(self) -> Channel[JobEnd | OtherVersion]:
-        ours, self._child = spawn("mulligan.worker.isolation.isolated_process", folder=Path(self._setup.folder))
-        self._channel = await Channel.open(ours, from_solo)
-        self._channel.send(self._setup)
-        self._watch(self._child, self._channel)
+    async def _open(self) -> Channel[FromIsolated]:
+        started = await self._host.start_isolated(self._setup)
+        self._child = started.process
+        self._channel = await started.connect()
+        # the channel is to end when the process does: a child of the task's may have the other end
+        self._watcher = asyncio.get_running_loop().create_task(ends_with(self._child, self._channel))
         return self._channel
-
-    def _watch(self, child: Child, channel: Channel[JobEnd | OtherVersion]) -> None:
-        """Have the channel end when the process does: a child of the task's may have the other end."""
-        self._watcher = asyncio.get_running_loop().create_task(ends_with(child, channel))
 
     async def _how(self) -> str:
         """Wait for the child's end, and end what it left behind; how it ended."""
@@ -216,6 +215,12 @@ class IsolatedProcess:
             self._channel.close()
             self._channel = None
 
+    def interrupt(self) -> None:
+        """End what runs in it as Interrupted, and begin nothing else: this process is shut down."""
+        self._interrupted.set()
+        self.kill()
+        self.wake.set()
+
     def kill(self) -> None:
         """End the child, and the attempt that runs in it."""
         if self._child is not None and self._child.returncode is None:
@@ -225,35 +230,28 @@ class IsolatedProcess:
 class IsolatedRunner:
     """The suspects of one queue in one worker, in the order of their turn, and the child processes that run them.
 
+    processes: those that run them, one message at a time each.
     watch: asked whether a flight's claim is ours still; the turn of a suspect may come late.
-    gate: asked before each start of a task. start_s: seconds that a child has to load the tasks.
-    changed: called when a child is of another build; then this process is to end. failed: when this can't go on.
+    gate: asked before each start of a task. failed: called when this can't go on.
     Reports `STARTING` before each start of a task, and `ENDED_ALONE` after its end.
     """
 
-    cell = IsolatedProcess
-
     def __init__(
         self,
-        setup: Setup,
-        emit: Callable[[Event], None],
+        processes: Sequence[IsolatedProcess],
         reports: Reports,
         gate: Gate,
         watch: ClaimWatch,
-        start_s: float = START_S,
-        changed: Callable[[OtherVersion], None] = lambda _: None,
-        failed: Callable[[BaseException], None] = lambda _: None,
+        failed: Callable[[BaseException], None],
     ) -> None:
-        self._failed = failed
         self._reports = reports
         self._gate = gate
         self._watch = watch
         self._waiting: deque[tuple[InFlight, Sequence[LoadedTask]]] = deque()
-        self._interrupted = asyncio.Event()
-        self._cells = [
-            self.cell(setup, emit, start_s, changed, self._interrupted) for _ in range(max(1, setup.isolated))
-        ]
-        self._servers: dict[IsolatedProcess, asyncio.Task[None]] = {}
+        self._is_interrupted = False
+        self._processes = processes
+        self._served: set[IsolatedProcess] = set()
+        self._servers = Background(failed, lambda: Meddled("what runs suspects"))
         self._took_s = _TOOK_FIRST_S
 
     def put(self, flight: InFlight, tasks: Sequence[LoadedTask]) -> None:
@@ -262,13 +260,13 @@ class IsolatedRunner:
             flight.alone = IsolatedStart()
         self._waiting.append((flight, tasks))
         # whoever has run one goes on with the next: another is woken only when none of them is free
-        idle = [cell for cell in self._cells if cell.current is None and not cell.wake.is_set()]
+        idle = [process for process in self._processes if process.current is None and not process.wake.is_set()]
         if idle:
-            cell = next((cell for cell in idle if cell.is_loaded), idle[0])
-            cell.wake.set()
-            if cell not in self._servers:
-                server = self._servers[cell] = asyncio.get_running_loop().create_task(self._serve(cell))
-                server.add_done_callback(self._stopped)
+            process = next((process for process in idle if process.is_loaded), idle[0])
+            process.wake.set()
+            if process not in self._served:
+                self._served.add(process)
+                self._servers.spawn(self._serve(process))
 
     @property
     def waiting(self) -> int:
@@ -279,62 +277,54 @@ class IsolatedRunner:
         """Seconds for which one more had better be given back, so that another worker may have it; 0.0 when it is soon
         its turn here.
         """
-        line = self.waiting - sum(cell.current is None for cell in self._cells)
-        wait_s = line * self._took_s / len(self._cells)
-        return 0.0 if line < _LINE * len(self._cells) or wait_s < _LINE_S else min(wait_s, _REST_MAX_S)
+        line = self.waiting - sum(process.current is None for process in self._processes)
+        wait_s = line * self._took_s / len(self._processes)
+        return 0.0 if line < _LINE * len(self._processes) or wait_s < _LINE_S else min(wait_s, _REST_MAX_S)
 
     def interrupt(self) -> None:
         """End what runs and what waits, as Interrupted: the process is shut down."""
-        self._interrupted.set()
-        for cell in self._cells:
-            cell.kill()
-            cell.wake.set()
+        self._is_interrupted = True
+        for process in self._processes:
+            process.interrupt()
 
     def drop(self, flight: InFlight) -> None:
         """End the attempt of a flight whose lease or claim is lost: its new holder has begun another."""
-        for cell in self._cells:
-            if flight is cell.current:
-                cell.kill()
+        for process in self._processes:
+            if flight is process.current:
+                process.kill()
 
     async def close(self) -> None:
         """End the children, and wait for what was under way to be told."""
         self.interrupt()
-        if self._servers:
-            await asyncio.wait(self._servers.values())  # what they raised has been told
+        await self._servers.wait()
 
-    def _stopped(self, server: "asyncio.Task[None]") -> None:
-        if server.cancelled():
-            self._failed(Meddled("what runs suspects"))
-        elif (error := server.exception()) is not None:
-            self._failed(error)
-
-    async def _serve(self, cell: IsolatedProcess) -> None:
+    async def _serve(self, process: IsolatedProcess) -> None:
         try:
             while True:
                 while self._waiting:
-                    cell.current, tasks = self._waiting.popleft()
-                    cell.wake.clear()
-                    await self._run(cell, cell.current, tasks)
-                    cell.current = None
-                if self._interrupted.is_set():
+                    process.current, tasks = self._waiting.popleft()
+                    process.wake.clear()
+                    await self._run(process, process.current, tasks)
+                    process.current = None
+                if self._is_interrupted:
                     return
-                cell.wake.clear()
+                process.wake.clear()
                 try:
                     async with asyncio.timeout(_IDLE_S):
-                        await cell.wake.wait()
+                        await process.wake.wait()
                 except TimeoutError:
-                    await cell.end()
-                    await cell.wake.wait()
+                    await process.end()
+                    await process.wake.wait()
         finally:
-            await cell.end()
+            await process.end()
 
-    async def _run(self, cell: IsolatedProcess, flight: InFlight, tasks: Sequence[LoadedTask]) -> None:
+    async def _run(self, process: IsolatedProcess, flight: InFlight, tasks: Sequence[LoadedTask]) -> None:
         """One task after the other; a death ends the round, the flow says what comes next."""
         loop = asyncio.get_running_loop()
         for index, task in enumerate(tasks):
             started_at = loop.time()
-            is_over = self._interrupted.is_set() or flight.phase is Phase.LOST or not self._watch.holds(flight)
-            outcome = INTERRUPTED if is_over else await cell.attempt(flight, task, self._begins, self._watch)
+            is_over = self._is_interrupted or flight.phase is Phase.LOST or not self._watch.holds(flight)
+            outcome = INTERRUPTED if is_over else await process.attempt(flight, task, self._begins, self._watch)
             self._took_s += (loop.time() - started_at - self._took_s) / 4
             is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
             assert flight.alone is not None
@@ -365,6 +355,17 @@ class IsolatedRunner:
             return await start
         finally:
             alone.start = None
+
+
+def isolated_processes(
+    host: Host,
+    setup: Setup,
+    emit: Callable[[Event], None],
+    start_s: float = START_S,
+    changed: Callable[[OtherVersion], None] = lambda _: None,
+) -> list[IsolatedProcess]:
+    """As many as a queue may have at once, none started. The arguments are those of `IsolatedProcess`."""
+    return [IsolatedProcess(host, setup, emit, start_s, changed) for _ in range(max(1, setup.isolated))]
 
 
 def _job(flight: InFlight, task: LoadedTask) -> Job:

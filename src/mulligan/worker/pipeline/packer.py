@@ -13,7 +13,7 @@ from mulligan.core import packing
 from mulligan.core.message import Message
 from mulligan.core.packing import CopyTarget, Limits, PackedMessage
 from mulligan.core.retry_state import RetryState
-from mulligan.storage.body import BodyFolder
+from mulligan.storage.body import BodyStore
 
 __all__ = ["Packer"]
 
@@ -25,7 +25,7 @@ _THREADS = 2  # a body may be 16 MiB, and exists a few times while it is packed
 class Packer:
     """One for all pipelines of a process."""
 
-    def __init__(self, folder: BodyFolder) -> None:
+    def __init__(self, folder: BodyStore) -> None:
         self._folder = folder
         self._threads = ThreadPoolExecutor(_THREADS, "body")
 

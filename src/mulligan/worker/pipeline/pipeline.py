@@ -15,10 +15,11 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.worker.claim_watch import ClaimWatch
+from mulligan.worker.host import Host
 from mulligan.worker.ipc.channel import OtherVersion, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation.gate import Gate
-from mulligan.worker.isolation.isolated_runner import START_S, IsolatedRunner
+from mulligan.worker.isolation.isolated_runner import START_S, IsolatedRunner, isolated_processes
 from mulligan.worker.pipeline.admission import Admission
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.capacity import Capacity
@@ -55,6 +56,7 @@ class PipelineDeps:
     broker: Broker
     ledger: Ledger
     queues: Queues
+    host: Host
     catalogue: TaskRegistry
     table: LeaseTable
     packer: Packer
@@ -108,15 +110,14 @@ class QueuePipeline:
         self.recorder = Recorder(runtime, ledger, admission, decider, reporter, brake, deps.gate, reports)
         self.watch = ClaimWatch(deps.table, runtime.clock)
         self.claims = Claims(runtime, ledger, deps.table, reports, pace.lease_s)
-        self.runner = Runner(runtime, self.watch, self.recorder, brake, deps.middleware, deps.executor)
+        self.runner = Runner(
+            runtime, self.watch, self.recorder, brake, deps.middleware, deps.executor, deps.host.threads
+        )
         self.solo = IsolatedRunner(
-            deps.setup,
-            runtime.emit,
+            isolated_processes(deps.host, deps.setup, runtime.emit, deps.solo_start_s, deps.changed),
             reports,
             deps.gate,
             self.watch,
-            deps.solo_start_s,
-            deps.changed,
             runtime.failed,
         )
         self.capacity = Capacity(pace.capacity, self.slots, reports, runtime.failed)

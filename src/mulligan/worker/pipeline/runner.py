@@ -23,6 +23,7 @@ from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.claim_watch import ClaimWatch
 from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.host import ThreadPool
 from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.attempt import Attempt
 from mulligan.worker.pipeline.backpressure import Backpressure
@@ -42,13 +43,25 @@ Middleware = Callable[[Callable[[], Awaitable[Any]], TaskContext], Awaitable[Any
 """`async (call_next, context)` around one attempt; what it returns or raises is the attempt's end."""
 
 
+MakeThreads = Callable[
+    [
+        asyncio.AbstractEventLoop,
+        Callable[[Attempt], Outcome],
+        Callable[[list[tuple[Attempt, Outcome]]], None],
+        Callable[[int, str], None],
+    ],
+    ThreadPool[Attempt],
+]
+"""As `Host.threads`."""
+
+
 class Runner:
     """Starts attempts; the recorder gets those that ended, with their outcomes, many at a time.
 
     An attempt that goes on STUCK_AFTER_S after it was told to end has its process replaced.
     watch: asked whether a flight's claim is ours still when an attempt begins later than it was to.
     brake: the backpressure. While it is on, attempts wait.
-    executor: for sync tasks behind middleware; None for the loop's own.
+    executor: for sync tasks behind middleware; None for the loop's own. threads: makes those for all other sync tasks.
     """
 
     def __init__(
@@ -59,6 +72,7 @@ class Runner:
         brake: Backpressure,
         middleware: Sequence[Middleware] = (),
         executor: Executor | None = None,
+        threads: MakeThreads = Threads,
     ) -> None:
         self._holds = watch.holds
         self._executor = executor
@@ -81,8 +95,8 @@ class Runner:
         self._is_kicked = False
         self._deadlines = Deadlines(self._loop, self._expired)
         self._overdue = Deadlines(self._loop, self._overran)
-        self._threads: Threads[Attempt, Outcome] = Threads(
-            self._loop, self._run_sync, self._collect, lambda threads, reason: emit(ThreadLimitReached(threads, reason))
+        self._threads = threads(
+            self._loop, self._run_sync, self._collect, lambda count, reason: emit(ThreadLimitReached(count, reason))
         )
 
     @property

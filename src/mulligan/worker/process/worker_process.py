@@ -7,21 +7,17 @@ is gone. Then the hooks of `atexit` have a few seconds. An exit without `Drained
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mulligan import fork
 from mulligan.brokers.base import Broker, Declared
-from mulligan.brokers.open import open_broker
-from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerUnavailable,
     ConfigurationError,
@@ -33,17 +29,18 @@ from mulligan.core.error import (
 from mulligan.core.event import WorkerStarted
 from mulligan.core.secret import redacted
 from mulligan.ledger.base import Ledger
-from mulligan.ledger.open import open_ledger
-from mulligan.storage.body import BodyFolder
 from mulligan.tasks import loader
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker.background import Background
+from mulligan.worker.host import Host
 from mulligan.worker.ipc.channel import (
     Channel,
     ClaimsLost,
     Drained,
     Fatal,
+    FromSupervisor,
     Go,
     LeasesLost,
     MayIsolate,
@@ -52,6 +49,7 @@ from mulligan.worker.ipc.channel import (
     Recycle,
     Requests,
     Setup,
+    SocketChannel,
     Stop,
     from_supervisor,
     hear,
@@ -76,8 +74,9 @@ from mulligan.worker.process.drain import drain
 from mulligan.worker.process.extension import load_functions
 from mulligan.worker.process.impairment import Impairment
 from mulligan.worker.process.unknown_tasks import at_start
+from mulligan.worker.system_host import SystemHost
 
-__all__ = ["main", "slots_for"]
+__all__ = ["Worker", "main"]
 
 T = TypeVar("T")
 
@@ -85,8 +84,6 @@ FATAL = 70  # EX_SOFTWARE of sysexits.h
 TICK_S = 1.0
 _SLOWER = 10.0
 """How much longer an isolated process may take to load the tasks than this one did."""
-
-FromSupervisor = Setup | Go | Stop | LeasesLost | ClaimsLost | MayIsolate
 
 
 def main() -> None:
@@ -105,11 +102,6 @@ def main() -> None:
     os._exit(code)
 
 
-def slots_for(capacity: int) -> int:
-    """Slots of the lease table for one queue: messages in flight, and as many again being settled."""
-    return 2 * capacity + 256
-
-
 def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
     """The exit code, and whether the supervisor is gone.
 
@@ -120,14 +112,14 @@ def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
     if not isinstance(setup, Setup):
         return FATAL, False
     settings, folder = setup.settings, Path(setup.folder)
-    clock = SystemClock()
-    began_at = clock.monotonic()
+    host = SystemHost()
+    began_at = host.clock.monotonic()
     problems: list[str] = []
     middleware = _checked(problems, lambda: load_functions(settings.middleware, "MIDDLEWARE", folder))
     listeners = _checked(problems, lambda: load_functions(settings.listeners, "LISTENERS", folder))
     hub = _checked(
         problems,
-        lambda: configure(settings, worker=setup.worker, rotates=False, now=clock.now, listeners=listeners or ()),
+        lambda: configure(settings, worker=setup.worker, rotates=False, now=host.clock.now, listeners=listeners or ()),
     )
     catalogue = _checked(
         problems,
@@ -143,25 +135,25 @@ def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
     if middleware is None or hub is None or catalogue is None:
         tell(end, Problems(problems))
         return 2, False
-    loaded_s = clock.monotonic() - began_at
+    loaded_s = host.clock.monotonic() - began_at
     outlive_parent()
     table = LeaseTable(table_descriptor, setup.table_slots)
-    return run_and_leave(_work(end, setup, table, catalogue, hub, clock, middleware, loaded_s))
+    return run_and_leave(_work(host, end, setup, table, catalogue, hub, middleware, loaded_s))
 
 
 async def _work(
+    host: Host,
     end: socket.socket,
     setup: Setup,
     table: LeaseTable,
     catalogue: TaskRegistry,
     hub: Hub,
-    clock: SystemClock,
     middleware: Sequence[Callable[..., object]],
     loaded_s: float,
 ) -> tuple[int, bool]:
     fork.sole_loop(asyncio.get_running_loop())
-    channel = await Channel.open(end, from_supervisor)
-    worker = Worker(setup, channel, table, catalogue, hub, clock, loaded_s)
+    channel = await SocketChannel.open(end, from_supervisor)
+    worker = Worker(host, setup, channel, table, catalogue, hub, loaded_s)
     signal.signal(signal.SIGTERM, worker.terminated)
     fork.keep_handler(signal.SIGTERM)
     return await worker.serve(middleware), worker.is_orphan
@@ -191,12 +183,12 @@ class Worker:
 
     def __init__(
         self,
+        host: Host,
         setup: Setup,
         channel: Channel[FromSupervisor],
         table: LeaseTable,
         catalogue: TaskRegistry,
         hub: Hub,
-        clock: SystemClock,
         loaded_s: float = 0.0,
     ) -> None:
         self._loaded_s = loaded_s
@@ -206,7 +198,8 @@ class Worker:
         self._table = table
         self._catalogue = catalogue
         self._hub = hub
-        self._clock = clock
+        self._host = host
+        self._clock = host.clock
         self._stop: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
         self._impairment: Impairment | None = None
@@ -214,7 +207,7 @@ class Worker:
         self._told_requests: dict[str, int] = {}
         self._pipelines: list[QueuePipeline] = []
         self._gate = Gate(channel.send)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background(self._fail, self._on_cancel)
         self._loop = asyncio.get_running_loop()
         self.is_orphan = False
         """The supervisor is gone."""
@@ -232,8 +225,8 @@ class Worker:
         """Work until told to stop; the exit code."""
         settings, setup = self._settings, self._setup
         folder = Path(setup.folder)
-        broker = open_broker(settings.broker_url, clock=self._clock, emit=self._hub.emit, base_dir=folder)
-        ledger = open_ledger(settings.ledger_url, clock=self._clock, base_dir=folder)
+        broker = self._host.open_broker(settings.broker_url, self._hub.emit, folder)
+        ledger = self._host.open_ledger(settings.ledger_url, folder)
         total = (setup.requests + setup.rejects) * settings.concurrency
         threads = max(8, total * len(self._catalogue.names))
         self._loop.set_default_executor(ThreadPoolExecutor(threads))  # for the tasks; they may put another in its place
@@ -241,9 +234,9 @@ class Worker:
         try:
             runtime = Runtime(self._clock, self._hub.emit, self._fail, self._recycle, self._channel.send)
             deps = PipelineDeps(
-                runtime, broker, ledger, settings.queues, self._catalogue, self._table,
-                packer=Packer(BodyFolder(folder / settings.bodies_url)),
-                setup=setup, wants=self._hub.wants, new_token=_tokens(),
+                runtime, broker, ledger, settings.queues, self._host, self._catalogue, self._table,
+                packer=Packer(self._host.open_bodies(folder / settings.bodies_url)),
+                setup=setup, wants=self._hub.wants, new_token=self._host.tokens(),
                 misses=MissingTasks(self._clock, self._hub.emit),
                 changed=self._channel.send,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
@@ -260,7 +253,7 @@ class Worker:
                 case _:
                     self.is_orphan = True
                     return FATAL
-            self._beside(self._listen())
+            self._background.spawn(self._listen())
             declared = await unless(self._stop, self._open(broker, ledger))
             if declared is None:
                 return await self._leave()
@@ -270,7 +263,7 @@ class Worker:
                     deps,
                     index,
                     Pace(capacity, settings.lease_s, settings.latency_s, settings.grace_s),
-                    slots_for(capacity),
+                    self._host.slots_for(capacity),
                     holds_groups=index == 0 and settings.holds_groups,
                     receives=declared.receives.get(settings.queues.all[index]),
                 )
@@ -283,8 +276,7 @@ class Worker:
         except MulliganError as exc:
             self._error = self._error or exc
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._background.cancel()
             if self._error is None:
                 await broker.close()
                 await ledger.close()
@@ -301,15 +293,9 @@ class Worker:
                 self._hub.emit(event)
         return declared
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do this beside the rest, until the end."""
-        task = self._loop.create_task(work)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
     async def _work(self) -> None:
         setup = self._setup
-        self._beside(self._tick())
+        self._background.spawn(self._tick())
         concurrency = self._settings.concurrency
         self._hub.emit(
             WorkerStarted(setup.worker, os.getpid(), setup.requests * concurrency, setup.rejects * concurrency)
@@ -391,19 +377,9 @@ class Worker:
         self._channel.send(Recycle(reason))
         self._ask_to_stop(self._settings.grace_s)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled():
-            if not self._stop.done():
-                self._fail(Meddled("what listens to the supervisor"))
-        elif (error := task.exception()) is not None:
-            self._fail(error)
+    def _on_cancel(self) -> BaseException | None:
+        return None if self._stop.done() else Meddled("what listens to the supervisor")
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
         self._ask_to_stop(0.0)
-
-
-def _tokens() -> Callable[[], str]:
-    """Tokens for claims: a random part a process, a number a claim."""
-    stem, numbers = secrets.token_hex(6), count(1)
-    return lambda: f"{stem}{next(numbers):x}"

@@ -3,7 +3,6 @@
 Kept as a file, so that `mulligan cost` can tell what the messages cost, also while the system runs.
 """
 
-import contextlib
 import json
 from collections import Counter as Sum
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 from mulligan.core.value import value
 from mulligan.worker.ipc.lease_table import Counter, LeaseTable
 
-__all__ = ["RunStats", "StatsCollector", "read", "write"]
+__all__ = ["RunStats", "StatsCollector", "encode", "read"]
 
 
 @value
@@ -51,19 +50,15 @@ class StatsCollector:
         return RunStats(self._began_at, now, {counter: messages[counter] for counter in Counter}, dict(requests))
 
 
-def write(totals: RunStats, file: Path) -> None:
-    """Keep the totals. A disk that can't take them must not disturb the run: then they are not kept."""
+def encode(totals: RunStats) -> str:
+    """The file's text."""
     data = {
         "began_at": totals.began_at,
         "until": totals.until,
         "messages": {counter.name.lower(): count for counter, count in totals.messages.items()},
         "requests": totals.requests,
     }
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(file.name + ".new")
-        draft.write_text(json.dumps(data, indent=2) + "\n")
-        draft.replace(file)
+    return json.dumps(data, indent=2) + "\n"
 
 
 def read(file: Path) -> RunStats:

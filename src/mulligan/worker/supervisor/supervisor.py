@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mulligan import __version__
 from mulligan.brokers.base import Broker, Declared, Owners
-from mulligan.clock import SystemClock
 from mulligan.core.error import (
     BrokerError,
     BrokerUnavailable,
@@ -41,13 +39,16 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
-from mulligan.worker.failpoint import ARMED, Point, inherited
+from mulligan.worker.background import Background
+from mulligan.worker.failpoint import ARMED, Point
+from mulligan.worker.host import Host
 from mulligan.worker.ipc import build
 from mulligan.worker.ipc.channel import (
     Channel,
     ClaimsLost,
     Drained,
     Fatal,
+    FromWorker,
     Go,
     Isolate,
     Isolated,
@@ -61,9 +62,8 @@ from mulligan.worker.ipc.channel import (
     Requests,
     Setup,
     Stop,
-    from_worker,
 )
-from mulligan.worker.ipc.child import HOOKS_S, Child, ends_with, spawn
+from mulligan.worker.ipc.child import HOOKS_S, ChildProcess, ends_with
 from mulligan.worker.ipc.exits import describe_exit
 from mulligan.worker.ipc.lease_table import Counter, LeaseTable, SlotState
 from mulligan.worker.isolation.gate import HostGate
@@ -72,7 +72,6 @@ from mulligan.worker.outage import of_start
 from mulligan.worker.pipeline.poller import poll_s
 from mulligan.worker.pipeline.runner import STUCK_AFTER_S
 from mulligan.worker.process import stack
-from mulligan.worker.process.worker_process import slots_for
 from mulligan.worker.supervisor import run_stats
 from mulligan.worker.supervisor.allocation import WorkerShare, allocate, isolated_for
 from mulligan.worker.supervisor.lease_keeper import LeaseKeeper, Lost, is_overdue
@@ -105,9 +104,6 @@ _LEFTOVERS_S = 0.5
 """Seconds that what tasks started has to end by itself, when its worker ends in order."""
 
 
-FromWorker = Ready | Problems | Recycle | Requests | LeftAlone | Isolate | Isolated | OtherVersion | Fatal | Drained
-
-
 class ExitKind(Enum):
     """How the life of a worker ended."""
 
@@ -133,7 +129,7 @@ class WorkerHandle:
         self.number = number
         self.hand = hand
         self.table: LeaseTable | None = None
-        self.process: Child | None = None
+        self.process: ChildProcess | None = None
         self.channel: Channel[FromWorker] | None = None
         self.ready = asyncio.Event()
         self.why = ""
@@ -153,19 +149,19 @@ class Supervisor:
     broker, ledger: not opened yet; used for declaring, leases and depth. folder: the application's, absolute.
     """
 
-    def __init__(
-        self, settings: Settings, broker: Broker, ledger: Ledger, hub: Hub, clock: SystemClock, folder: Path
-    ) -> None:
+    def __init__(self, settings: Settings, broker: Broker, ledger: Ledger, hub: Hub, host: Host, folder: Path) -> None:
         self._settings = settings
+        self._host = host
         self._folder = folder
         self._broker = broker
         self._ledger = ledger
         self._hub = hub
-        self._clock = clock
+        self._clock = clock = host.clock
         self._emit: Callable[[Event], None] = hub.emit
         self._keeper = LeaseKeeper(broker, ledger, settings.queues, clock, hub.emit, settings.lease_s)
         hands = allocate(settings.no_of_requests_consumers, settings.no_of_rejects_consumers, settings.pool_size)
         self._seats = [WorkerHandle(number, hand) for number, hand in enumerate(hands)]
+        self._background = Background(self._part_failed)
         self._reaper = Reaper()
         self._turnstile = HostGate(self._let_isolate)
         self._stopping = asyncio.Event()
@@ -193,21 +189,23 @@ class Supervisor:
             self._emit(Stopping(self._reason, self._settings.grace_s, 0, 0.0))
             self._emit(Stopped(0, 0, 0))
             return
-        keeping = [self._start(one) for one in (self._look_around(), self._extend_leases(), self._extend_claims())]
-        tending = [self._start(self._tend(seat)) for seat in self._seats[:1]]
+        keeping = [
+            self._background.spawn(one) for one in (self._look_around(), self._extend_leases(), self._extend_claims())
+        ]
+        tending = [self._background.spawn(self._tend(seat)) for seat in self._seats[:1]]
         # the first worker checks the tasks for all, before anything is made at the broker
         await self._until_ready(self._seats[:1])
         if not self._stopping.is_set():
             await self._declare()
         if not self._stopping.is_set():
             await self._compare_clocks()
-        tending += [self._start(self._tend(seat)) for seat in self._seats[1:]]
+        tending += [self._background.spawn(self._tend(seat)) for seat in self._seats[1:]]
         await self._until_ready(self._seats if not self._stopping.is_set() else [])
-        watching = [self._start(self._forget()), self._start(self._count())]
+        watching = [self._background.spawn(self._forget()), self._background.spawn(self._count())]
         if not self._stopping.is_set():
             self._begin()
-            watching += [self._start(self._watch_empty())] if drains else []
-            watching += [self._start(self._watch_time(for_s))] if for_s is not None else []
+            watching += [self._background.spawn(self._watch_empty())] if drains else []
+            watching += [self._background.spawn(self._watch_time(for_s))] if for_s is not None else []
         await self._stopping.wait()
         if self._can_go or self._error is None:
             self._emit(Stopping(self._reason, self._settings.grace_s, self._running, self._poll_s))
@@ -224,15 +222,9 @@ class Supervisor:
         if self._error is not None:
             raise self._error
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do this beside the rest. Should it fail, the run ends: leases would run out, unseen."""
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.stop(f"a part of the supervisor has failed ({type(error).__name__})", error)
+    def _part_failed(self, error: BaseException) -> None:
+        """End the run: leases would run out, unseen."""
+        self.stop(f"a part of the supervisor has failed ({type(error).__name__})", error)
 
     def stop(self, reason: str, error: BaseException | None = None) -> None:
         """Begin the end. The first reason counts."""
@@ -321,7 +313,8 @@ class Supervisor:
     def _keep_tally(self) -> RunStats:
         living = [(seat.table, seat.requests) for seat in self._seats if seat.table is not None]
         totals = self._tally.totals(self._clock.now(), living, self._broker.billed)
-        run_stats.write(totals, self._folder / self._settings.run_file)
+        with contextlib.suppress(OSError):  # a disk that can't take them must not disturb the run
+            self._host.replace_file(self._folder / self._settings.run_file, run_stats.encode(totals))
         return totals
 
     # -- one worker
@@ -365,7 +358,7 @@ class Supervisor:
         except OSError as exc:  # it passes, as a rule, and until then there is a worker too few
             reason = f"a worker can't be started: {exc.strerror or exc}. Look at the system's limits and memory."
             return WorkerExit(ExitKind.DIED, (reason,))
-        watcher = self._start(ends_with(process, channel))
+        watcher = self._background.spawn(ends_with(process, channel))
         try:
             end = self._judged(seat, await self._listen(seat, channel, process))
         finally:
@@ -376,31 +369,23 @@ class Supervisor:
         await self._end_leftovers(end, process)
         return end
 
-    async def _spawn(self, seat: WorkerHandle) -> tuple[Channel[FromWorker], Child]:
+    async def _spawn(self, seat: WorkerHandle) -> tuple[Channel[FromWorker], ChildProcess]:
         """Raises OSError when the system has no process, descriptor or memory left, or the folder is gone."""
         capacity, hand = self._settings.concurrency, seat.hand
-        slots = sum(slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
+        slots = sum(self._host.slots_for(count * capacity) for count in (hand.requests, hand.rejects) if count)
         seat.process = None
-        table = seat.table = LeaseTable.create(slots)
-        env = inherited(os.environ, is_first=seat.lives == 0)
-        ours, process = spawn("mulligan.worker.process.worker_process", table.descriptor, folder=self._folder, env=env)
-        seat.process = process
+        table = seat.table = self._host.new_table(slots)
+        settings, isolated = self._settings.for_worker(self._folder), isolated_for(len(self._seats), self._host.cores())
+        setup = Setup(seat.number, settings, hand.requests, hand.rejects, slots, str(self._folder), isolated)
+        started = await self._host.start_worker(setup, table, is_first=seat.lives == 0)
+        seat.process = started.process
         seat.lives += 1
         if ARMED is not None:
             ARMED.reach(Point.SPAWNING)
-        channel = seat.channel = await Channel.open(ours, from_worker)
-        settings = self._settings.for_worker(self._folder)
-        channel.send(
-            Setup(seat.number, settings, hand.requests, hand.rejects, slots, str(self._folder), self._isolated)
-        )
-        return channel, process
+        channel = seat.channel = await started.connect()
+        return channel, started.process
 
-    @property
-    def _isolated(self) -> int:
-        """Processes for suspects that each worker may have: together as many as cores, one each at least."""
-        return isolated_for(len(self._seats), _cores())
-
-    async def _listen(self, seat: WorkerHandle, channel: Channel[FromWorker], process: Child) -> WorkerExit:
+    async def _listen(self, seat: WorkerHandle, channel: Channel[FromWorker], process: ChildProcess) -> WorkerExit:
         """Until the process has ended: it, and not only its end of the channel, which a child of it may have, too."""
         seat.why = "it was told to stop by a signal of its own"
         end: WorkerExit | None = None
@@ -439,7 +424,7 @@ class Supervisor:
                 return WorkerExit(ExitKind.DRAINED, (seat.why,))
         return None
 
-    async def _how(self, process: Child) -> str:
+    async def _how(self, process: ChildProcess) -> str:
         """Wait for the end of a process whose end of the channel is closed; how it ended."""
         try:
             async with asyncio.timeout(_KILL_AFTER_S):
@@ -460,7 +445,7 @@ class Supervisor:
     def _judged(self, seat: WorkerHandle, end: WorkerExit) -> WorkerExit:
         """A worker that did not even begin may be of another build that can't say so."""
         has_begun = seat.ready.is_set() or end.fate not in (ExitKind.PROBLEMS, ExitKind.DIED)
-        return end if has_begun or not build.is_changed() else self._changed("its files are others now")
+        return end if has_begun or not self._host.is_changed() else self._changed("its files are others now")
 
     def _changed(self, found: str) -> WorkerExit:
         """Begin the end: what this process has imported and what its workers would import are two programs."""
@@ -471,7 +456,7 @@ class Supervisor:
         self.stop("the installation was changed: restart", error)
         return WorkerExit(ExitKind.OTHER_VERSION, (str(error),))
 
-    async def _end_leftovers(self, end: WorkerExit, process: Child) -> None:
+    async def _end_leftovers(self, end: WorkerExit, process: ChildProcess) -> None:
         """WorkerExit what the worker's tasks started, so that nothing of an attempt runs beside the next one."""
         patience_s = _LEFTOVERS_S if end.fate is ExitKind.DRAINED else 0.0
         left = await process.end_leftovers(patience_s=patience_s)
@@ -565,7 +550,7 @@ class Supervisor:
         return _SILENT_STOPPING_S if self._stopping.is_set() else _SILENT_S
 
     async def _kill_blocked(
-        self, seat: WorkerHandle, table: LeaseTable, process: Child, guilty: set[int], overdue_s: float | None
+        self, seat: WorkerHandle, table: LeaseTable, process: ChildProcess, guilty: set[int], overdue_s: float | None
     ) -> None:
         seat.guilty = guilty
         self._emit(WorkerBlocked(seat.number, process.pid, overdue_s, self._clock.monotonic() - table.ticked_at))
@@ -680,16 +665,11 @@ class Supervisor:
             await asyncio.wait(pending, timeout=_KILL_AFTER_S)
 
 
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _settled(table: LeaseTable | None) -> int:
     return 0 if table is None else sum(map(table.count, (Counter.DONE, Counter.REJECTED, Counter.BURIED)))
 
 
-def _may_pass(process: Child | None) -> bool:
+def _may_pass(process: ChildProcess | None) -> bool:
     """Whether another start may go better than one that died while it loaded the tasks: there was no process to be
     had, or it was killed, which may have been done from outside.
     """

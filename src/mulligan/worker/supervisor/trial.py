@@ -11,7 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from mulligan.settings.model import Settings
-from mulligan.worker.ipc.channel import Channel, Drained, OtherVersion, Problems, Ready, Setup, Stop, from_worker
+from mulligan.worker.ipc.channel import (
+    Channel,
+    Drained,
+    OtherVersion,
+    Problems,
+    Ready,
+    Setup,
+    SocketChannel,
+    Stop,
+    from_worker,
+)
 from mulligan.worker.ipc.child import HOOKS_S, Child, ends_with, spawn
 from mulligan.worker.ipc.exits import describe_exit
 from mulligan.worker.ipc.lease_table import LeaseTable
@@ -32,7 +42,7 @@ async def _load(number: int, settings: Settings, folder: Path) -> Sequence[str]:
     table = LeaseTable.create(_SLOTS)
     try:
         ours, process = spawn("mulligan.worker.process.worker_process", table.descriptor, folder=folder)
-        channel = await Channel.open(ours, from_worker)
+        channel = await SocketChannel.open(ours, from_worker)
         watcher = asyncio.ensure_future(ends_with(process, channel))
         try:
             # broker and ledger are looked at elsewhere: a URL of theirs that can't be read is no fault of a task's file

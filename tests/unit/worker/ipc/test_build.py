@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from mulligan.worker.ipc import build
-from mulligan.worker.ipc.channel import OtherVersion, from_solo, from_worker
+from mulligan.worker.ipc.channel import OtherVersion, from_isolated, from_worker
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_child_of_another_build_says_so_and_does_nothing_else():
 
     assert (code, printed) == (75, "")
     assert int.from_bytes(sent[:4], "little") == len(sent) - 4
-    for decoder in (from_worker, from_solo):
+    for decoder in (from_worker, from_isolated):
         told = decoder.decode(sent[4:])
         assert isinstance(told, OtherVersion)
         assert told.told.startswith("mulligan ")
@@ -136,4 +136,4 @@ def test_message_of_another_version_is_understood_whatever_else_it_may_hold_one_
     later = msgspec.msgpack.encode({"type": "OtherVersion", "told": "abc", "more": [1, {"a": 2}]})
 
     assert from_worker.decode(first) == from_worker.decode(later) == OtherVersion("abc")
-    assert from_solo.decode(b"\x81\xa4type\xacOtherVersion") == OtherVersion("")
+    assert from_isolated.decode(b"\x81\xa4type\xacOtherVersion") == OtherVersion("")

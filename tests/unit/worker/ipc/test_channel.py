@@ -6,7 +6,6 @@ import pytest
 
 from mulligan.settings.model import Settings
 from mulligan.worker.ipc.channel import (
-    Channel,
     ClaimsLost,
     Drained,
     Go,
@@ -15,9 +14,10 @@ from mulligan.worker.ipc.channel import (
     LeasesLost,
     Ready,
     Setup,
+    SocketChannel,
     Stop,
-    from_host,
-    from_solo,
+    from_isolated,
+    from_parent,
     from_supervisor,
     from_worker,
 )
@@ -29,7 +29,7 @@ async def pair():
 
     async def pair(left_decoder, right_decoder):
         left, right = socket.socketpair()
-        opened.extend([await Channel.open(left, left_decoder), await Channel.open(right, right_decoder)])
+        opened.extend([await SocketChannel.open(left, left_decoder), await SocketChannel.open(right, right_decoder)])
         return opened[-2:]
 
     yield pair
@@ -56,7 +56,7 @@ async def test_channel_carries_messages_in_order_both_ways(pair):
 
 
 async def test_channel_carries_a_body_of_many_megabytes_unchanged(pair):
-    host, solo = await pair(from_solo, from_host)
+    host, solo = await pair(from_isolated, from_parent)
     job = Job("uid", 0, bytes(range(256)) * 40_000, [("a", "", False, b"\xff")], 1.0, 2.0, "One", 1, "{}")
 
     host.send(job)
@@ -66,7 +66,7 @@ async def test_channel_carries_a_body_of_many_megabytes_unchanged(pair):
 
 
 async def test_channel_gives_none_when_the_other_side_is_gone(pair):
-    left, right = await pair(from_solo, from_host)
+    left, right = await pair(from_isolated, from_parent)
 
     left.close()
 
@@ -74,7 +74,7 @@ async def test_channel_gives_none_when_the_other_side_is_gone(pair):
 
 
 async def test_channel_gives_none_when_the_other_side_died_in_the_middle_of_a_message(pair):
-    left, right = await pair(from_solo, from_host)
+    left, right = await pair(from_isolated, from_parent)
     left._writer.write(b"\x10\x00\x00\x00half")
 
     left.close()
@@ -83,7 +83,7 @@ async def test_channel_gives_none_when_the_other_side_died_in_the_middle_of_a_me
 
 
 async def test_channel_send_and_flush_raise_nothing_when_the_other_side_is_gone(pair):
-    left, right = await pair(from_solo, from_host)
+    left, right = await pair(from_isolated, from_parent)
     right.close()
     await left.receive()
 

@@ -15,7 +15,8 @@ from mulligan.settings.model import Settings
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.ipc import build
 from mulligan.worker.ipc.channel import OtherVersion, Setup
-from mulligan.worker.isolation.isolated_runner import IsolatedRunner
+from mulligan.worker.isolation.isolated_runner import IsolatedRunner, isolated_processes
+from mulligan.worker.system_host import SystemHost
 
 REAL_TIME = True
 CANT = "it was in flight when a worker died, and can't be run alone:"
@@ -57,12 +58,25 @@ def app(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-async def solo(ends, events):
-    made = IsolatedRunner(
-        Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())), ends, events.append
-    )
-    yield made
-    await made.close()
+async def solo_of(ends, events, failed):
+    """Make a runner of suspects. isolated: how many processes it has."""
+    made = []
+
+    def make(*, isolated=1, changed=lambda _: None, **more):
+        setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=isolated)
+        processes = isolated_processes(SystemHost(), setup, events.append, changed=changed)
+        made.append(IsolatedRunner(processes, ends, failed.append, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+    assert failed == []
+
+
+@pytest.fixture
+async def solo(solo_of):
+    return solo_of()
 
 
 def named(*names, timeout_s=20.0, **more):
@@ -116,14 +130,13 @@ async def test_solo_tells_how_a_task_ended_its_process(app, solo, ends, make_fli
     assert await ends.until(1) == [("Kills", Died(how), True)]
 
 
-async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, ends, events, make_flight, tmp_path):
+async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, ends, solo_of, make_flight, tmp_path):
     app("""
         class A(Task):
             def run(self, body):
                 open("started", "w").close()
     """)
-    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
-    solo = IsolatedRunner(setup, ends, events.append, holds=lambda flight: False)
+    solo = solo_of(holds=lambda flight: False)
 
     solo.put(make_flight("A", "B"), named("A", "B"))
 
@@ -149,7 +162,7 @@ async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_
     ]
 
 
-async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, ends, events, make_flight):
+async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, ends, solo_of, make_flight):
     """The messages of a dead worker were taken over one at a time."""
     app("""
         class Meets(Task):
@@ -158,8 +171,7 @@ async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(
                 while len([name for name in os.listdir() if name.startswith("here")]) < 2:
                     time.sleep(0.01)
     """)
-    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=2)
-    solo = IsolatedRunner(setup, ends, events.append)
+    solo = solo_of(isolated=2)
 
     solo.put(make_flight("Meets"), named("Meets"))
     solo.put(make_flight("Meets"), named("Meets"))
@@ -168,7 +180,7 @@ async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(
     await solo.close()
 
 
-async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, ends, events, make_flight, tmp_path):
+async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, ends, solo_of, make_flight, tmp_path):
     app("""
         class One(Task):
             def run(self, body):
@@ -180,8 +192,7 @@ async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, ends,
         asked.append((tmp_path / "started").exists())
         return await answers[len(asked) - 1]
 
-    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
-    solo = IsolatedRunner(setup, ends, events.append, begins=begins)
+    solo = solo_of(begins=begins)
     solo.put(make_flight("One"), named("One"))
     solo.put(make_flight("One"), named("One"))
     answers[0].set_result(False)
@@ -194,7 +205,7 @@ async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, ends,
     await solo.close()
 
 
-async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, events, make_flight):
+async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, solo_of, make_flight):
     app("""
         class One(Task):
             def run(self, body): ...
@@ -205,8 +216,7 @@ async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, even
         waiting.set()
         return await asyncio.get_running_loop().create_future()
 
-    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
-    solo = IsolatedRunner(setup, ends, events.append, begins=begins)
+    solo = solo_of(begins=begins)
     solo.put(make_flight("One"), named("One"))
     await waiting.wait()
 
@@ -216,9 +226,8 @@ async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, even
     assert ends.ends == [("One", INTERRUPTED, True)]
 
 
-async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(ends, events, make_flight):
-    setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=2)
-    solo = IsolatedRunner(setup, ends, events.append)
+async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(ends, solo_of, make_flight):
+    solo = solo_of(isolated=2)
     rests = []
 
     for _ in range(9):
@@ -453,7 +462,7 @@ async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_fligh
     """)
     solo.put(make_flight("One"), named("One"))
     await ends.until(1)
-    child = solo._cells[0]._child
+    child = solo._processes[0]._child
 
     await solo.close()
 
@@ -461,7 +470,7 @@ async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_fligh
 
 
 async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attempt(
-    app, ends, events, make_flight, monkeypatch
+    app, ends, solo_of, make_flight, monkeypatch
 ):
     """A suspect went to a program that was installed meanwhile."""
     app("""
@@ -470,12 +479,7 @@ async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attemp
     """)
     told = []
     monkeypatch.setattr(build, "OURS", "0" * 16)
-    made = IsolatedRunner(
-        Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())),
-        ends,
-        events.append,
-        changed=told.append,
-    )
+    made = solo_of(changed=told.append)
 
     made.put(make_flight("A"), named("A"))
     (end,) = await ends.until(1)

@@ -17,6 +17,7 @@ from mulligan.settings.model import Settings
 from mulligan.telemetry.hub import Hub
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.supervisor.supervisor import Supervisor
+from mulligan.worker.system_host import SystemHost
 
 
 class Gauged(MemoryBroker):
@@ -40,7 +41,7 @@ async def supervisor_of(clock, events):
         broker = Gauged(clock)
         broker.told, broker.is_exact, broker.asked = list(told), is_exact, []
         supervisor = Supervisor(
-            Settings(pool_size=1), broker, MemoryLedger(clock), Hub([events.append]), clock, Path.cwd()
+            Settings(pool_size=1), broker, MemoryLedger(clock), Hub([events.append]), SystemHost(clock), Path.cwd()
         )
         watching.append(asyncio.create_task(supervisor._watch_empty()))
         return supervisor, broker

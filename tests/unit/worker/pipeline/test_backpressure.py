@@ -12,7 +12,7 @@ def eased():
 def make(eased):
     def make(most):
         brake = Backpressure(most)
-        brake.wire(lambda: eased.append("eased"))
+        brake.on_ease(lambda: eased.append("eased"))
         return brake
 
     return make

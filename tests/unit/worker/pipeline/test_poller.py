@@ -54,19 +54,31 @@ class Queue:
 
 
 class Consumer:
-    """What takes deliveries, and how much it holds."""
+    """What takes deliveries, and how much it holds: an intake and its capacity, as a test sets them."""
 
     def __init__(self):
         self.taken = []
+        self.places = 0
         self.in_flight = 0
         self.free_slots = 10_000
         self.taking_s = 0.0
         self.per_s = 0.0
         self.horizons = []
+        self.changed = None
 
-    def ending(self, within_s):
-        self.horizons.append(within_s)
-        return int(self.per_s * within_s)
+    def on_change(self, changed):
+        self.changed = changed
+
+    def room(self, soon_s):
+        self.horizons.append(soon_s)
+        free = self.places - self.in_flight
+        return min(free, self.free_slots), min(free + int(self.per_s * soon_s), self.free_slots)
+
+    def end(self, count=1):
+        """So many messages end, one after the other."""
+        for _ in range(count):
+            self.in_flight -= 1
+            self.changed()
 
     async def take(self, deliveries, lease_until):
         self.in_flight += len(deliveries)
@@ -82,24 +94,13 @@ async def consumer():
 
 
 @pytest.fixture
-async def make(clock, events, failed, consumer):
+async def make(runtime, consumer):
     made = []
 
     def make(queue, capacity=40, latency_s=0.5, grace_s=20.0):
-        made.append(
-            Pollers(
-                queue,
-                QUEUE,
-                Pace(capacity, 60.0, latency_s, grace_s),
-                clock,
-                events.append,
-                take=consumer.take,
-                in_flight=lambda: consumer.in_flight,
-                free_slots=lambda: consumer.free_slots,
-                ending=consumer.ending,
-                failed=failed.append,
-            )
-        )
+        consumer.places = capacity
+        pace = Pace(capacity, 60.0, latency_s, grace_s)
+        made.append(Pollers(runtime, queue, QUEUE, pace, consumer, consumer))
         made[-1].start()
         return made[-1]
 
@@ -158,13 +159,11 @@ async def test_pollers_never_ask_for_more_than_there_is_room(make, consumer):
 async def test_pollers_wait_for_a_full_batch_of_room(make, consumer):
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10)]
-    pollers = make(queue, capacity=10)
+    make(queue, capacity=10)
     await asyncio.sleep(5)
     assert queue.asked == [10]
 
-    for _ in range(10):
-        consumer.in_flight -= 1
-        pollers.freed()
+    consumer.end(10)
     await asyncio.sleep(0.01)
 
     assert queue.asked == [10, 10]
@@ -173,13 +172,11 @@ async def test_pollers_wait_for_a_full_batch_of_room(make, consumer):
 async def test_pollers_ask_for_what_is_free_when_a_slow_neighbour_keeps_a_slot(make, consumer):
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10)]
-    pollers = make(queue, capacity=10, latency_s=0.5)
+    make(queue, capacity=10, latency_s=0.5)
     await asyncio.sleep(5)
     began = asyncio.get_running_loop().time()
 
-    for _ in range(3):
-        consumer.in_flight -= 1
-        pollers.freed()
+    consumer.end(3)
     await asyncio.sleep(2)
 
     assert queue.asked == [10, 3]
@@ -190,16 +187,15 @@ async def test_pollers_lose_patience_again_when_there_was_no_room_the_first_time
     """A slot came free while the table was full; from then on only a whole free batch was asked for."""
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10)]
-    pollers = make(queue, capacity=10, latency_s=0.5)
+    make(queue, capacity=10, latency_s=0.5)
     await asyncio.sleep(5)
-    consumer.in_flight -= 1
-    pollers.freed()
+    consumer.end()
     consumer.free_slots = 0
     await asyncio.sleep(5)
     assert queue.asked == [10]
 
     consumer.free_slots = 5
-    pollers.freed()
+    consumer.changed()
     await asyncio.sleep(5)
 
     assert queue.asked == [10, 1]
@@ -210,14 +206,12 @@ async def test_pollers_ask_ahead_for_what_will_have_ended_when_messages_end_fast
     queue = Queue()
     queue.answers = [deliveries(10, n * 10) for n in range(500)]
     consumer.per_s = 500.0
-    pollers = make(queue, capacity=40, latency_s=0.1)
+    make(queue, capacity=40, latency_s=0.1)
     most = 0
     for _ in range(100):  # 25 end within half the latency
         await asyncio.sleep(0.02)
         most = max(most, consumer.in_flight + 10 * queue.now)
-        for _ in range(10):
-            consumer.in_flight -= 1
-            pollers.freed()
+        consumer.end(10)
 
     assert 40 < most <= 40 + 25
     assert set(queue.asked) == {10}
@@ -227,12 +221,10 @@ async def test_pollers_look_as_far_ahead_as_a_full_receive_takes_and_half_the_la
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10, n * 10) for n in range(100)]
     queue.takes_s = 0.2
-    pollers = make(queue, capacity=10, latency_s=0.1)
+    make(queue, capacity=10, latency_s=0.1)
     for _ in range(100):
         await asyncio.sleep(0.2)
-        for _ in range(consumer.in_flight):
-            consumer.in_flight -= 1
-            pollers.freed()
+        consumer.end(consumer.in_flight)
 
     assert consumer.horizons[0] == pytest.approx(0.05)
     assert consumer.horizons[-1] == pytest.approx(0.25, rel=0.05)
@@ -243,7 +235,7 @@ async def test_pollers_ask_for_no_more_ahead_than_the_lease_table_holds(make, co
     queue.answers = [deliveries(10, n * 10) for n in range(10_000)]
     consumer.free_slots = 55
     consumer.per_s = 10_000.0
-    pollers = make(queue, capacity=40, latency_s=10.0)
+    make(queue, capacity=40, latency_s=10.0)
     most = 0
     for _ in range(1000):
         await asyncio.sleep(0.001)
@@ -251,7 +243,7 @@ async def test_pollers_ask_for_no_more_ahead_than_the_lease_table_holds(make, co
         for _ in range(min(10, consumer.in_flight)):
             consumer.in_flight -= 1
             consumer.free_slots += 1
-            pollers.freed()
+            consumer.changed()
 
     assert 40 < most <= 55
 

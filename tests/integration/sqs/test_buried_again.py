@@ -6,14 +6,18 @@ from mulligan.clock import SystemClock
 from mulligan.core.delivery import Outgoing
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.progress import Mark, Progress, State
+from mulligan.core.queue_role import QueueRole
 from mulligan.core.retry_state import RetryState
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.storage.body import BodyFolder
 from mulligan.worker.in_flight import InFlight
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.pipeline.packer import Packer
-from mulligan.worker.pipeline.recorder import Recorder
+from mulligan.worker.pipeline.patient_ledger import PatientLedger
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.pipeline.settler import Settler
+from mulligan.worker.pipeline.slots import Slots
+from mulligan.worker.reports import Reports
 
 FAILED = Progress({TaskName("One"): Mark(State.EXHAUSTED, 1, 0.0, "no", 1.0)})
 TOLD = RetryState(Uid("018bcfe56800-00112233445566778899"), 0, 1, 1.0, FAILED)
@@ -22,12 +26,14 @@ TOLD = RetryState(Uid("018bcfe56800-00112233445566778899"), 0, 1, 1.0, FAILED)
 @pytest.fixture
 async def bury(fifo, fifo_queues, tmp_path):
     """Buries what is received next of rejects."""
-    clock, table, buried = SystemClock(), LeaseTable.create(16), []
-    recorder = Recorder(MemoryLedger(clock), clock, print, 60.0, kept=lambda _: None, lost=lambda _: None, failed=print)
-    settler = Settler(
-        fifo, fifo_queues, fifo_queues.rejects, recorder, Packer(BodyFolder(tmp_path)), table, clock, print,
-        buried=buried.append, over=print, failed=print,
-    )  # fmt: skip
+    clock, table = SystemClock(), LeaseTable.create(16)
+    runtime = Runtime(clock, print, print)
+    reports = Reports()
+    reports.connect(lambda report, flights: None)
+    role = QueueRole(1, True, fifo_queues.prefix, 30.0, 10)
+    ledger = PatientLedger(MemoryLedger(clock), clock, print)
+    packer = Packer(BodyFolder(tmp_path))
+    settler = Settler(runtime, fifo, fifo_queues, role, ledger, packer, Slots(table, 1, 16), reports)
 
     async def bury_next():
         (delivery,) = await fifo.receive(fifo_queues.rejects, 1, wait_s=1.0, lease_s=30.0)

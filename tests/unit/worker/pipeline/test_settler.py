@@ -9,15 +9,16 @@ from mulligan.core import retry_state
 from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.event import BrokerDown, BrokerUp, MessageRejected, SettlementFailed
+from mulligan.core.lifecycle import Report
 from mulligan.core.message import Message, TaskName, Typed
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.step import ACK, Reject, Release
 from mulligan.ledger.base import OUTDATED, Claim, Granted
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.storage.body import BodyFolder
-from mulligan.worker.ipc.lease_table import Counter, LeaseTable
+from mulligan.worker.ipc.lease_table import Counter
 from mulligan.worker.pipeline.packer import Packer
-from mulligan.worker.pipeline.recorder import Recorder
+from mulligan.worker.pipeline.patient_ledger import PatientLedger
 from mulligan.worker.pipeline.settler import Settler, rounded_up
 from tests.integration.worker.service import Network
 
@@ -42,20 +43,15 @@ async def ledger(clock):
 
 
 @pytest.fixture
-def over():
-    return []
+def over(reported):
+    """Called for those whose settlement has ended so far."""
+    return lambda: reported.of(Report.SETTLED)
 
 
 @pytest.fixture
-def buried():
-    return []
-
-
-@pytest.fixture
-def table():
-    made = LeaseTable.create(4)
-    yield made
-    made.close()
+def buried(reported):
+    """Called for those whose dead letter is confirmed so far."""
+    return lambda: reported.of(Report.BURIED)
 
 
 @pytest.fixture
@@ -64,16 +60,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-async def recorder(ledger, clock, events, failed):
-    return Recorder(ledger, clock, events.append, 60.0, kept=lambda _: None, lost=lambda _: None, failed=failed.append)
-
-
-@pytest.fixture
-async def settler(broker, queues, recorder, folder, table, clock, events, buried, over, failed):
-    made = Settler(
-        broker, queues, queues.requests, recorder, Packer(folder), table, clock, events.append,
-        buried=buried.append, over=over.append, failed=failed.append,
-    )  # fmt: skip
+async def settler(runtime, broker, queues, role, ledger, folder, slots, reports, failed):
+    patient = PatientLedger(ledger, runtime.clock, runtime.emit)
+    made = Settler(runtime, broker, queues, role, patient, Packer(folder), slots, reports)
     yield made
     assert failed == []
 
@@ -115,10 +104,10 @@ def names(network):
 async def test_settler_acknowledges(settler, receive, broker, queues, over):
     flight = await receive()
 
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await settler.drain()
 
-    assert over == [flight]
+    assert over() == [flight]
     assert settler.is_idle
     assert await totals(broker, queues) == (0, 0, 0)
 
@@ -126,7 +115,7 @@ async def test_settler_acknowledges(settler, receive, broker, queues, over):
 async def test_settler_ends_the_claim_of_a_message_that_was_found_finished(settler, receive, ledger, clock):
     flight = await receive()
 
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await settler.drain()
 
     assert isinstance(await claimed(ledger, clock, flight), Granted)
@@ -136,11 +125,11 @@ async def test_settler_repeats_an_acknowledgement_a_few_times_only(settler, rece
     broker.faults["ack"] = [[RETRY]] * 9
     flight = await receive()
 
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await settler.drain()
 
     assert broker.count("ack") == 4
-    assert over == [flight]
+    assert over() == [flight]
     assert [(event.settlement, event.reason) for event in events] == [("ack", "busy")]
 
 
@@ -150,10 +139,10 @@ async def test_settler_says_nothing_when_the_lease_of_a_finished_message_is_lost
     broker.faults["ack"] = [[LOST]]
     flight = await receive()
 
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await settler.drain()
 
-    assert over == [flight]
+    assert over() == [flight]
     assert events == []
     assert broker.count("ack") == 1
 
@@ -162,10 +151,10 @@ async def test_settler_waits_for_a_broker_that_is_down_and_tells_it_once(settler
     broker.faults["ack"] = [DOWN] * 20
     flight = await receive()
 
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await settler.drain()
 
-    assert over == [flight]
+    assert over() == [flight]
     assert broker.count("ack") == 21
     assert [type(event) for event in events] == [BrokerDown, BrokerUp]
 
@@ -174,7 +163,7 @@ async def test_settler_asks_a_broker_that_is_down_less_and_less_often(settler, r
     """Five times a second for each batch, for as long as it throttled: 34 requests a second of one idle process."""
     broker.cut["ack"] = DOWN
     flight = await receive()
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
 
     await asyncio.sleep(61)
 
@@ -186,7 +175,7 @@ async def test_settler_asks_a_broker_that_is_down_less_and_less_often(settler, r
 async def test_settler_ends_at_once_when_it_has_to_end_amid_a_pause(settler, receive, broker, over):
     broker.cut["ack"] = DOWN
     flight = await receive()
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await asyncio.sleep(60)
     loop = asyncio.get_running_loop()
     began_at = loop.time()
@@ -194,7 +183,7 @@ async def test_settler_ends_at_once_when_it_has_to_end_amid_a_pause(settler, rec
     settler.give_up()
     await settler.drain()
 
-    assert over == [flight]
+    assert over() == [flight]
     assert loop.time() - began_at < 0.01
 
 
@@ -202,11 +191,11 @@ async def test_settler_tells_once_a_minute_that_calls_are_refused(settler, recei
     """A right that is missing was told for each message: hundreds of lines a second."""
     broker.cut["ack"] = BrokerRefused("no right to delete")
     for number in range(4):
-        settler.put(await receive(number), ACK)
+        settler.put([(await receive(number)).resolve(ACK)])
         await settler.drain()
     await asyncio.sleep(60)
 
-    settler.put(await receive(4), ACK)
+    settler.put([(await receive(4)).resolve(ACK)])
     await settler.drain()
 
     assert [(event.uid, event.others) for event in events] == [(f"{UID}0", 0), (f"{UID}4", 3)]
@@ -215,23 +204,23 @@ async def test_settler_tells_once_a_minute_that_calls_are_refused(settler, recei
 async def test_settler_does_not_wait_for_a_broker_that_is_down_when_it_has_to_end(settler, receive, broker, over):
     broker.cut["ack"] = DOWN
     flight = await receive()
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await asyncio.sleep(60)
 
     settler.give_up()
     await settler.drain()
 
-    assert over == [flight]
+    assert over() == [flight]
 
 
 async def test_settler_is_done_with_entries_when_the_broker_refuses_the_call(settler, receive, broker, over, events):
     broker.faults["ack"] = [BrokerRefused("no rights")]
     flight = await receive()
 
-    settler.put(flight, ACK)
+    settler.put([flight.resolve(ACK)])
     await settler.drain()
 
-    assert over == [flight]
+    assert over() == [flight]
     assert [event.reason for event in events] == ["no rights"]
 
 
@@ -246,16 +235,16 @@ async def test_settler_gives_the_claim_back_before_it_releases(settler, receive,
         order.append((await broker.depth(queues.requests)).ready)
 
     ledger.faults["give_back"] = [giving_back]
-    settler.put(flight, Release(0.0))
+    settler.put([flight.resolve(Release(0.0))])
     await settler.drain()
 
     assert order == [0]
     assert (await broker.depth(queues.requests)).ready == 1
-    assert over == [flight]
+    assert over() == [flight]
 
 
 async def test_settler_releases_for_a_while(settler, receive, broker, queues):
-    settler.put(await receive(), Release(30.0))
+    settler.put([(await receive()).resolve(Release(30.0))])
     await settler.drain()
 
     depth = await broker.depth(queues.requests)
@@ -269,7 +258,7 @@ async def test_settler_records_and_copies_before_it_removes(settler, receive, br
     flight = await receive()
     flight.progress = ONCE
 
-    settler.put(flight, Reject(10.0))
+    settler.put([flight.resolve(Reject(10.0))])
     await settler.drain()
 
     assert names(broker) == ["send", "ack"]
@@ -281,19 +270,19 @@ async def test_settler_does_not_remove_a_message_whose_copy_may_not_be_there(set
     flight.progress = ONCE
     broker.faults["send"] = [[RETRY]] * 4
 
-    settler.put(flight, Reject(10.0))
+    settler.put([flight.resolve(Reject(10.0))])
     await settler.drain()
 
     assert names(broker) == ["send"] * 4 + ["release"]
     assert await totals(broker, queues) == (1, 0, 0)
-    assert over == [flight]
+    assert over() == [flight]
 
 
 async def test_settler_copies_the_story_with_the_next_hop_and_forgets_deaths(settler, receive, broker, queues, clock):
     flight = await receive(color="red", number=0)
     flight.progress = ONCE
 
-    settler.put(flight, Reject(10.0))
+    settler.put([flight.resolve(Reject(10.0))])
     await settler.drain()
     await asyncio.sleep(10)
 
@@ -309,7 +298,7 @@ async def test_settler_makes_older_copies_outdated_once_the_new_one_is_confirmed
     flight = await receive()
     flight.progress = ONCE
 
-    settler.put(flight, Reject(10.0))
+    settler.put([flight.resolve(Reject(10.0))])
     await settler.drain()
 
     assert await claimed(ledger, clock, flight, hop=0) == OUTDATED
@@ -323,7 +312,7 @@ async def test_settler_removes_the_original_when_its_claim_was_lost_after_the_co
     flight.progress = ONCE
     await ledger.give_back([flight.key])
 
-    settler.put(flight, Reject(10.0))
+    settler.put([flight.resolve(Reject(10.0))])
     await settler.drain()
 
     assert await totals(broker, queues) == (0, 1, 0)
@@ -332,11 +321,11 @@ async def test_settler_removes_the_original_when_its_claim_was_lost_after_the_co
 async def test_settler_tells_a_reject_only_when_its_copy_is_confirmed(settler, receive, broker, events, table):
     first, second = await receive(0), await receive(1)
     broker.faults["send"] = [[REFUSED]]
-    settler.put(first, Reject(10.0))
+    settler.put([first.resolve(Reject(10.0))])
     await settler.drain()
     assert [type(event) for event in events] == [SettlementFailed]
 
-    settler.put(second, Reject(10.0))
+    settler.put([second.resolve(Reject(10.0))])
     await settler.drain()
 
     assert [(event.uid, event.hop) for event in events if isinstance(event, MessageRejected)] == [(f"{UID}1", 1)]
@@ -346,7 +335,7 @@ async def test_settler_tells_a_reject_only_when_its_copy_is_confirmed(settler, r
 async def test_settler_keeps_typed_attributes_and_drops_the_producers_id(settler, receive, broker, queues):
     flight = await receive(**{"mulligan-uid": "order-1", "price": Typed("Number", "1.50")})
 
-    settler.put(flight, Reject(0.0))
+    settler.put([flight.resolve(Reject(0.0))])
     await settler.drain()
 
     (copy,) = await broker.receive(queues.rejects, 1, wait_s=0, lease_s=60)
@@ -364,8 +353,8 @@ async def test_settler_buries_and_leaves_the_message_where_it_is(settler, receiv
     settler.bury(flight)
     await settler.drain()
 
-    assert buried == [flight]
-    assert over == []
+    assert buried() == [flight]
+    assert over() == []
     assert await totals(broker, queues) == (1, 0, 1)
     (letter,) = await broker.receive(queues.dead, 1, wait_s=0, lease_s=60)
     assert retry_state.decode(letter.attributes[retry_state.ATTRIBUTE]).hop == 0
@@ -378,8 +367,8 @@ async def test_settler_releases_a_message_whose_burial_is_refused(settler, recei
     settler.bury(flight)
     await settler.drain()
 
-    assert buried == []
-    assert over == [flight]
+    assert buried() == []
+    assert over() == [flight]
     depth = await broker.depth(queues.requests)
     assert (depth.ready, depth.delayed) == (0, 1)
 
@@ -392,10 +381,10 @@ async def test_settler_reads_every_answer_of_a_batch(settler, receive, broker, o
     broker.faults["ack"] = [[None, RETRY, REFUSED, RETRY], [None, RETRY]]
 
     for flight in flights:
-        settler.put(flight, ACK)
+        settler.put([flight.resolve(ACK)])
     await settler.drain()
 
-    assert over == flights
+    assert over() == flights
     assert [len(args[1]) for name, args in broker.calls if name == "ack"] == [4, 2, 1]
     assert [event.uid for event in events] == [f"{UID}2"]
 
@@ -407,10 +396,10 @@ async def test_settler_gives_up_on_entries_that_stay_busy_but_not_on_their_neigh
     broker.faults["send"] = [[None, RETRY], [RETRY], [RETRY], [RETRY]]
 
     for flight in flights:
-        settler.put(flight, Reject(0.0))
+        settler.put([flight.resolve(Reject(0.0))])
     await settler.drain()
 
-    assert sorted(over, key=id) == sorted(flights, key=id)
+    assert sorted(over(), key=id) == sorted(flights, key=id)
     assert await totals(broker, queues) == (1, 1, 0)
 
 
@@ -436,7 +425,7 @@ async def test_flights_of_different_hops_have_copies_with_different_deduplicatio
     second.hop = 1
 
     for flight in (first, second):
-        settler.put(flight, Reject(0.0))
+        settler.put([flight.resolve(Reject(0.0))])
     await settler.drain()
 
     (args,) = [args for name, args in broker.calls if name == "send"]
@@ -450,7 +439,7 @@ async def test_dead_letters_of_one_group_are_groups_of_their_own_so_that_none_hi
         flight.delivery = replace(flight.delivery, group="g")
 
     settler.bury(first)
-    settler.put(second, Reject(0.0))
+    settler.put([second.resolve(Reject(0.0))])
     await settler.drain()
 
     sent = {args[0]: args[1][0] for name, args in broker.calls if name == "send"}

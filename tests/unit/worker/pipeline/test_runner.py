@@ -1,6 +1,7 @@
 import asyncio
 import contextvars
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,8 @@ class Ends:
         self.attempts = []
         self.changed = asyncio.Event()
 
-    def __call__(self, ends):
+    def ended(self, ends):
+        """As the recorder's."""
         for attempt, outcome in ends:
             attempt.flight.running -= 1
             self.attempts.append(attempt)
@@ -47,15 +49,21 @@ async def ends():
 
 @pytest.fixture
 async def stuck():
+    """Why this process is to be replaced."""
     return []
 
 
 @pytest.fixture
-async def make_runner(ends, stuck, events):
+async def recycling(runtime, stuck):
+    return replace(runtime, recycle=stuck.append)
+
+
+@pytest.fixture
+async def make_runner(ends, recycling, watch):
     made = []
 
     def make(*middleware):
-        made.append(Runner(ends, stuck.append, events.append, middleware))
+        made.append(Runner(recycling, watch, ends, Backpressure(), middleware))
         return made[-1]
 
     yield make
@@ -243,7 +251,7 @@ async def test_runner_shows_an_attempt_no_context_variable_of_the_one_before(sta
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_runner_shows_an_attempt_no_context_variable_of_the_one_whose_end_led_to_it(
-    events, make_task, make_flight, waits
+    runtime, watch, make_task, make_flight, waits
 ):
     seen = []
 
@@ -253,12 +261,14 @@ async def test_runner_shows_an_attempt_no_context_variable_of_the_one_whose_end_
         if waits:
             await asyncio.sleep(1)
 
-    def go_on(ends):
-        if len(seen) < 3:
-            runner.start([make_flight("One")], [make_task(run)])
+    class GoesOn:
+        def ended(self, ends):
+            if len(seen) < 3:
+                runner.start([make_flight("One")], [make_task(run)])
 
-    runner = Runner(go_on, lambda _: None, events.append)
-    go_on([])
+    follower = GoesOn()
+    runner = Runner(runtime, watch, follower, Backpressure())
+    follower.ended([])
     await asyncio.sleep(10)
     runner.close()
 
@@ -395,7 +405,7 @@ async def test_runner_says_that_a_task_is_stuck_when_it_ignores_its_timeout(star
     flight = start(make_task(run, timeout_s=5.0))
     await asyncio.sleep(5 + STUCK_AFTER_S + 1)
 
-    assert [attempt.flight for attempt in stuck] == [flight]
+    assert stuck == ["task One goes on although its 5 s are over"]
     assert events == [TaskStuck(flight.message.uid, TaskName("One"), 15.0)]
     assert ends.outcomes == []
     may_end.set()
@@ -451,6 +461,28 @@ async def test_runner_burns_no_attempt_of_a_task_that_never_began_because_the_lo
     await ends.until()
 
     assert ends.outcomes == [("One", INTERRUPTED)]
+
+
+async def test_runner_begins_no_attempt_late_when_the_claim_may_have_run_out_meanwhile(start, ends, make_task):
+    async def run(message, context):
+        raise AssertionError("must not begin")
+
+    flight = start(make_task(run, timeout_s=60.0))
+    flight.claimed_until = asyncio.get_running_loop().time() + 0.5
+    asyncio.get_running_loop().jump(0.5)
+    await ends.until()
+
+    assert ends.outcomes == [("One", INTERRUPTED)]
+
+
+async def test_runner_begins_an_attempt_late_when_the_claim_is_still_held(start, ends, make_task):
+    async def run(message, context): ...
+
+    start(make_task(run, timeout_s=60.0))
+    asyncio.get_running_loop().jump(30.0)
+    await ends.until()
+
+    assert ends.outcomes == [("One", SUCCEEDED)]
 
 
 async def test_runner_burns_no_attempt_of_a_sync_task_that_got_no_thread_before_its_timeout(
@@ -703,11 +735,10 @@ async def test_runner_waits_for_the_thread_of_a_wrapped_sync_task_that_timed_out
 
 
 @pytest.fixture
-async def braked(ends, stuck, events):
+async def braked(ends, recycling, watch):
     """A runner whose brake is on, and the brake."""
     brake = Backpressure(1)
-    runner = Runner(ends, stuck.append, events.append, brake=brake)
-    brake.wire(runner.go_on)
+    runner = Runner(recycling, watch, ends, brake)
     brake.ended(1)
     yield runner, brake
     runner.interrupt()

@@ -2,6 +2,9 @@ import asyncio
 
 import pytest
 
+from mulligan.core.lifecycle import Phase
+from mulligan.core.progress import Progress
+from mulligan.worker.in_flight import IsolatedStart
 from mulligan.worker.ipc.channel import Isolate, Isolated
 from mulligan.worker.isolation.gate import Gate, HostGate
 
@@ -112,3 +115,71 @@ async def test_gate_without_a_supervisor_keeps_its_own_order():
 
     assert had_to_wait
     assert await entering == 2
+
+
+# -- of a suspect
+
+
+@pytest.fixture
+async def sent():
+    return []
+
+
+@pytest.fixture
+async def suspect(sent, make_flight):
+    """A gate whose supervisor grants at once, and a suspect whose task has entered it."""
+
+    def send(message):
+        sent.append(message)
+        if isinstance(message, Isolate):
+            gate.granted(message.number)
+
+    gate = Gate(send)
+    flight = make_flight()
+    flight.slot, flight.phase, flight.alone = 0, Phase.ACTIVE, IsolatedStart()
+    flight.alone.gate = await gate.enter(is_last=True)
+    sent.clear()
+    return gate, flight
+
+
+async def test_gate_is_left_once_the_end_of_the_attempt_is_saved_and_not_before(suspect, sent):
+    """The next suspect may end the host, and the one before would be blamed for it."""
+    gate, flight = suspect
+    flight.progress = Progress(flight.progress.marks, deaths=2)
+
+    gate.ended(flight.alone)
+    gate.let_others(flight)
+    assert sent == []
+    flight.saved = flight.progress
+    gate.let_others(flight)
+    gate.let_others(flight)
+
+    assert sent == [Isolated(1)]
+
+
+@pytest.mark.parametrize("phase", [Phase.LOST, Phase.SETTLING, Phase.OVER])
+async def test_gate_is_left_when_nobody_saves_the_end_any_more(suspect, sent, phase):
+    gate, flight = suspect
+    flight.progress, flight.phase = Progress(flight.progress.marks, deaths=2), phase
+
+    gate.ended(flight.alone)
+    gate.let_others(flight)
+
+    assert sent == [Isolated(1)]
+
+
+async def test_gate_is_left_at_once_by_an_attempt_that_has_not_started_because_the_one_before_is_not_saved(
+    suspect, sent
+):
+    gate, flight = suspect
+    flight.progress = Progress(flight.progress.marks, deaths=2)
+    gate.ended(flight.alone)
+    flight.alone.gate = await gate.enter(is_last=False)
+    sent.clear()
+
+    gate.ended(flight.alone)
+
+    assert sent == [Isolated(2)]
+    flight.saved = flight.progress
+    gate.let_others(flight)
+    assert sent == [Isolated(2), Isolated(1)]

@@ -8,14 +8,18 @@ from textwrap import dedent
 
 import pytest
 
+from mulligan.core.lifecycle import Phase, Report
 from mulligan.core.message import Message, TaskName, Typed
 from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Died, Failed, Interrupted, Skipped, TimedOut
 from mulligan.core.policy import Policy
+from mulligan.core.progress import Progress, at_rest
 from mulligan.settings.model import Settings
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.ipc import build
 from mulligan.worker.ipc.channel import OtherVersion, Setup
+from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.isolation.isolated_runner import IsolatedRunner, isolated_processes
+from mulligan.worker.reports import Reports
 from mulligan.worker.system_host import SystemHost
 
 REAL_TIME = True
@@ -23,25 +27,56 @@ CANT = "it was in flight when a worker died, and can't be run alone:"
 
 
 class Ends:
-    def __init__(self):
-        self.ends = []
-        self.changed = asyncio.Event()
+    """Acts as the dispatcher and the recorder do: notes ends, and says at once that a start is on record."""
 
-    def __call__(self, flight, task, outcome, started_at, *, is_last):
-        self.ends.append((str(task.name), outcome, is_last))
+    def __init__(self, gate):
+        self.gate = gate
+        self.ends = []
+        self.starts = []
+        self.changed = asyncio.Event()
+        self.records_starts = True
+
+    def handle(self, report, flights):
+        (flight,) = flights
+        if report is Report.STARTING:
+            self.starts.append(flight)
+            if self.records_starts:
+                self.record(flight)
+        else:
+            assert report is Report.ENDED_ALONE
+            result, flight.alone.result = flight.alone.result, None
+            self.gate.ended(flight.alone)
+            flight.progress = flight.saved = at_rest(flight.progress)
+            self.gate.let_others(flight)
+            self.ends.append((str(result.task.name), result.outcome, result.is_last))
         self.changed.set()
 
+    def record(self, flight):
+        flight.saved = flight.progress
+        flight.alone.answer(may_start=True)
+
     async def until(self, count):
+        return await self._until(lambda: self.ends, count)
+
+    async def until_starting(self, count):
+        return await self._until(lambda: self.starts, count)
+
+    async def _until(self, found, count):
         async with asyncio.timeout(30):
-            while len(self.ends) < count:
+            while len(found()) < count:
                 self.changed.clear()
                 await self.changed.wait()
-        return self.ends
+        return found()
 
 
 @pytest.fixture
-async def ends():
-    return Ends()
+async def gate():
+    return Gate()
+
+
+@pytest.fixture
+async def ends(gate):
+    return Ends(gate)
 
 
 @pytest.fixture
@@ -58,25 +93,37 @@ def app(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-async def solo_of(ends, events, failed):
-    """Make a runner of suspects. isolated: how many processes it has."""
+async def make_solo(ends, gate, events, watch, failed):
     made = []
 
-    def make(*, isolated=1, changed=lambda _: None, **more):
+    def make(isolated=1, changed=lambda _: None):
         setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=isolated)
+        reports = Reports()
+        reports.connect(ends.handle)
         processes = isolated_processes(SystemHost(), setup, events.append, changed=changed)
-        made.append(IsolatedRunner(processes, ends, failed.append, **more))
+        made.append(IsolatedRunner(processes, reports, gate, watch, failed.append))
         return made[-1]
 
     yield make
-    for one in made:
-        await one.close()
+    for solo in made:
+        await solo.close()
     assert failed == []
 
 
 @pytest.fixture
-async def solo(solo_of):
-    return solo_of()
+async def solo(make_solo):
+    return make_solo()
+
+
+@pytest.fixture
+def make_suspect(make_flight):
+    def make_suspect(*tasks):
+        """A flight that a worker died with, so that each start of its tasks is recorded."""
+        flight = make_flight(*tasks)
+        flight.progress = flight.carried = flight.saved = Progress(flight.progress.marks, deaths=1)
+        return flight
+
+    return make_suspect
 
 
 def named(*names, timeout_s=20.0, **more):
@@ -130,19 +177,19 @@ async def test_solo_tells_how_a_task_ended_its_process(app, solo, ends, make_fli
     assert await ends.until(1) == [("Kills", Died(how), True)]
 
 
-async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, ends, solo_of, make_flight, tmp_path):
+async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, solo, ends, make_flight, tmp_path):
     app("""
         class A(Task):
             def run(self, body):
                 open("started", "w").close()
     """)
-    solo = solo_of(holds=lambda flight: False)
+    flight = make_flight("A", "B")
+    flight.claimed_until = asyncio.get_running_loop().time()
 
-    solo.put(make_flight("A", "B"), named("A", "B"))
+    solo.put(flight, named("A", "B"))
 
     assert await ends.until(1) == [("A", INTERRUPTED, True)]
     assert not (tmp_path / "started").exists()
-    await solo.close()
 
 
 async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_and_blames_nobody(
@@ -162,7 +209,7 @@ async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_
     ]
 
 
-async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, ends, solo_of, make_flight):
+async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, make_solo, ends, make_flight):
     """The messages of a dead worker were taken over one at a time."""
     app("""
         class Meets(Task):
@@ -171,54 +218,42 @@ async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(
                 while len([name for name in os.listdir() if name.startswith("here")]) < 2:
                     time.sleep(0.01)
     """)
-    solo = solo_of(isolated=2)
+    solo = make_solo(isolated=2)
 
     solo.put(make_flight("Meets"), named("Meets"))
     solo.put(make_flight("Meets"), named("Meets"))
 
     assert await ends.until(2) == [("Meets", SUCCEEDED, True), ("Meets", SUCCEEDED, True)]
-    await solo.close()
 
 
-async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, ends, solo_of, make_flight, tmp_path):
+async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, solo, ends, make_suspect, tmp_path):
     app("""
         class One(Task):
             def run(self, body):
                 open("started", "a").write(body)
     """)
-    asked, answers = [], [asyncio.get_running_loop().create_future() for _ in range(2)]
+    ends.records_starts = False
+    solo.put(make_suspect("One"), named("One"))
+    solo.put(make_suspect("One"), named("One"))
+    (lost,) = await ends.until_starting(1)
+    lost.alone.answer(may_start=False)
+    _, second = await ends.until_starting(2)
+    assert not (tmp_path / "started").exists()
 
-    async def begins(flight):
-        asked.append((tmp_path / "started").exists())
-        return await answers[len(asked) - 1]
-
-    solo = solo_of(begins=begins)
-    solo.put(make_flight("One"), named("One"))
-    solo.put(make_flight("One"), named("One"))
-    answers[0].set_result(False)
-    await ends.until(1)
-
-    answers[1].set_result(True)
+    ends.record(second)
 
     assert await ends.until(2) == [("One", INTERRUPTED, True), ("One", SUCCEEDED, True)]
-    assert asked == [False, False]
-    await solo.close()
+    assert (tmp_path / "started").read_text() == "hello"
 
 
-async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, solo_of, make_flight):
+async def test_solo_is_closed_while_a_start_waits_for_its_record(app, solo, ends, make_suspect):
     app("""
         class One(Task):
             def run(self, body): ...
     """)
-    waiting = asyncio.Event()
-
-    async def begins(flight):
-        waiting.set()
-        return await asyncio.get_running_loop().create_future()
-
-    solo = solo_of(begins=begins)
-    solo.put(make_flight("One"), named("One"))
-    await waiting.wait()
+    ends.records_starts = False
+    solo.put(make_suspect("One"), named("One"))
+    await ends.until_starting(1)
 
     async with asyncio.timeout(20):
         await solo.close()
@@ -226,8 +261,8 @@ async def test_solo_is_closed_while_a_start_waits_for_its_record(app, ends, solo
     assert ends.ends == [("One", INTERRUPTED, True)]
 
 
-async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(ends, solo_of, make_flight):
-    solo = solo_of(isolated=2)
+async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(make_solo, make_flight):
+    solo = make_solo(isolated=2)
     rests = []
 
     for _ in range(9):
@@ -236,7 +271,6 @@ async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(ends
 
     # two begin at once, four wait in line; an attempt is taken to last a second
     assert rests == [0.0] * 6 + [2.0, 2.5, 3.0]
-    await solo.close()
 
 
 async def test_solo_starts_another_child_after_a_death(app, solo, ends, make_flight):
@@ -431,7 +465,7 @@ async def test_solo_passes_over_a_flight_that_was_lost_while_it_waited(app, solo
                 pass
     """)
     flight = make_flight("One")
-    flight.is_lost = True
+    flight.phase = Phase.LOST
 
     solo.put(flight, named("One"))
 
@@ -470,7 +504,7 @@ async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_fligh
 
 
 async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attempt(
-    app, ends, solo_of, make_flight, monkeypatch
+    app, make_solo, ends, make_flight, monkeypatch
 ):
     """A suspect went to a program that was installed meanwhile."""
     app("""
@@ -479,7 +513,7 @@ async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attemp
     """)
     told = []
     monkeypatch.setattr(build, "OURS", "0" * 16)
-    made = solo_of(changed=told.append)
+    made = make_solo(changed=told.append)
 
     made.put(make_flight("A"), named("A"))
     (end,) = await ends.until(1)

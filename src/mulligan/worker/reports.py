@@ -32,12 +32,11 @@ class Reports:
         if not flights:
             return
         assert self._handle is not None
+        self._waiting.append((report, flights))  # behind those that were left by a fault
         if self._is_handling:
-            self._waiting.append((report, flights))
             return
         self._is_handling = True
         try:
-            self._handle(report, flights)
             while self._waiting:
                 self._handle(*self._waiting.popleft())
         finally:

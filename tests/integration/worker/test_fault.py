@@ -1,6 +1,7 @@
 """What becomes of messages when the broker, the ledger or a lease fails."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -20,6 +21,7 @@ from mulligan.core.event import (
     ReceiveRefused,
     SettlementFailed,
     SuspectIsolated,
+    TaskSucceeded,
 )
 from mulligan.ledger.base import Claim
 from mulligan.tasks.exceptions import GiveUp
@@ -441,6 +443,23 @@ async def test_message_whose_lease_is_lost_is_cancelled_and_not_settled(service)
     assert ends == ["cancelled"]
     assert [name for name, _ in worker.network.calls if name in ("ack", "release", "send")] == []
     assert worker.in_flight == 0
+    assert worker.table.used == 0
+
+
+async def test_what_a_task_brings_after_the_lease_of_its_message_was_lost_is_dropped_and_the_slot_is_free(service):
+    async def run(message, context):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(50)
+
+    worker = service.worker(task("One", run), stages=(0,))
+    worker.keeper._broker.faults["extend"] = [[LOST]]
+    await service.send("hello")
+
+    await service.until(lambda: service.told(LeaseLost))
+    await asyncio.sleep(1)
+
+    assert service.told(TaskSucceeded) == []
+    assert [name for name, _ in worker.ledger.calls if name == "save"] == []
     assert worker.table.used == 0
 
 

@@ -1,7 +1,5 @@
 """What a start, `mulligan check` and `mulligan setup` do about a rejects queue that seems to be somebody else's."""
 
-from pathlib import Path
-
 import pytest
 
 from mulligan.brokers.base import Broker
@@ -11,9 +9,8 @@ from mulligan.core.event import BrokerWarning
 from mulligan.core.message import QueueName
 from mulligan.ledger.memory import MemoryLedger
 from mulligan.settings.model import Settings
-from mulligan.telemetry.hub import Hub
-from mulligan.worker.supervisor.supervisor import Supervisor
-from mulligan.worker.system_host import SystemHost
+from mulligan.worker.supervisor.preparation import Preparation
+from mulligan.worker.supervisor.run_state import RunState
 
 THEIRS = QueueName("orders-dlq")
 REFUSAL = "Queue orders-dlq: REJECTS_QUEUE names it, and its tag mulligan-prefix says that it belongs to 'till'"
@@ -31,26 +28,19 @@ async def names(server, broker_of) -> dict[str, str]:
 LET_PASS = "ADOPT_REJECTS is true, and this is let pass. " + REFUSAL
 
 
-async def begun(names: dict[str, str], broker: Broker, clock, events=None, **more: bool) -> Supervisor:
-    """A supervisor that has looked at its queues. events: gets what it tells."""
+async def looked(names: dict[str, str], broker: Broker, clock, events=None, **more: bool) -> RunState:
+    """The state of a run that has looked at its queues. events: gets what it reports."""
     settings = Settings(**{name.lower(): given for name, given in (names | more).items()})
-    supervisor = Supervisor(
-        settings,
-        broker,
-        MemoryLedger(clock),
-        Hub([] if events is None else [events.append]),
-        SystemHost(clock),
-        Path.cwd(),
-    )
-    await supervisor._declare()
-    return supervisor
+    run, emit = RunState(), (lambda _: None) if events is None else events.append
+    await Preparation(settings, broker, MemoryLedger(clock), run, clock, emit).declare_queues()
+    return run
 
 
 async def test_start_is_refused_when_the_rejects_queue_is_another_applications(names, server, broker_of, clock):
-    supervisor = await begun(names, broker_of(server), clock)
+    run = await looked(names, broker_of(server), clock)
 
-    assert isinstance(supervisor._error, ConfigurationError)
-    assert REFUSAL in str(supervisor._error)
+    assert isinstance(run.error, ConfigurationError)
+    assert REFUSAL in str(run.error)
 
 
 async def test_start_takes_and_tells_the_rejects_queue_of_another_application_when_that_is_meant(
@@ -58,12 +48,12 @@ async def test_start_takes_and_tells_the_rejects_queue_of_another_application_wh
 ):
     events = []
 
-    supervisor = await begun(names, broker_of(server), clock, events, ADOPT_REJECTS=True)
+    run = await looked(names, broker_of(server), clock, events, ADOPT_REJECTS=True)
 
     (told,) = [one.text for one in events if isinstance(one, BrokerWarning) and LET_PASS in one.text]
     assert "set ADOPT_REJECTS=true" not in told
-    assert supervisor._error is None
-    assert not supervisor._stopping.is_set()
+    assert run.error is None
+    assert not run.is_stopping
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ CONCURRENCY = 10
 
 # What a kill of a worker has done again is what had ended there and was not recorded yet. At most so many ends may wait
 # for their record before another attempt begins; 0 is any number. 5 costs tasks of a few milliseconds half their rate.
-# UNRECORDED_MAX = 0
+# MAX_UNRECORDED_RESULTS = 0
 
 # Seconds from the signal to stop to the end. Running tasks get all but 5 of them, at least half.
 # SHUTDOWN_S = 25
@@ -67,8 +67,8 @@ TASK_BACKOFF_S = 10
 # Seconds that one attempt of a task may take.
 TASK_TIMEOUT_S = 60
 
-# What happens to a message that no task accepts: "bury" makes it a dead letter, "drop" removes it.
-# UNROUTED = "bury"
+# What happens to a message that no task accepts: "dead_letter" makes it a dead letter, "drop" removes it.
+# ON_UNROUTED = "dead_letter"
 
 # -- Log
 

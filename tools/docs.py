@@ -17,7 +17,7 @@ import template
 from flow_diagram import mermaid
 
 from mulligan.settings.describe import NAMES, default_of, expected, help_of, shown, unit_of, variable
-from mulligan.settings.model import ALIASES, CONFIGURATION_FILE, ENVIRONMENT_PREFIX, OTHER_VARIABLES
+from mulligan.settings.model import ALIASES, CONFIGURATION_FILE, ENVIRONMENT_PREFIX, OTHER_VARIABLES, VALUE_ALIASES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,8 +32,12 @@ def settings_page() -> str:
         "mistake is told before anything starts, all at once, with exit code 2. Relative paths are relative to the "
         "application's folder, which is the current one.",
         "| name | default | unit | expected | meaning |\n|---|---|---|---|---|\n" + "\n".join(map(_row, NAMES)),
-        "First names of settings, of the original program. They go on working, with a warning:",
+        "Earlier names of settings. They still work, with a warning:",
         "\n".join(f"- `{old}`: `{now.name}`; {_cell(now.meaning)}" for old, now in ALIASES.items()),
+        "Earlier values, likewise:",
+        "\n".join(
+            f"- `{name}={old}`: `{name}={now}`" for name, values in VALUE_ALIASES.items() for old, now in values.items()
+        ),
         f"Other variables of the environment that begin with `{ENVIRONMENT_PREFIX}`; any further one is an error:",
         "\n".join(f"- `{name}` {_cell(text)}" for name, text in OTHER_VARIABLES.items()),
         f"An example: `{variable('POOL_SIZE')}=2 python main.py` runs the application with two worker processes. "

@@ -94,14 +94,14 @@ def _rates(
 
 def trickle(rig: Rig) -> list[Row]:
     """50 messages a second, for ten seconds."""
-    paced = Application("mulligan, trickle, LATENCY_S=0.1", NOOP, {"LATENCY_S": 0.1})
+    paced = Application("mulligan, trickle, RECEIVE_LINGER_S=0.1", NOOP, {"RECEIVE_LINGER_S": 0.1})
     runs, why = rig.rounds("trickle", {"paced": paced}, TRICKLE_MESSAGES * 2, ROUNDS, rate=RATE)
-    what = "requests per 1,000 messages at 50/s, LATENCY_S=0.1"
+    what = "requests per 1,000 messages at 50/s, RECEIVE_LINGER_S=0.1"
     if "paced" in why:
         return [Row("sqs", what, float("nan"), "", "<= 450", f"not measured: {why['paced']}")]
     rows = [Row("sqs", what, median(run.requests_per_1000 for run in runs["paced"]), "", "<= 450")]
-    for latency_s, bounds in ((0.0, dict.fromkeys(POLLS, "<= 0")), (0.1, {})):
-        rows += _latencies(rig, "trickle", f"50/s, LATENCY_S={latency_s:g}", latency_s, TRICKLE_MESSAGES, RATE, bounds)
+    for linger_s, bounds in ((0.0, dict.fromkeys(POLLS, "<= 0")), (0.1, {})):
+        rows += _latencies(rig, "trickle", f"50/s, RECEIVE_LINGER_S={linger_s:g}", linger_s, TRICKLE_MESSAGES, RATE, bounds)
     return rows
 
 
@@ -147,7 +147,7 @@ def idle(rig: Rig) -> list[Row]:
 
 
 def _latencies(
-    rig: Rig, part: str, what: str, latency_s: float, messages: int, rate: float, bounds: Bounds, rounds: int = ROUNDS
+    rig: Rig, part: str, what: str, linger_s: float, messages: int, rate: float, bounds: Bounds, rounds: int = ROUNDS
 ) -> list[Row]:
     """From send to the task's start, ours and that of long polls, in turn."""
     late: dict[str, list[list[float]]] = {"ours": [], **{name: [] for name in POLLS}}
@@ -155,7 +155,7 @@ def _latencies(
         with tempfile.TemporaryDirectory(prefix="mulligan-bench-") as name:
             file = Path(name) / "late"
             contenders: dict[str, Application | Peer] = {
-                "ours": Application(f"mulligan, {what}", LATE.format(file=str(file)), {"LATENCY_S": latency_s}),
+                "ours": Application(f"mulligan, {what}", LATE.format(file=str(file)), {"RECEIVE_LINGER_S": linger_s}),
                 **{
                     poll: Peer(f"{poll}, {what}", package, (script, QUEUE, str(file)), "")
                     for poll, (package, script) in POLLS.items()

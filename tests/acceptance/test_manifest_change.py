@@ -175,7 +175,7 @@ def test_message_that_no_task_accepts_is_buried_with_that_reason_or_dropped_if_t
     app.publish("nobody-1")
     app.drain()
     app.publish("nobody-2")
-    app.drain(UNROUTED="drop")
+    app.drain(ON_UNROUTED="drop")
 
     (letter,) = app.dead()
 

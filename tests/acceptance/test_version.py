@@ -148,7 +148,7 @@ FIFO = {
     "REQUESTS_QUEUE": "app-requests-q.fifo",
     "REJECTS_QUEUE": "app-rejects-q.fifo",
     "DEAD_QUEUE": "app-dead-q.fifo",
-    "FIFO_ON_FAILURE": "sidestep",
+    "FIFO_ON_FAILURE": "continue_group",
 }
 
 

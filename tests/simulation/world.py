@@ -131,7 +131,7 @@ class World:
         self.settings = Settings(
             common_prefix="t",
             requests_queue=self.queues.requests,
-            fifo_on_failure=dice.choice(("hold", "sidestep")),
+            fifo_on_failure=dice.choice(("block_group", "continue_group")),
             unknown_on_rejects="dead" if self.mover.is_there or seed % 9 == 5 else "run",
             broker_url="sim:",
             ledger_url="sim:",
@@ -141,9 +141,9 @@ class World:
             pool_size=dice.randint(1, 3),
             concurrency=dice.choice((1, 2, 4, 8)),
             shutdown_s=dice.choice((2.0, 10.0, 25.0)),
-            latency_s=20.0 if seed % 7 == 3 else 0.1,  # long: then much is asked for ahead
+            receive_linger_s=20.0 if seed % 7 == 3 else 0.1,  # long: then much is asked for ahead
             task_missing_grace_s=random.Random(f"grace/{seed}").choice((0.0, 100.0, 3000.0)),
-            unrecorded_max=1 + seed % 3 if seed % 11 == 7 else 0,
+            max_unrecorded_results=1 + seed % 3 if seed % 11 == 7 else 0,
         )  # fmt: skip
 
     # -- what the stand-ins ask

@@ -14,7 +14,7 @@ __all__ = ["cost", "told"]
 def cost() -> None:
     """Print requests per 1,000 messages and the price a million. Raises MulliganError when no run has been counted."""
     chosen = settings().settings
-    file = Path(chosen.run_file)
+    file = Path(chosen.run_stats_file)
     try:
         totals = read(file)
     except FileNotFoundError:

@@ -37,7 +37,7 @@ def replay(uids: Sequence[str]) -> None:
 
     chosen = settings().settings
     catalogue = load(
-        app_dir(), tasks_file=chosen.tasks_xml_file, defaults=chosen.policy, drops_unrouted=chosen.unrouted == "drop"
+        app_dir(), tasks_file=chosen.tasks_xml_file, defaults=chosen.policy, drops_unrouted=chosen.on_unrouted == "drop"
     )
 
     async def work(session: Session) -> Replay:

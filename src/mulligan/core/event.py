@@ -475,7 +475,7 @@ class QueuesDeclared(Event):
 
 @value
 class SettingRenamed(Event):
-    """A setting was given by its first name, old; it goes on working. meaning: what a reader of that name has to know.
+    """A setting was given by an earlier name, old, which still works. meaning: what a reader of that name has to know.
 
     place: the variable, or the file's line.
     """

@@ -14,7 +14,7 @@ from mulligan.core.value import value
 from mulligan.settings import configuration, kubernetes
 from mulligan.settings.configuration import Configuration
 from mulligan.settings.describe import NAMES, closest, default_of, expected, shown, variable
-from mulligan.settings.model import ALIASES, ENVIRONMENT_PREFIX, OTHER_VARIABLES, Settings
+from mulligan.settings.model import ALIASES, ENVIRONMENT_PREFIX, OTHER_VARIABLES, VALUE_ALIASES, Settings
 
 __all__ = ["DEFAULT", "Loaded", "load"]
 
@@ -26,7 +26,7 @@ DEFAULT = "default"
 class Loaded:
     """Settings, and where each value came from: by upper-case name, "default", a file with its line, or a variable.
 
-    renamed: the settings that were given by their first names.
+    renamed: the settings that were given by earlier names or values.
     """
 
     settings: Settings
@@ -60,6 +60,8 @@ def load(app_dir: Path, environ: Mapping[str, str]) -> Loaded:
     aliased = _given(ALIASES, from_file, environ)
     problems += _contradictions(given, aliased)
     given |= _resolved(given, aliased)
+    renamed = [*_renamed(aliased), *_values_renamed(given)]
+    given = {name: _present(name, item) for name, item in given.items()}
     try:
         settings = Settings.model_validate({name.lower(): item.value for name, item in given.items()})
     except ValidationError as exc:
@@ -67,7 +69,7 @@ def load(app_dir: Path, environ: Mapping[str, str]) -> Loaded:
     if problems:
         raise ConfigurationError(problems)
     origins = {name: given[name].place if name in given else DEFAULT for name in NAMES}
-    return Loaded(settings, origins, tuple(_renamed(aliased)))
+    return Loaded(settings, origins, tuple(renamed))
 
 
 def _given(names: Iterable[str], from_file: Configuration, environ: Mapping[str, str]) -> dict[str, _Given]:
@@ -84,7 +86,9 @@ def _contradictions(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) 
     """Problems of settings that both of their names say, and differently: neither is known to be the one meant."""
     for old, said in aliased.items():
         other = given.get(ALIASES[old].name)
-        if other is not None and other.is_said and said.is_said and other.value != said.value:
+        if other is None or not (other.is_said and said.is_said):
+            continue
+        if str(_present(other.name, other).value) != str(_present(other.name, said).value):
             yield (
                 f"{said.place}: {old} is {shown(other.name, said.value)}, and {other.name} is "
                 f"{shown(other.name, other.value)} ({other.place}). They are two names of one setting: "
@@ -93,7 +97,7 @@ def _contradictions(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) 
 
 
 def _resolved(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) -> dict[str, _Given]:
-    """What the first names say of settings that their present ones leave open, by present name."""
+    """What the earlier names say of settings that their present ones leave open, by present name."""
     named = {ALIASES[old].name: said for old, said in aliased.items()}
     return {name: said for name, said in named.items() if name not in given or not given[name].is_said}
 
@@ -102,6 +106,21 @@ def _renamed(aliased: Mapping[str, _Given]) -> Iterator[SettingRenamed]:
     for old, said in aliased.items():
         if said.is_said:
             yield SettingRenamed(old, ALIASES[old].name, ALIASES[old].meaning, said.place)
+
+
+def _values_renamed(given: Mapping[str, _Given]) -> Iterator[SettingRenamed]:
+    for name, said in given.items():
+        now = _present(name, said).value
+        if now != said.value:
+            yield SettingRenamed(f"{said.name}={said.value}", f"{name}={now}", "it means the same", said.place)
+
+
+def _present(name: str, given: _Given) -> _Given:
+    """The same, with an earlier value under its present name. name: the setting's."""
+    values = VALUE_ALIASES.get(name, {})
+    if not isinstance(given.value, str) or given.value not in values:
+        return given
+    return _Given(given.name, values[given.value], given.place)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:

@@ -17,7 +17,15 @@ from mulligan.core.secret import redacted_url
 from mulligan.core.value import value
 from mulligan.settings.worker import WorkerSettings
 
-__all__ = ["ALIASES", "CONFIGURATION_FILE", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "Alias", "Settings"]
+__all__ = [
+    "ALIASES",
+    "CONFIGURATION_FILE",
+    "ENVIRONMENT_PREFIX",
+    "OTHER_VARIABLES",
+    "VALUE_ALIASES",
+    "Alias",
+    "Settings",
+]
 
 CONFIGURATION_FILE = "config/configuration.py"
 ENVIRONMENT_PREFIX = "MULLIGAN_"
@@ -25,7 +33,7 @@ ENVIRONMENT_PREFIX = "MULLIGAN_"
 
 @value
 class Alias:
-    """A setting's first name, which is never removed. meaning: what a reader of the name has to know."""
+    """A setting's earlier name, which is never removed. meaning: what a reader of the name has to know."""
 
     name: str
     meaning: str
@@ -34,8 +42,18 @@ class Alias:
 ALIASES = {
     "MAIN_QUEUE": Alias("REQUESTS_QUEUE", "it is the queue on which new messages come"),
     "DEAD_LETTER_QUEUE": Alias("REJECTS_QUEUE", "it is the queue of retries, not of dead letters"),
+    "LATENCY_S": Alias("RECEIVE_LINGER_S", "it is how long free slots wait to fill a receive"),
+    "UNRECORDED_MAX": Alias("MAX_UNRECORDED_RESULTS", "it limits the task results that await recording"),
+    "UNROUTED": Alias("ON_UNROUTED", "it says what becomes of a message that no task accepts"),
+    "RUN_FILE": Alias("RUN_STATS_FILE", "it is the file with the counts of the last run"),
 }
-"""First names of settings that have a better one now, by the original program; in the file and as variables."""
+"""Earlier names of settings, the original program's and ours; in the file and as variables."""
+
+VALUE_ALIASES = {
+    "ON_UNROUTED": {"bury": "dead_letter"},
+    "FIFO_ON_FAILURE": {"hold": "block_group", "sidestep": "continue_group"},
+}
+"""Earlier values of settings, by setting: what each is called now."""
 
 OTHER_VARIABLES = {
     "MULLIGAN_DEBUG": "1: an unexpected error of the command line shows its traceback.",
@@ -136,13 +154,13 @@ class Settings(BaseModel):
         le=10_000,
         description="Messages that one consumer processes concurrently: 3 consumers with 10 make 30.",
     )
-    unrecorded_max: Count = Field(
+    max_unrecorded_results: Count = Field(
         0,
         ge=0,
         le=100_000,
         description="Task results per worker that may await recording before new tasks start. 0: no limit.",
     )
-    latency_s: Seconds = Field(
+    receive_linger_s: Seconds = Field(
         0.1,
         ge=0,
         le=60,
@@ -179,17 +197,17 @@ class Settings(BaseModel):
         le=1_209_600,
         description="How long messages wait for a task missing from tasks.xml before it counts as failed for good.",
     )
-    unrouted: Literal["bury", "drop"] = Field(
-        "bury", description="A message that no task accepts becomes a dead letter (bury) or is removed (drop)."
+    on_unrouted: Literal["dead_letter", "drop"] = Field(
+        "dead_letter", description="A message that no task accepts becomes a dead letter or is removed (drop)."
     )
     unknown_on_rejects: Literal["dead", "run"] = Field(
         "dead",
         description="A message on the rejects queue that mulligan did not put there becomes a dead letter, or all its "
         "tasks run.",
     )
-    fifo_on_failure: Literal["hold", "sidestep"] = Field(
-        "hold",
-        description="On FIFO queues: a message to retry holds its group (hold) or moves to rejects (sidestep).",
+    fifo_on_failure: Literal["block_group", "continue_group"] = Field(
+        "block_group",
+        description="On FIFO queues, a message to retry blocks its group, or moves to rejects (continue_group).",
     )
     middleware: DottedNames = Field(
         (), description='Functions around every attempt, outermost first, each as "package.module:function".'
@@ -212,7 +230,9 @@ class Settings(BaseModel):
         "var/bodies", description="Folder for message bodies whose copies would exceed the queue's size limit."
     )
 
-    run_file: PathText = Field("var/run.json", description="File with the counts of the last run, for mulligan cost.")
+    run_stats_file: PathText = Field(
+        "var/run.json", description="File with the counts of the last run, for mulligan cost."
+    )
     price_per_million: Seconds = Field(
         0.40,
         ge=0,
@@ -274,7 +294,7 @@ class Settings(BaseModel):
             raise ValueError(
                 f"REQUESTS_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none': a "
                 "message that holds its group can't carry its attempts, so a ledger has to. Set LEDGER_URL, or "
-                "FIFO_ON_FAILURE to 'sidestep'."
+                "FIFO_ON_FAILURE to 'continue_group'."
             )
         if self.task_backoff_s > self.task_backoff_max_s:
             raise ValueError(
@@ -301,7 +321,7 @@ class Settings(BaseModel):
     @property
     def holds_groups(self) -> bool:
         """Whether a message of the requests queue that has to be tried again keeps its group waiting."""
-        return self.queues.requests.endswith(".fifo") and self.fifo_on_failure == "hold"
+        return self.queues.requests.endswith(".fifo") and self.fifo_on_failure == "block_group"
 
     @property
     def policy(self) -> Policy:

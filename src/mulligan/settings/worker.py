@@ -24,14 +24,14 @@ class WorkerSettings:
     ledger_url: str = field(repr=False)
     queues: Queues
     lease_s: float
-    latency_s: float
+    receive_linger_s: float
     grace_s: float
     concurrency: int
-    unrecorded_max: int
+    max_unrecorded_results: int
     holds_groups: bool
     tasks_xml_file: str
     policy: Policy
-    unrouted: Literal["bury", "drop"]
+    on_unrouted: Literal["dead_letter", "drop"]
     unknown_on_rejects: Literal["dead", "run"]
     task_missing_grace_s: float
     bodies_url: str

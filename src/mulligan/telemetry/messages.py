@@ -377,8 +377,8 @@ def _of_setting(event: SettingEvent) -> str:
     match event:
         case e.SettingRenamed():
             return (
-                f"{event.place}: {event.old} is the first name of {event.name}, and {event.meaning}. "
-                f"It still works; {event.name} says it better"
+                f"{event.place}: {event.old} is an earlier name of {event.name}, and {event.meaning}. "
+                f"It still works; use {event.name}"
             )
         case e.LedgerLocal():
             return (

@@ -143,7 +143,7 @@ def keep_order_when_heads_are_held(fifo, sqs, until, *, groups: int, each: int, 
 def keep_order_when_heads_step_aside(fifo, sqs, until, *, groups: int, each: int) -> None:
     """What does not fail keeps its order."""
     rand = seeded()
-    fifo.settings["FIFO_ON_FAILURE"] = "sidestep"
+    fifo.settings["FIFO_ON_FAILURE"] = "continue_group"
     bodies = bodies_of(rand, groups, each)
     send(fifo, sqs, bodies)
 

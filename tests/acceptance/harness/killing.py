@@ -23,12 +23,12 @@ FAIL_ALWAYS = 0.02
 DIES = 0.01
 POOL = 5
 SLOTS = 32
-UNRECORDED_MAX = 4
+MAX_UNRECORDED_RESULTS = 4
 """The setting of that name: what keeps the mean below 5 however short the tasks are."""
 MEAN_REPEATS = 12.0
-"""Effects that a kill of a worker with so many slots has done again, on average. The promise says 5, and
-UNRECORDED_MAX keeps to it; what runs when the limit is reached may all end before the next record, though, and a busy
-machine takes long for that.
+"""Effects that a kill of a worker with so many slots has done again, on average. The promise says 5, and the setting
+keeps to it; what runs when the limit is reached may all end before the next record, though, and a busy machine takes
+long for that.
 """
 AHEAD = 2
 """For how many kills more the work may be done before it is slowed down, or none would be left for the last ones."""
@@ -209,7 +209,7 @@ def lay_out(app, **settings) -> None:
         "POOL_SIZE": POOL,
         "LEASE_S": 5,
         "CONCURRENCY": SLOTS,
-        "UNRECORDED_MAX": UNRECORDED_MAX,
+        "MAX_UNRECORDED_RESULTS": MAX_UNRECORDED_RESULTS,
         "LOG_LEVEL": "INFO",
         "TASK_BACKOFF_S": 0.2,
         **settings,
@@ -324,9 +324,9 @@ def check(run: Run, broker: str) -> None:
     by_tasks = (found.repeated - sum(of_kills)) / max(1, crashes)
     figure(
         "G3", broker,
-        f"with UNRECORDED_MAX={run.app.settings['UNRECORDED_MAX']} repeated effects {mean:.2f} a kill of a worker with "
-        f"{run.slots} slots ({max(of_kills)} at most) and tasks of 20, 3 and 0 ms, {by_tasks:.2f} a worker that a task "
-        "ended",
+        f"with MAX_UNRECORDED_RESULTS={run.app.settings['MAX_UNRECORDED_RESULTS']} repeated effects {mean:.2f} a kill "
+        f"of a worker with {run.slots} slots ({max(of_kills)} at most) and tasks of 20, 3 and 0 ms, {by_tasks:.2f} a "
+        "worker that a task ended",
     )  # fmt: skip
     figure(
         "G4", broker,

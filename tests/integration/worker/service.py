@@ -148,7 +148,7 @@ class Worker:
             QueuePipeline(
                 deps,
                 index,
-                Pace(capacity, lease_s, more.get("latency_s", 0.1)),
+                Pace(capacity, lease_s, more.get("receive_linger_s", 0.1)),
                 slots,
                 holds_groups=holds_groups,
                 receives=receives,

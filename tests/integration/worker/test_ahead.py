@@ -21,7 +21,7 @@ def ahead(worker):
 async def with_some_ahead(service, one, **more):
     """A worker of five places that has been at work for a while, and has more than it can begin."""
     worker = service.worker(
-        task("One", one, timeout_s=5000.0), capacity=5, features=PRICED, stages=(0,), latency_s=0.2, **more
+        task("One", one, timeout_s=5000.0), capacity=5, features=PRICED, stages=(0,), receive_linger_s=0.2, **more
     )
     await service.send(*map(str, range(400)))
     await service.until(lambda: len(one.runs) > 200)
@@ -126,7 +126,7 @@ async def test_messages_are_not_received_over_and_over_while_no_place_comes_free
     Amazon SQS would have moved them to the dead queue, unrun."""
     one = Recording(*[0.05] * 300, *[3600.0] * 20)
     service.worker(
-        task("One", one, timeout_s=7200.0), capacity=10, stages=(0,), latency_s=60.0,
+        task("One", one, timeout_s=7200.0), capacity=10, stages=(0,), receive_linger_s=60.0,
         features={"has_price": True, "max_batch": 10, "max_pollers": 40},
     )  # fmt: skip
     await service.send(*map(str, range(320)))
@@ -141,7 +141,13 @@ async def test_nothing_is_asked_for_ahead_without_a_ledger(service):
     """What is given back unbegun comes a second time, and whatever does so without a ledger is a suspect."""
     one = Recording(*[0.01] * 400)
     worker = service.worker(
-        task("One", one), capacity=5, features=PRICED, stages=(0,), latency_s=0.2, ledger=NoLedger(), starts=False
+        task("One", one),
+        capacity=5,
+        features=PRICED,
+        stages=(0,),
+        receive_linger_s=0.2,
+        ledger=NoLedger(),
+        starts=False,
     )
     await service.send(*map(str, range(400)))
 
@@ -156,7 +162,7 @@ async def test_nothing_is_asked_for_ahead_without_a_ledger(service):
 
 async def test_copy_that_is_not_to_be_run_needs_no_place(service):
     one = Recording(*[0.01] * 250, *[30.0] * 300)
-    service.worker(task("One", one, timeout_s=5000.0), capacity=5, features=PRICED, stages=(0,), latency_s=0.2)
+    service.worker(task("One", one, timeout_s=5000.0), capacity=5, features=PRICED, stages=(0,), receive_linger_s=0.2)
     sent = [Outgoing(str(n).encode(), {"mulligan-uid": f"018bcfe56800-{n:08}"}) for n in range(255)]
     for start in range(0, 255, 51):
         await service.broker.send(QUEUES.requests, sent[start : start + 51])
@@ -171,7 +177,9 @@ async def test_copy_that_is_not_to_be_run_needs_no_place(service):
 
 async def test_one_of_a_group_takes_its_place_like_any_other_when_its_turn_comes(service):
     one = Recording(*[0.01] * 600)
-    worker = service.worker(task("One", one), capacity=4, features=PRICED, stages=(0,), starts=False, latency_s=0.2)
+    worker = service.worker(
+        task("One", one), capacity=4, features=PRICED, stages=(0,), starts=False, receive_linger_s=0.2
+    )
     worker.network.group = lambda delivery: str(int(delivery.body) % 7)
     await service.send(*map(str, range(600)))
 

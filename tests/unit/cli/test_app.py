@@ -275,7 +275,7 @@ def test_check_and_settings_say_what_an_old_name_of_a_queue_means(mulligan, appl
     _, shown, err = mulligan("settings")
 
     assert code == 0
-    assert "note     settings  environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is the first" in out
+    assert "note     settings  environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is an earlier" in out
     assert "it is the queue of retries, not of dead letters" in out
     assert "it is the queue of retries, not of dead letters" in err
     assert re.search(r"REJECTS_QUEUE +'again' +environment variable MULLIGAN_DEAD_LETTER_QUEUE\n", shown)

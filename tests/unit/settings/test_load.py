@@ -51,11 +51,45 @@ def test_load_takes_the_original_programs_names_of_the_queues_and_says_what_they
     assert loaded.origins["REQUESTS_QUEUE"] == "config/configuration.py line 1"
     assert loaded.origins["REJECTS_QUEUE"] == "environment variable MULLIGAN_DEAD_LETTER_QUEUE"
     assert [sentence(renamed) for renamed in loaded.renamed] == [
-        "config/configuration.py line 1: MAIN_QUEUE is the first name of REQUESTS_QUEUE, and it is the queue on which "
-        "new messages come. It still works; REQUESTS_QUEUE says it better",
-        "environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is the first name of REJECTS_QUEUE, and it "
-        "is the queue of retries, not of dead letters. It still works; REJECTS_QUEUE says it better",
+        "config/configuration.py line 1: MAIN_QUEUE is an earlier name of REQUESTS_QUEUE, and it is the queue on which "
+        "new messages come. It still works; use REQUESTS_QUEUE",
+        "environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is an earlier name of REJECTS_QUEUE, and "
+        "it is the queue of retries, not of dead letters. It still works; use REJECTS_QUEUE",
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "given", "field", "meant"),
+    [
+        ("LATENCY_S", "0.25", "receive_linger_s", 0.25),
+        ("UNRECORDED_MAX", "7", "max_unrecorded_results", 7),
+        ("UNROUTED", "bury", "on_unrouted", "dead_letter"),
+        ("RUN_FILE", "var/last.json", "run_stats_file", "var/last.json"),
+    ],
+)
+def test_load_takes_an_earlier_name_of_a_setting_and_warns_once(tmp_path, old, given, field, meant):
+    loaded = load(tmp_path, {f"MULLIGAN_{old}": given})
+
+    assert getattr(loaded.settings, field) == meant
+    assert [(one.old, one.name) for one in loaded.renamed if one.old == old] == [(old, field.upper())]
+
+
+@pytest.mark.parametrize(("old", "now"), [("hold", "block_group"), ("sidestep", "continue_group")])
+def test_load_takes_an_earlier_value_of_a_setting_and_warns(tmp_path, old, now):
+    configured(tmp_path, f'FIFO_ON_FAILURE = "{old}"\n')
+
+    loaded = load(tmp_path, {})
+
+    assert loaded.settings.fifo_on_failure == now
+    assert [(one.old, one.name) for one in loaded.renamed] == [(f"FIFO_ON_FAILURE={old}", f"FIFO_ON_FAILURE={now}")]
+
+
+def test_load_takes_the_same_value_under_both_names_of_a_setting(tmp_path):
+    configured(tmp_path, 'RECEIVE_LINGER_S = 0.5\nON_UNROUTED = "dead_letter"\n')
+
+    loaded = load(tmp_path, {"MULLIGAN_LATENCY_S": "0.5", "MULLIGAN_UNROUTED": "bury"})
+
+    assert (loaded.settings.receive_linger_s, loaded.settings.on_unrouted) == (0.5, "dead_letter")
 
 
 def test_load_says_nothing_of_first_names_when_only_the_present_ones_are_used(tmp_path):
@@ -111,7 +145,7 @@ def test_load_hints_at_a_first_name_in_lower_case(tmp_path):
 
 
 def test_load_does_not_take_what_all_variables_begin_with_for_a_likeness(tmp_path):
-    """For MULLIGAN_PROT it asked whether MULLIGAN_UNROUTED was meant."""
+    """For MULLIGAN_PROT it asked whether MULLIGAN_ON_UNROUTED was meant."""
     assert problems_of(tmp_path, {"MULLIGAN_PROT": "80", "MULLIGAN_LEASE": "9"}) == (
         "environment variable MULLIGAN_LEASE: there is no such setting. Did you mean MULLIGAN_LEASE_S? Correct or "
         "unset it; `mulligan settings` lists all.",

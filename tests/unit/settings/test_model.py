@@ -15,7 +15,7 @@ def test_settings_for_a_worker_say_what_the_settings_say():
         log_file=None,
         middleware=("a.b:c",),
         lease_s=1.5,
-        unrouted="drop",
+        on_unrouted="drop",
         task_max_attempts=5,
         shutdown_s=10,
     )
@@ -23,7 +23,7 @@ def test_settings_for_a_worker_say_what_the_settings_say():
     part = settings.for_worker()
 
     assert (part.broker_url, part.log_file, part.middleware) == ("sqlite:////tmp/a b.db", None, ("a.b:c",))
-    assert (part.lease_s, part.unrouted, part.policy.max_attempts, part.grace_s) == (1.5, "drop", 5, 5.0)
+    assert (part.lease_s, part.on_unrouted, part.policy.max_attempts, part.grace_s) == (1.5, "drop", 5, 5.0)
     assert part.queues == settings.queues
 
 
@@ -58,7 +58,7 @@ def test_expected_says_kind_unit_and_bounds():
     assert expected("CONCURRENCY") == "a whole number from 1 to 10,000"
     assert expected("TASK_TIMEOUT_S") == "a number of seconds, more than 0, at most 604,800"
     assert expected("LOG_FILE_MAX_BYTES") == "a whole number of bytes, at least 10,000"
-    assert expected("UNROUTED") == "one of 'bury', 'drop'"
+    assert expected("ON_UNROUTED") == "one of 'dead_letter', 'drop'"
     assert expected("CREATE_QUEUES") == "True or False"
     assert unit_of("LEDGER_KEEP_DAYS") == "days"
 

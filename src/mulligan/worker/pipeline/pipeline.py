@@ -100,7 +100,7 @@ class QueuePipeline:
         reports = Reports()
         ledger = PatientLedger(deps.ledger, runtime.clock, runtime.emit)
         self.slots = Slots(deps.table, index, slots)
-        brake = Backpressure(settings.unrecorded_max)
+        brake = Backpressure(settings.max_unrecorded_results)
         held_copies = HeldCopies(runtime.clock, runtime.emit, counts_releases=role.counts_releases)
         reporter = EventReporter(deps.table, runtime.clock, runtime.emit, deps.wants)
 

@@ -35,7 +35,7 @@ _FREE_PAUSE_S = 0.002  # without a price, waiting for fuller receives is worth n
 
 @value
 class Pace:
-    """How a queue is asked. capacity: messages in flight. lease_s, latency_s: as in the settings.
+    """How a queue is asked. capacity: messages in flight. lease_s, receive_linger_s: as in the settings.
 
     grace_s: what a shutdown leaves to running tasks. A receive that can't be cancelled waits no longer than that, for
     the shutdown waits for it.
@@ -43,7 +43,7 @@ class Pace:
 
     capacity: int
     lease_s: float
-    latency_s: float
+    receive_linger_s: float
     grace_s: float = math.inf
 
 
@@ -73,7 +73,7 @@ class Pollers:
         features = broker.features
         self._max_batch = features.max_batch
         self._has_price = features.has_price
-        self._pause_s = pace.latency_s if features.has_price else min(pace.latency_s, _FREE_PAUSE_S)
+        self._pause_s = pace.receive_linger_s if features.has_price else min(pace.receive_linger_s, _FREE_PAUSE_S)
         self._width = PollerCount()
         self._batch = min(features.max_batch, pace.capacity)
         self._wait_s = poll_s(features, pace.grace_s)
@@ -185,8 +185,8 @@ class Pollers:
             self._widen()
             if not self._width.is_short:
                 continue
-            if self._has_price and self._pace.latency_s > 0:
-                await self._pause(self._pace.latency_s)
+            if self._has_price and self._pace.receive_linger_s > 0:
+                await self._pause(self._pace.receive_linger_s)
             else:
                 await asyncio.sleep(0)  # what was started begins now, not once the next request has been made
 

@@ -127,7 +127,7 @@ def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
             folder,
             tasks_file=settings.tasks_xml_file,
             defaults=settings.policy,
-            drops_unrouted=settings.unrouted == "drop",
+            drops_unrouted=settings.on_unrouted == "drop",
         ),
     )
     if fork.FORKED.is_true:  # by a file that was imported
@@ -262,7 +262,7 @@ class Worker:
                 QueuePipeline(
                     deps,
                     index,
-                    Pace(capacity, settings.lease_s, settings.latency_s, settings.grace_s),
+                    Pace(capacity, settings.lease_s, settings.receive_linger_s, settings.grace_s),
                     self._host.slots_for(capacity),
                     holds_groups=index == 0 and settings.holds_groups,
                     receives=declared.receives.get(settings.queues.all[index]),

@@ -64,7 +64,7 @@ class Supervisor:
         self._pool = WorkerPool(workers, keeper, stats, self._gate, run, host.clock, emit)
         self._preparation = Preparation(settings, broker, ledger, run, host.clock, emit)
         self._jobs = PeriodicJobs(self._pool, keeper, run, host, hub)
-        self._stats = StatsFile(stats, self._pool, broker, host, folder / settings.run_file)
+        self._stats = StatsFile(stats, self._pool, broker, host, folder / settings.run_stats_file)
         self._clock = host.clock
 
     async def run(self, *, drains: bool, for_s: float | None) -> None:

@@ -97,9 +97,9 @@ async def consumer():
 async def make(runtime, consumer):
     made = []
 
-    def make(queue, capacity=40, latency_s=0.5, grace_s=20.0):
+    def make(queue, capacity=40, receive_linger_s=0.5, grace_s=20.0):
         consumer.places = capacity
-        pace = Pace(capacity, 60.0, latency_s, grace_s)
+        pace = Pace(capacity, 60.0, receive_linger_s, grace_s)
         made.append(Pollers(runtime, queue, QUEUE, pace, consumer, consumer))
         made[-1].start()
         return made[-1]
@@ -172,7 +172,7 @@ async def test_pollers_wait_for_a_full_batch_of_room(make, consumer):
 async def test_pollers_ask_for_what_is_free_when_a_slow_neighbour_keeps_a_slot(make, consumer):
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10)]
-    make(queue, capacity=10, latency_s=0.5)
+    make(queue, capacity=10, receive_linger_s=0.5)
     await asyncio.sleep(5)
     began = asyncio.get_running_loop().time()
 
@@ -187,7 +187,7 @@ async def test_pollers_lose_patience_again_when_there_was_no_room_the_first_time
     """A slot came free while the table was full; from then on only a whole free batch was asked for."""
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10)]
-    make(queue, capacity=10, latency_s=0.5)
+    make(queue, capacity=10, receive_linger_s=0.5)
     await asyncio.sleep(5)
     consumer.end()
     consumer.free_slots = 0
@@ -206,7 +206,7 @@ async def test_pollers_ask_ahead_for_what_will_have_ended_when_messages_end_fast
     queue = Queue()
     queue.answers = [deliveries(10, n * 10) for n in range(500)]
     consumer.per_s = 500.0
-    make(queue, capacity=40, latency_s=0.1)
+    make(queue, capacity=40, receive_linger_s=0.1)
     most = 0
     for _ in range(100):  # 25 end within half the latency
         await asyncio.sleep(0.02)
@@ -221,7 +221,7 @@ async def test_pollers_look_as_far_ahead_as_a_full_receive_takes_and_half_the_la
     queue = Queue(max_pollers=1)
     queue.answers = [deliveries(10, n * 10) for n in range(100)]
     queue.takes_s = 0.2
-    make(queue, capacity=10, latency_s=0.1)
+    make(queue, capacity=10, receive_linger_s=0.1)
     for _ in range(100):
         await asyncio.sleep(0.2)
         consumer.end(consumer.in_flight)
@@ -235,7 +235,7 @@ async def test_pollers_ask_for_no_more_ahead_than_the_lease_table_holds(make, co
     queue.answers = [deliveries(10, n * 10) for n in range(10_000)]
     consumer.free_slots = 55
     consumer.per_s = 10_000.0
-    make(queue, capacity=40, latency_s=10.0)
+    make(queue, capacity=40, receive_linger_s=10.0)
     most = 0
     for _ in range(1000):
         await asyncio.sleep(0.001)
@@ -262,7 +262,7 @@ async def test_pollers_let_what_a_short_receive_started_begin_before_they_make_t
         await take(deliveries, lease_until)
 
     consumer.take = start_and_take
-    make(queue, latency_s=0.0)
+    make(queue, receive_linger_s=0.0)
     await asyncio.sleep(1)
 
     assert asked_at_start == [1]
@@ -359,7 +359,7 @@ async def test_pollers_stop_lets_a_receive_end_and_takes_what_it_brings(make, co
 async def test_pollers_wait_no_longer_than_a_shutdown_has_time_for_when_a_receive_must_end(make, grace_s, wait_s):
     """A worker on SQS with SHUTDOWN_S=12 was killed at each stop: its receives were still under way."""
     queue = Queue(long_poll_s=20.0)
-    make(queue, grace_s=grace_s, latency_s=0.0)
+    make(queue, grace_s=grace_s, receive_linger_s=0.0)
 
     await asyncio.sleep(41)
 
@@ -368,7 +368,7 @@ async def test_pollers_wait_no_longer_than_a_shutdown_has_time_for_when_a_receiv
 
 async def test_pollers_wait_as_long_as_they_can_when_a_receive_can_be_cancelled(make):
     queue = Queue(cancels_receive=True, long_poll_s=20.0)
-    make(queue, grace_s=1.0, latency_s=0.0)
+    make(queue, grace_s=1.0, receive_linger_s=0.0)
 
     await asyncio.sleep(41)
 

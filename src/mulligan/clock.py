@@ -1,4 +1,4 @@
-"""The machine's clocks and dice, for all code that takes `now` or `rand` as an argument."""
+"""The machine's clocks and dice, for all code that takes `now` or `rand`: the one module that reads them."""
 
 import random
 import time
@@ -14,6 +14,12 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     """Seconds that never jump, the same for all processes of the host: for leases and timeouts."""
+
+    precise = staticmethod(time.perf_counter)
+    """Seconds that never jump, of this process only: to measure what takes microseconds."""
+
+    pause = staticmethod(time.sleep)
+    """Let this many seconds pass, and hold the thread meanwhile."""
 
     random = staticmethod(random.random)
     """A number in [0, 1), for jitter."""

@@ -23,6 +23,7 @@ from mulligan.core.error import (
     LeftUndoneError,
     MulliganError,
 )
+from mulligan.environ import ENVIRON
 
 __all__ = ["Code", "PartialError", "UsageError", "ended"]
 
@@ -161,7 +162,7 @@ def _hint(error: Exception) -> str:
 
 
 def _trace(error: BaseException) -> bool:
-    if os.environ.get("MULLIGAN_DEBUG") != "1":
+    if ENVIRON.get("MULLIGAN_DEBUG") != "1":
         return False
     say("".join(traceback.format_exception(error)))
     return True

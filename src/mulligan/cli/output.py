@@ -12,6 +12,7 @@ from typing import TextIO
 
 from mulligan.core.error import MulliganError
 from mulligan.core.secret import Redactor, redacted
+from mulligan.environ import refuses_color
 
 __all__ = ["age", "drop", "flush", "harmless", "hidden", "hide", "may_color", "say", "secretive", "table", "write"]
 
@@ -167,7 +168,7 @@ def age(seconds: float | None) -> str:
 def may_color(stream: object) -> bool:
     """Whether the stream is a terminal that wants colours (https://no-color.org)."""
     isatty = getattr(stream, "isatty", None)
-    return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return bool(isatty and isatty()) and not refuses_color()
 
 
 def _put(stream: TextIO, text: str) -> None:

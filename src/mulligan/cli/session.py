@@ -1,7 +1,6 @@
 """What most commands need: the settings of the current folder, and a broker that is open while they work."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field, replace
@@ -16,6 +15,7 @@ from mulligan.core.error import BrokerRefused
 from mulligan.core.event import Event
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
+from mulligan.environ import ENVIRON
 from mulligan.settings import kubernetes
 from mulligan.settings.load import Loaded, load
 from mulligan.settings.model import Settings
@@ -63,14 +63,14 @@ def app_dir() -> Path:
 
 def settings() -> Loaded:
     """The application's settings. Raises ConfigurationError."""
-    loaded = load(app_dir(), os.environ)
+    loaded = load(app_dir(), ENVIRON)
     hide(loaded.settings.broker_url, loaded.settings.ledger_url)
     return loaded
 
 
 def service_links() -> tuple[str, ...]:
     """Variables of this process that Kubernetes has set, and that are no settings."""
-    return kubernetes.service_links(os.environ)
+    return kubernetes.service_links(ENVIRON)
 
 
 def of_application() -> Settings:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import secrets
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, assert_never
@@ -13,6 +12,7 @@ from mulligan.cli.exit import Code, UsageError
 from mulligan.cli.output import harmless, hidden, say, table, write
 from mulligan.cli.send import attributes_of
 from mulligan.cli.session import app_dir, settings
+from mulligan.clock import SystemClock
 from mulligan.core import fingerprint
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.outcome import NOT_TAKEN, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
@@ -51,16 +51,16 @@ def run(name: str, body: str, *, attributes: Sequence[str], attempt: int, uid: s
         raise UsageError(
             f"there is no task {shown(name)}. Known: {', '.join(catalogue.names)}.{did_you_mean(name, catalogue.names)}"
         )
-    now = time.time()
+    now = SystemClock.now()
     raw = _read(body)
     message_uid = _checked(uid) if uid else fingerprint.uid("tasks-run", secrets.token_hex(8), raw, now)
     message = Message(message_uid, raw, attributes_of(attributes), now)
-    hub = configure(chosen, worker=None, rotates=False, now=time.time)
+    hub = configure(chosen, worker=None, rotates=False, now=SystemClock.now)
     try:
         outcome = asyncio.run(_attempt(task, _context(task, message, attempt, now, may_repeat=uid is not None)))
     finally:
         hub.close()
-    return _told(task, outcome, attempt, time.time() - now)
+    return _told(task, outcome, attempt, SystemClock.now() - now)
 
 
 async def _attempt(task: LoadedTask, context: TaskContext) -> Outcome:

@@ -8,13 +8,13 @@ import asyncio
 import smtplib
 import socket
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from mulligan.clock import SystemClock
 from mulligan.core.message import Message
 from mulligan.dial import dial
 from mulligan.integrations.alert import Alert, alert_of, lines_of, title_of
@@ -45,7 +45,7 @@ class EmailAlertTask(Task):
     timeout_s = TIMEOUT_S
     shows_body = False
     fold_file = "var/alerts.db"
-    now: Callable[[], float] = staticmethod(time.time)
+    now: Callable[[], float] = staticmethod(SystemClock.now)
 
     def __init__(self) -> None:
         self._url = variable("ALERT_SMTP_URL")

@@ -1,12 +1,12 @@
-"""The environment variables of the ready tasks: the one module of the package that reads them, when a task is made."""
+"""The environment variables of the ready tasks: the one module of theirs that asks for them, when a task is made."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
 from mulligan.core.extra import install_hint
 from mulligan.core.url import UrlFault, split_url
+from mulligan.environ import ENVIRON
 
 __all__ = ["missing", "missing_extra", "token_problems", "url_problems", "variable"]
 
@@ -15,7 +15,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 def variable(name: str, default: str = "") -> str:
     """The value of a variable without blanks around it; `default` when it is not set or empty."""
-    return os.environ.get(name, "").strip() or default
+    return ENVIRON.get(name, "").strip() or default
 
 
 def missing(**values: str) -> list[str]:

@@ -4,11 +4,11 @@ The issue carries its key as a label; where the project's screens have no labels
 """
 
 import base64
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from mulligan.clock import SystemClock
 from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations import http
@@ -51,7 +51,7 @@ class JiraIssueCreatorTask(Task):
     timeout_s = TIMEOUT_S
     labels: Sequence[str] = ("mulligan",)
     looks_at_s: tuple[float, ...] = (5.0, 15.0, 45.0, 120.0)  # Jira's search index lags by seconds to minutes
-    now: Callable[[], float] = staticmethod(time.time)
+    now: Callable[[], float] = staticmethod(SystemClock.now)
 
     def __init__(self) -> None:
         url = variable("JIRA_SERVER_URL").rstrip("/")

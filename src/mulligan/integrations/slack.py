@@ -1,9 +1,9 @@
 """Slack: a message in a channel for every message. It carries its key in its metadata."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mulligan.clock import SystemClock
 from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations.content import cut, text_of
@@ -27,7 +27,7 @@ class SlackMessageSenderTask(Task):
     max_attempts = ATTEMPTS
     backoff = BACKOFF
     timeout_s = TIMEOUT_S
-    now: Callable[[], float] = staticmethod(time.time)
+    now: Callable[[], float] = staticmethod(SystemClock.now)
 
     def __init__(self) -> None:
         self._token = variable("SLACK_API_TOKEN")

@@ -3,11 +3,11 @@
 In a storm there is one message a kind of error and minute, which is updated with the count (see `fold`).
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mulligan.clock import SystemClock
 from mulligan.core.message import Message
 from mulligan.integrations.alert import Alert, alert_of, lines_of, log, title_of
 from mulligan.integrations.alert_group import AlertGroup, Post, post_grouped
@@ -40,7 +40,7 @@ class SlackAlertTask(Task):
     channel: str | None = None
     shows_body = False
     fold_file = "var/alerts.db"
-    now: Callable[[], float] = staticmethod(time.time)
+    now: Callable[[], float] = staticmethod(SystemClock.now)
 
     def __init__(self) -> None:
         self._token = variable("SLACK_API_TOKEN") if self.token is None else self.token

@@ -1,10 +1,10 @@
 """Trello: a card for every message. The card carries its key as the last line of its description."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from mulligan.clock import SystemClock
 from mulligan.core.message import Message
 from mulligan.core.value import value
 from mulligan.integrations import http
@@ -28,7 +28,7 @@ class TrelloCardCreatorTask(Task):
     max_attempts = ATTEMPTS
     backoff = BACKOFF
     timeout_s = TIMEOUT_S
-    now: Callable[[], float] = staticmethod(time.time)
+    now: Callable[[], float] = staticmethod(SystemClock.now)
 
     def __init__(self) -> None:
         self._url = variable("TRELLO_SERVER_URL", "https://api.trello.com/1").rstrip("/")

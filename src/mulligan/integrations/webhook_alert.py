@@ -8,10 +8,10 @@ import binascii
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from mulligan.clock import SystemClock
 from mulligan.core.message import Message
 from mulligan.integrations import http
 from mulligan.integrations.alert import alert_of, as_data
@@ -35,7 +35,7 @@ class WebhookAlertTask(Task):
     backoff = BACKOFF
     timeout_s = TIMEOUT_S
     shows_body = False
-    now: Callable[[], float] = staticmethod(time.time)
+    now: Callable[[], float] = staticmethod(SystemClock.now)
 
     def __init__(self) -> None:
         self._url = variable("ALERT_WEBHOOK_URL")

@@ -9,9 +9,9 @@ while all jobs go to the thread.
 
 import sqlite3
 from collections.abc import Callable
-from time import perf_counter, sleep
 from typing import TypeVar
 
+from mulligan.clock import SystemClock
 from mulligan.storage import fault
 from mulligan.storage.transaction import Job, begin, commit
 
@@ -40,8 +40,8 @@ class InlineWriter:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        now: Callable[[], float] = perf_counter,
-        pause: Callable[[float], None] = sleep,
+        now: Callable[[], float] = SystemClock.precise,
+        pause: Callable[[float], None] = SystemClock.pause,
     ) -> None:
         self.connection = connection
         self.commits = 0

@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import random
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mulligan.clock import SystemClock
 from mulligan.core.error import StorageBroken
 from mulligan.storage import fault, file, schema
 from mulligan.storage.fault import ErrorTypes
@@ -81,7 +81,7 @@ class Database:
         *,
         has_shortcut: bool = False,
         busy_s: float = 10.0,
-        rand: Callable[[], float] = random.random,
+        rand: Callable[[], float] = SystemClock.random,
         sync: Callable[[int], None] = SYNC,
     ) -> None:
         self.path = path

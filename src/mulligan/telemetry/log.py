@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from mulligan.core.event import Event
 from mulligan.core.secret import Redactor
+from mulligan.environ import refuses_color
 from mulligan.telemetry.hub import Hub, Listener
 from mulligan.telemetry.import_guard import absent
 from mulligan.telemetry.layout import JsonLayout, TextLayout
@@ -146,7 +147,7 @@ def _outputs(
     if fd is not None:
         is_tty = os.isatty(fd)
         terminal = StreamSink(fd)
-        layout = _layout(settings, hide, has_color=is_tty and _may_color(), has_date=not is_tty)
+        layout = _layout(settings, hide, has_color=is_tty and not refuses_color(), has_date=not is_tty)
         outputs.append((terminal, layout))
 
         def tell(text: str) -> None:
@@ -180,11 +181,6 @@ def _descriptor(stream: TextIO | None) -> int | None:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError):
         return None
-
-
-def _may_color() -> bool:
-    # conventions of terminals (no-color.org), not settings of ours
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _unwritable(record: Record, exc: Exception) -> str:

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from mulligan.core.error import ConfigurationError
+from mulligan.environ import ENVIRON
 
 __all__ = ["ARMED", "Action", "Failpoint", "FailpointError", "Point", "armed", "inherited"]
 
@@ -110,4 +111,4 @@ def _problem(text: str, what: str) -> ConfigurationError:
     return ConfigurationError([f"environment variable {VARIABLE} is {text!r}: {what}. Correct or unset it."])
 
 
-ARMED: Final[Failpoint | None] = armed(os.environ)
+ARMED: Final[Failpoint | None] = armed(ENVIRON)

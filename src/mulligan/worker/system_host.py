@@ -15,6 +15,7 @@ from mulligan.brokers.base import Broker
 from mulligan.brokers.open import open_broker
 from mulligan.clock import SystemClock
 from mulligan.core.event import Event
+from mulligan.environ import ENVIRON
 from mulligan.ledger.base import Ledger
 from mulligan.ledger.open import open_ledger
 from mulligan.storage.body import BodyFolder, BodyStore
@@ -99,7 +100,7 @@ class SystemHost:
 
     async def start_worker(self, setup: Setup, table: LeaseTable, *, is_first: bool) -> Started[FromWorker]:
         """See the seam."""
-        env = inherited(os.environ, is_first=is_first)
+        env = inherited(ENVIRON, is_first=is_first)
         ours, process = spawn(
             "mulligan.worker.process.worker_process", table.descriptor, folder=Path(setup.folder), env=env
         )

@@ -6,7 +6,6 @@ after the receipt, and the process that extends it, which is another one, must k
 
 import asyncio
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,6 +28,7 @@ from mulligan.brokers.sqs.error import ServiceRefused
 from mulligan.brokers.sqs.lookup import QueueLookup
 from mulligan.brokers.sqs.owner import Sample
 from mulligan.brokers.sqs.provision import Provisioning, fitted
+from mulligan.clock import SystemClock
 from mulligan.core.clock import Lead
 from mulligan.core.delivery import Delivery, Depth, EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerError, BrokerRefused, BrokerUnavailable, ConfigurationError
@@ -78,7 +78,7 @@ class SqsBroker:
         *,
         clock: Clock,
         emit: Emit,
-        rand: Callable[[], float] = random.random,
+        rand: Callable[[], float] = SystemClock.random,
         find: Callable[[Address], tuple[EndpointConfig, Source]] | None = None,
     ) -> None:
         self._url = redacted_url(url)

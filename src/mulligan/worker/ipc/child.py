@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from mulligan import fork
 from mulligan.blocking import in_thread
+from mulligan.environ import ENVIRON
 from mulligan.worker.ipc import build
 from mulligan.worker.ipc.channel import Channel
 from mulligan.worker.ipc.exits import UNSEEN
@@ -30,7 +31,7 @@ __all__ = ["HOOKS_S", "OWN_MARK", "Child", "ChildProcess", "become", "ends_with"
 HOOKS_S = 2.0
 """Seconds that the hooks of `atexit` have."""
 
-OWN_MARK = os.environ.get(WORKER_VARIABLE, "")
+OWN_MARK = ENVIRON.get(WORKER_VARIABLE, "")
 """This process's own; "" in a supervisor. Those of what it starts begin with it. Read before a task can change it."""
 
 _CHECK = "from mulligan.worker.ipc.build import check; check()"
@@ -158,7 +159,7 @@ def spawn(
             _command(module, *map(str, inherited)),
             pass_fds=inherited,
             stdin=subprocess.DEVNULL,
-            env={**(_Origin.environ or os.environ if env is None else env), WORKER_VARIABLE: mark},
+            env={**(_Origin.environ or ENVIRON if env is None else env), WORKER_VARIABLE: mark},
             cwd=folder,
             start_new_session=True,
         )
@@ -184,7 +185,7 @@ def become(end: socket.socket, *descriptors: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         fork.keep_handler(number)
     fork.guard()
-    _Origin.environ, _Origin.executable = dict(os.environ), sys.executable
+    _Origin.environ, _Origin.executable = dict(ENVIRON), sys.executable
     sys.argv = ["mulligan"]  # ours are no business of a task file that parses its arguments when it is imported
 
 

@@ -8,10 +8,10 @@ everything that does not get rid of both on purpose. Reads /proc; elsewhere the 
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mulligan.clock import SystemClock
 from mulligan.core.value import value
 
 __all__ = ["WORKER_VARIABLE", "Leftovers", "end_leftovers"]
@@ -43,7 +43,7 @@ def end_leftovers(pid: int, mark: str, *, patience_s: float) -> Leftovers:
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
         return Leftovers()
-    began_at = time.monotonic()
+    began_at = SystemClock.monotonic()
     seen: dict[int, str] = {}
     told: set[int] = set()
     refused: set[int] = set()
@@ -51,7 +51,7 @@ def end_leftovers(pid: int, mark: str, *, patience_s: float) -> Leftovers:
     while True:
         left = dict(_belonging(pid, mark))
         seen |= left
-        waited_s = time.monotonic() - began_at
+        waited_s = SystemClock.monotonic() - began_at
         # one that forks and ends itself all the time is missed by a look now and then
         empty_looks = 0 if left.keys() - refused else empty_looks + 1
         if empty_looks == _EMPTY_LOOKS or waited_s > patience_s + _ENOUGH_S:
@@ -63,7 +63,7 @@ def end_leftovers(pid: int, mark: str, *, patience_s: float) -> Leftovers:
             told.add(one)
             if not _may_send(one, pid, mark, number):
                 refused.add(one)
-        time.sleep(_ROUND_S)
+        SystemClock.pause(_ROUND_S)
     return Leftovers(_shown({one: name for one, name in seen.items() if one not in left}), _shown(left))
 
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import msgspec
 
 from mulligan import fork
 from mulligan.blocking import caught
+from mulligan.clock import SystemClock
 from mulligan.core import retry_state
 from mulligan.core.error import ConfigurationError
 from mulligan.core.message import AttributeValue, Message, TaskName, Typed, Uid
@@ -50,7 +50,7 @@ def main() -> None:
     if not isinstance(setup, Setup):
         return
     settings = setup.settings
-    hub = configure(settings, worker=setup.worker, rotates=False, now=time.time)
+    hub = configure(settings, worker=setup.worker, rotates=False, now=SystemClock.now)
     try:
         catalogue = loader.load(Path(setup.folder), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
     except ConfigurationError as exc:

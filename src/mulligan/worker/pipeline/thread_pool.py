@@ -15,15 +15,18 @@ import contextlib
 import contextvars
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from mulligan.clock import SystemClock
 
 __all__ = ["Threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_seconds = SystemClock.precise
 
 _SLOW_S = 0.0005
 """Items that take longer on the average are slow: then a wake-up costs little beside them."""
@@ -141,10 +144,10 @@ class Threads(Generic[Item, Result]):
 
     def _run(self, item: Item) -> bool:
         """Run one item; False when nobody waits for results any more."""
-        began = time.perf_counter()
+        began = _seconds()
         # a context of its own: what one task binds (a logger's fields, say) is none of the next one's business
         result = contextvars.Context().run(self._work, item)
-        self._average_s += _WEIGHT * (time.perf_counter() - began - self._average_s)
+        self._average_s += _WEIGHT * (_seconds() - began - self._average_s)
         self._results.append((item, result))
         # read and set under the interpreter's lock: at worst the loop is woken once too often
         if not self._is_woken:
@@ -161,7 +164,7 @@ class Threads(Generic[Item, Result]):
             self._backlog.clear()
             while waiting := len(self._items):
                 taken = self._taken
-                time.sleep(_HELP_AFTER_S)
+                SystemClock.pause(_HELP_AFTER_S)
                 # a count that missed some wakes a thread too many, never one too few
                 overdue = min(taken + waiting - self._taken, len(self._items))
                 for _ in range(overdue):

@@ -101,7 +101,8 @@ def trickle(rig: Rig) -> list[Row]:
         return [Row("sqs", what, float("nan"), "", "<= 450", f"not measured: {why['paced']}")]
     rows = [Row("sqs", what, median(run.requests_per_1000 for run in runs["paced"]), "", "<= 450")]
     for linger_s, bounds in ((0.0, dict.fromkeys(POLLS, "<= 0")), (0.1, {})):
-        rows += _latencies(rig, "trickle", f"50/s, RECEIVE_LINGER_S={linger_s:g}", linger_s, TRICKLE_MESSAGES, RATE, bounds)
+        what_ours = f"50/s, RECEIVE_LINGER_S={linger_s:g}"
+        rows += _latencies(rig, "trickle", what_ours, linger_s, TRICKLE_MESSAGES, RATE, bounds)
     return rows
 
 

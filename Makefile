@@ -24,7 +24,7 @@ ELSEWHERE := $(if $(filter full,$(SIZE)),BUT=unit,TEST="$(PROCESSES)")
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run unit test prove check simulate bench bench-python soak figures metrics lock format setup clean
+.PHONY: help run unit interpreters test prove check simulate bench bench-python soak figures metrics lock format setup clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,10 @@ run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 unit: ## run the tests that need no service and no network: within a minute
 	@tools/setup.sh test
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(UNIT) $(ARGS)
+
+interpreters: ## run the unit tests on every other CPython of this machine, in clean clones of HEAD
+	@tools/setup.sh test
+	@tools/interpreters.sh unit
 
 test: services ## run the unit tests, every broker and ledger, and every promise in small: within ten minutes
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST) $(ARGS)

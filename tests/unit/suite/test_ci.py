@@ -11,6 +11,7 @@ MAKE = """#!/bin/sh
 echo "$*" >>"$(dirname "$0")/asked"
 case "$2" in
     unit) echo "===== 20 passed, 1 skipped in 3.21s =====" ;;
+    interpreters) echo "===== 20 passed in 4.00s ====="; echo "===== 20 passed in 4.00s =====" ;;
     test) echo "===== short test summary info ====="; echo "==== {test} in 60.00s (0:01:00) ====" ;;
     prove) echo "=== 7 passed in 1.50s ==="; echo "=== 3 passed, 2 skipped, 1 warning in 9.99s ===" ;;
     check) exit {check} ;;
@@ -44,10 +45,10 @@ def test_tiers_run_in_order_and_the_last_line_adds_up_what_they_said(run):
     code, lines, asked = run()
 
     assert code == 0
-    assert asked == ["check", "unit", "test BUT=unit", "prove"]
-    assert lines[-1] == "35 passed, 0 failed, 3 skipped"
+    assert asked == ["check", "unit", "interpreters", "test BUT=unit", "prove"]
+    assert lines[-1] == "75 passed, 0 failed, 3 skipped"
     assert [line.rpartition(" took ")[0] for line in lines if " took " in line] == [
-        "ci: make check", "ci: make unit", "ci: make test", "ci: make prove",
+        "ci: make check", "ci: make unit", "ci: make interpreters", "ci: make test", "ci: make prove",
     ]  # fmt: skip
 
 
@@ -55,9 +56,9 @@ def test_first_red_tier_is_the_last_and_its_failures_are_counted(run):
     code, lines, asked = run(test="2 failed, 5 passed, 1 error", code=2)
 
     assert code == 2
-    assert asked == ["check", "unit", "test BUT=unit"]
+    assert asked == ["check", "unit", "interpreters", "test BUT=unit"]
     assert "ci: make test is red; what comes after it was not run" in lines
-    assert lines[-1] == "25 passed, 3 failed, 1 skipped"
+    assert lines[-1] == "65 passed, 3 failed, 1 skipped"
 
 
 def test_red_tier_without_tests_counts_as_a_failure(run):

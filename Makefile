@@ -3,7 +3,7 @@
 # PYTHON=...  the interpreter that .venv is made with
 # ARGS=...    more arguments: make run ARGS=--drain, make test ARGS="-k flow -x"
 # JOBS=...    how many tests run side by side; each process starts the servers that its tests need
-# SIZE=full   make prove at length, by hand; its figures are kept in docs/proof.json
+# SIZE=full   make prove at length, by hand; its figures are kept in docs/data/proof.json
 # BUT=unit    make test without the folders of make unit: .ci/run has just run them (or without conformance, integration)
 
 SHELL := /bin/bash
@@ -51,12 +51,12 @@ prove: services ## run the long proofs: kills, crashes, power cuts, simulation, 
 .PHONY: services
 services:
 	@tools/setup.sh test
-	@tools/install-strace.sh
-	@tools/install-fuse.sh
-	@tools/install-nftables.sh
-	@tools/install-postgres.sh
-	@tools/install-localemu.sh
-	@tools/install-rabbitmq.sh
+	@tools/install/strace.sh
+	@tools/install/fuse.sh
+	@tools/install/nftables.sh
+	@tools/install/postgres.sh
+	@tools/install/localemu.sh
+	@tools/install/rabbitmq.sh
 
 check: ## lint, format, types, direction of imports, template, generated docs
 	@tools/setup.sh test
@@ -85,8 +85,8 @@ bench-python: ## build the optimised CPython that the benchmarks run on where th
 
 soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq MINUTES=30 SEED=k
 	@tools/setup.sh test
-	@$(if $(filter sqs rabbitmq,$(BROKER)),tools/install-postgres.sh)
-	@$(if $(filter rabbitmq,$(BROKER)),tools/install-rabbitmq.sh)
+	@$(if $(filter sqs rabbitmq,$(BROKER)),tools/install/postgres.sh)
+	@$(if $(filter rabbitmq,$(BROKER)),tools/install/rabbitmq.sh)
 	@$(BIN)/python -m tests.soak --broker $(or $(BROKER),sqlite) --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 figures: ## run the tests that tell a figure of the promise, and write the table in docs/reliability.md

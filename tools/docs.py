@@ -64,7 +64,7 @@ def architecture_page() -> str:
 
 
 def reliability_page() -> str:
-    """docs/reliability.md with its table drawn anew from docs/figures.json."""
+    """docs/reliability.md with its table drawn anew from docs/data/figures.json."""
     name = "docs/reliability.md"
     return _with_part(name, _current(name) or "", "figures", figures.table())
 

@@ -1,4 +1,4 @@
-"""Runs the tests that tell a figure of the promise, keeps what they told in docs/figures.json, and draws their table.
+"""Runs the tests that tell a figure of the promise, keeps the figures in docs/data/figures.json, and draws their table.
 
 .venv/bin/python tools/figures.py    run, keep, and write the table into docs/reliability.md (make figures)
 """
@@ -17,7 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / "docs" / "figures.json"
+KEPT = ROOT / "docs" / "data" / "figures.json"
 BROKERS = ("sqlite", "sqs", "rabbitmq")
 PROMISES = {
     "G1": "nothing is lost, nothing unexpected comes",

@@ -4,7 +4,7 @@ localemu 1.3.2 says that Python 3.10 is enough, and uses the syntax of 3.12 in n
 its SQS imports are mended here. The lock file pins the version by hash, so each text below occurs exactly once; where
 one does not, nothing is written and the exit code is 1. On Python 3.12 or later there is nothing to do.
 
-Called by tools/install-localemu.sh: python tools/localemu_on_311.py SITE_PACKAGES
+Called by tools/install/localemu.sh: python tools/localemu_on_311.py SITE_PACKAGES
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""Runs the long proofs (make prove SIZE=full) and keeps what they told, with commit and date, in docs/proof.json."""
+"""Runs the long proofs (make prove SIZE=full), keeps their figures, with commit and date, in docs/data/proof.json."""
 
 import sys
 
 import figures
 
-KEPT = figures.ROOT / "docs" / "proof.json"
+KEPT = figures.ROOT / "docs" / "data" / "proof.json"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 #
 # Everything comes from the lock file, by hash, as wheels; then the project itself, editable, built by the locked
 # hatchling. Servers that tests may need one day (a message broker, a database, a browser) are no part of this: each
-# gets a tools/install-NAME.sh of its own, called by the make target that needs it.
+# gets a tools/install/NAME.sh of its own, called by the make target that needs it.
 #
 # PYTHON names the interpreter to use; otherwise the first of python3, python3.13, python3.12, python3.11 that is new enough.
 set -eu

@@ -77,7 +77,7 @@ def channel_of(url: str):
 def test_page_of_rabbitmq_leads_messages_to_the_application_when_it_is_followed_literally(reader):
     program = shutil.which("rabbitmqadmin")
     if program is None:
-        pytest.skip("rabbitmqadmin is not installed: tools/install-rabbitmq.sh")
+        pytest.skip("rabbitmqadmin is not installed: tools/install/rabbitmq.sh")
     with running(plugins=["rabbitmq_management"]) as server, channel_of(url := server.url("%2F")) as channel:
         channel.exchange_declare("orders-xchange", "topic", durable=True)
         channel.queue_declare("orders", durable=True)

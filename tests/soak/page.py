@@ -10,7 +10,8 @@ from tests.soak.steady import Slope
 
 __all__ = ["summary", "write_page"]
 
-PAGES = Path(__file__).resolve().parents[2] / "docs" / "soak"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+KEPT = DOCS / "data" / "soak"
 
 
 def summary(
@@ -98,10 +99,10 @@ def _spread(figures: Sequence[float]) -> list[float]:
 
 def write_page(figures: dict[str, Any]) -> None:
     """Keep the figures, and write the page of all brokers anew."""
-    PAGES.mkdir(exist_ok=True)
-    (PAGES / f"{figures['broker']}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    runs = [json.loads(path.read_text()) for path in sorted(PAGES.glob("*.json"))]
-    PAGES.with_suffix(".md").write_text(_page(runs))
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / f"{figures['broker']}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    runs = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    (DOCS / "soak.md").write_text(_page(runs))
 
 
 def _page(runs: Sequence[dict[str, Any]]) -> str:
@@ -117,7 +118,7 @@ def _page(runs: Sequence[dict[str, Any]]) -> str:
             [
                 "# Soak",
                 "",
-                "<!-- Written by `make soak` from docs/soak/*.json: don't change it by hand. -->",
+                "<!-- Written by `make soak` from docs/data/soak/*.json: don't change it by hand. -->",
                 "",
                 "The last full run of `make soak` on each broker. What it does, and how to repeat a round, is in",
                 "[reliability.md](reliability.md#soak).",

@@ -1,6 +1,6 @@
 """localemu: an SQS server that other people wrote, against which ours and our client are checked from outside.
 
-It runs in an environment of its own (tools/install-localemu.sh), is started once a run by the first test that asks for
+It runs in an environment of its own (tools/install/localemu.sh), is started once a run by the first test that asks for
 it, and keeps everything in memory. A test takes an account of its own: what access keys of twelve digits name.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 PYTHON = Path(__file__).parents[2] / ".venv-localemu" / "bin" / "python"
-INSTALL = "tools/install-localemu.sh"
+INSTALL = "tools/install/localemu.sh"
 READY_S = 90.0
 
 # It looks once a second whose lease or delay has ended; ten times a second here, so that tests need not wait for it.

@@ -18,7 +18,7 @@ __all__ = ["RANGE", "Direction", "Network", "Node", "running"]
 
 RANGE = "10.77.0.0/24"
 """The addresses of the nodes. They exist in these namespaces only, so two runs have the same."""
-INSTALL = "tools/install-nftables.sh (or: apt-get install iproute2 nftables)"
+INSTALL = "tools/install/nftables.sh (or: apt-get install iproute2 nftables)"
 
 Direction = Literal["in", "out", "both"]
 """Of packets, as the node sees them."""

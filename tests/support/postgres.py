@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-INSTALL = "tools/install-postgres.sh (or: apt-get install postgresql)"
+INSTALL = "tools/install/postgres.sh (or: apt-get install postgresql)"
 PASSWORD = "s3cret/and@odd"
 QUOTED = "s3cret%2Fand%40odd"
 _AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
-INSTALL = "tools/install-rabbitmq.sh (or: apt-get install rabbitmq-server)"
+INSTALL = "tools/install/rabbitmq.sh (or: apt-get install rabbitmq-server)"
 START_S = 120.0
 # a run that is killed leaves no server behind
 _DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()

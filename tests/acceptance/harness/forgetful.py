@@ -25,7 +25,7 @@ import pytest
 SECTOR = 512
 SWITCH = ".power"
 REPOSITORY = Path(__file__).resolve().parents[3]
-INSTALL = "tools/install-fuse.sh (or: apt-get install fuse3)"
+INSTALL = "tools/install/fuse.sh (or: apt-get install fuse3)"
 
 
 class File:

@@ -521,7 +521,7 @@ def test_metrics_count_glossary_entries_and_the_word_that_means_too_much(measure
     files = {
         "GLOSSARY.md": "# Words\n\n| word | meaning |\n|---|---|\n| a | b |\n| c | told |\n\n| word |\n|---|\n| d |\n",
         "docs/adr/one.md": "What is told, was told.\n",
-        "docs/figures.json": '"told"',
+        "docs/data/figures.json": '"told"',
         "src/shop/till.py": "told = untold = _told = 'Told, told'\n",
     }
 

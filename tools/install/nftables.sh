@@ -7,6 +7,6 @@ set -eu
 
 command -v ip >/dev/null && command -v nft >/dev/null && exit 0
 name=install-nftables
-. "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/../apt.sh"
 { can_install && apt_install iproute2 nftables; } ||
     say "The tests that need hosts of their own are skipped. By hand: apt-get install iproute2 nftables"

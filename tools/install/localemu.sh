@@ -8,7 +8,7 @@
 # Where it can't be installed this says so and ends well: on a laptop the outside checks are then skipped, with CI set
 # they fail.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 VENV=.venv-localemu
 LOCK=requirements/localemu.txt
@@ -19,14 +19,14 @@ say() { printf 'install-localemu: %s\n' "$*" >&2; }
 
 leave() {
     say "$@"
-    say "Without it the outside checks of SQS are skipped. Again by hand: tools/install-localemu.sh"
+    say "Without it the outside checks of SQS are skipped. Again by hand: tools/install/localemu.sh"
     exit 0
 }
 
 fingerprint() {
     pwd -P
     "$VENV/bin/python" -c 'import sys; print(sys.version)' 2>/dev/null || echo "no interpreter"
-    cksum "$LOCK" "$FIX" tools/install-localemu.sh
+    cksum "$LOCK" "$FIX" tools/install/localemu.sh
 }
 
 is_current() { [ -f "$VENV/made" ] && [ "$(fingerprint)" = "$(cat "$VENV/made")" ]; }

@@ -9,7 +9,7 @@ PACKAGES=(rabbitmq-server amqp-tools openssl)
 SERVER=/usr/lib/rabbitmq/bin/rabbitmq-server
 
 name=install-rabbitmq
-. "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/../apt.sh"
 
 [ -x "$SERVER" ] && command -v amqp-publish >/dev/null && command -v openssl >/dev/null && exit 0
 

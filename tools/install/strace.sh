@@ -6,6 +6,6 @@ set -eu
 
 command -v strace >/dev/null && exit 0
 name=install-strace
-. "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/../apt.sh"
 { can_install && apt_install strace; } ||
     say "The tests that need strace are skipped. By hand: apt-get install strace"

@@ -7,7 +7,7 @@
 set -eu
 
 name=install-postgres
-. "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/../apt.sh"
 
 has_server() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 

@@ -7,7 +7,7 @@ set -eu
 # not through a pipe: grep -q ends early, and ldconfig would fail by SIGPIPE where pipefail is set
 case $(ldconfig -p 2>/dev/null) in *libfuse3.so*) exit 0 ;; esac
 name=install-fuse
-. "$(dirname "$0")/apt.sh"
+. "$(dirname "$0")/../apt.sh"
 [ -e /dev/fuse ] || {
     say "there is no /dev/fuse here; the tests that need it are skipped."
     exit 0

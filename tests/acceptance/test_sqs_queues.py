@@ -150,7 +150,7 @@ def test_start_and_check_say_that_a_ledger_is_of_one_host_when_the_queues_are_no
 def test_message_whose_attempts_are_cut_short_again_and_again_is_not_moved_away_by_the_redrive_of_its_queue(
     job, client, until
 ):
-    """After two receives SQS would have moved it, without its story."""
+    """After two receives SQS would have moved it, without its retry state."""
     redriven(client, "msgparser-requests-q", 2)
     job.publish("slow")
     for starts in (1, 2, 3):

@@ -90,7 +90,7 @@ class Plan:
             told.append(f"with {new.name}")
         return f"tasks.xml {' '.join(told) or 'as it was'}"
 
-    def catalogue(self, *, is_alone: bool = False, host: int = 0) -> TaskRegistry:
+    def registry(self, *, is_alone: bool = False, host: int = 0) -> TaskRegistry:
         """The present tasks. is_alone: for a solo process, in which a sync task holds nobody up but itself."""
         specs = [spec for spec in self.specs if not (host and spec.name == self.lacking)]
         return TaskRegistry(

@@ -138,9 +138,9 @@ class SimHost:
         setup = await channel.receive()
         await asyncio.sleep(0.2)
         hub = Hub([world.listener(child)])
-        catalogue = world.plan.catalogue(host=self.number)
-        world.watch.catalogues[child.name] = set(catalogue.tasks)
-        worker = Worker(self, setup, channel, table, catalogue, hub)
+        registry = world.plan.registry(host=self.number)
+        world.watch.registries[child.name] = set(registry.tasks)
+        worker = Worker(self, setup, channel, table, registry, hub)
         child.end(await worker.serve((_passing,) if world.plan.has_middleware else ()))
 
     async def start_isolated(self, setup: Setup) -> Started[Any]:
@@ -177,13 +177,13 @@ def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
 
 
 async def _solo(world: Any, host: int, child: Process, channel: Pipe) -> None:
-    catalogue = world.plan.catalogue(is_alone=True, host=host)
-    world.watch.catalogues[child.parent.name] &= set(catalogue.tasks)  # tasks.xml may have changed since
+    registry = world.plan.registry(is_alone=True, host=host)
+    world.watch.registries[child.parent.name] &= set(registry.tasks)  # tasks.xml may have changed since
     await channel.receive()
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
-        outcome = await isolated_process._run(job, catalogue)
-        channel.send(isolated_process._told(outcome))
+        outcome = await isolated_process._run(job, registry)
+        channel.send(isolated_process._job_end(outcome))
     child.end(0)
 
 

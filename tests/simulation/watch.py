@@ -49,7 +49,7 @@ class Watch:
         self.innocent: set[tuple[str, str, int]] = set()
         self.disturbed: set[tuple[str, int, str]] = set()
         self.unrouted: set[Key] = set()
-        self.catalogues: dict[str, set[str]] = {}
+        self.registries: dict[str, set[str]] = {}
         """Names of tasks, by process."""
         self.unknown: set[tuple[str, int, str]] = set()
         """Tasks that were exhausted by a process whose tasks.xml does not have them, before or after a change of it."""
@@ -60,7 +60,7 @@ class Watch:
         self.hosts_lost: Counter[Key] = Counter()
         """How many hosts a message took down since it was last settled."""
         self.strayed: set[str] = set()
-        """Uids of messages that lay on rejects without a story."""
+        """Uids of messages that lay on rejects without a retry state."""
         self.events: Counter[str] = Counter()
 
     def wrong(self, text: str) -> None:
@@ -80,7 +80,7 @@ class Watch:
             return
         if not is_ours:
             if queue == queues.dead:
-                self.wrong(f"a dead letter without a story: {stored.delivery.id}")
+                self.wrong(f"a dead letter without a retry state: {stored.delivery.id}")
             if queue == queues.rejects:
                 self.strayed.add(stored.uid)
             self.accepted.setdefault(stored.uid, number_of(stored.delivery.body))
@@ -225,7 +225,7 @@ class Watch:
     def _given_up(self, process: Process, key: Key, task: str, before: Mark | None) -> None:
         """A process has exhausted a task that it doesn't know."""
         self.unknown.add((*key, task))
-        if task in self.catalogues[process.name]:
+        if task in self.registries[process.name]:
             self.wrong(f"{process} does not know {task}, which is in its tasks.xml")
         since_at = max(before.due_at if before is not None else 0.0, self.sent_at.get(key[0], 0.0))
         waited_s, grace_s = self.world.clock.now() - since_at, self.world.settings.task_missing_grace_s

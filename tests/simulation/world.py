@@ -317,9 +317,9 @@ class World:
             letter = dead_letter_of(stored.delivery, self.queues.prefix, lambda name, size: self.loaded(name))
             if letter.is_too_new:  # as `mulligan dead replay` does
                 continue
-            catalogue = self.plan.catalogue()
+            registry = self.plan.registry()
             try:
-                progress = renewed(letter, catalogue.route(letter.message), catalogue.names)
+                progress = renewed(letter, registry.route(letter.message), registry.names)
             except SystemExit:  # of a task's `accepts`: it ends the command
                 continue
             if letter.body_problem is not None and self.bodies_hidden_until > self.loop.time():
@@ -327,7 +327,7 @@ class World:
             if letter.body_problem is not None:
                 self.watch.wrong(f"the body of dead letter {letter.uid} is gone: {letter.body_problem}")
                 continue
-            if nothing_runs(letter, progress, catalogue.names) is not None:
+            if nothing_runs(letter, progress, registry.names) is not None:
                 continue
             packed, _ = copy_of(letter, progress, self.features.limits)
             if packed.stored is not None:

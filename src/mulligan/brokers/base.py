@@ -99,10 +99,10 @@ class Owners:
         """As they are, or where the queue is meant (ADOPT_REJECTS) with its problems as notes."""
         if not is_meant:
             return self
-        told = [
+        notes = [
             f"ADOPT_REJECTS is true, and this is let pass. {text.replace(f' {MEANT}', '')}" for text in self.problems
         ]
-        return Owners((), (*self.notes, *told))
+        return Owners((), (*self.notes, *notes))
 
 
 def not_there(queues: Sequence[str], place: str = "") -> str:

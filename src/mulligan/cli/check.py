@@ -51,7 +51,7 @@ def check() -> int:
     """Print a line for each part of the application; the exit code of the gravest finding."""
     folder = app_dir()
     loaded: list[Loaded] = []
-    catalogues: list[TaskRegistry] = []
+    registries: list[TaskRegistry] = []
 
     def read_settings() -> str:
         loaded.append(settings())
@@ -61,12 +61,12 @@ def check() -> int:
     if loaded:
         chosen = loaded[0].settings
         findings += _of_names(loaded[0])
-        findings.append(_found("tasks", lambda: _of_tasks(chosen, folder, catalogues)))
+        findings.append(_found("tasks", lambda: _of_tasks(chosen, folder, registries)))
         findings += _of_unlisted(chosen, folder)
         if preflight.is_application(folder, loaded[0]):  # else the looks would leave an empty queue behind
             findings += [
-                *_of_services(catalogues),
-                *_of_broker(chosen, catalogues),
+                *_of_services(registries),
+                *_of_broker(chosen, registries),
                 *_of_ledger(chosen, folder),
                 *_of_locality(loaded[0]),
                 *_of_ground(chosen, folder),
@@ -109,7 +109,7 @@ def _of_names(loaded: Loaded) -> list[_Finding]:
     return [_Finding("settings", Code.OK, (text,), is_note=True) for text in told]
 
 
-def _of_tasks(chosen: Settings, folder: Path, catalogues: list[TaskRegistry]) -> str:
+def _of_tasks(chosen: Settings, folder: Path, registries: list[TaskRegistry]) -> str:
     from mulligan.tasks.loader import load
     from mulligan.worker.supervisor.trial import trial
 
@@ -117,10 +117,10 @@ def _of_tasks(chosen: Settings, folder: Path, catalogues: list[TaskRegistry]) ->
     # before they are loaded here: a file that ends the process that imports it would end this one
     if problems := asyncio.run(trial(chosen, folder)):
         raise ConfigurationError(problems)
-    catalogue = load(folder, tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
-    catalogues.append(catalogue)
-    works = [task.name for task in catalogue.tasks.values() if not task.is_default]
-    alerts = [task.name for task in catalogue.tasks.values() if task.is_default]
+    registry = load(folder, tasks_file=chosen.tasks_xml_file, defaults=chosen.policy)
+    registries.append(registry)
+    works = [task.name for task in registry.tasks.values() if not task.is_default]
+    alerts = [task.name for task in registry.tasks.values() if task.is_default]
     return f"{', '.join(works)}; default: {', '.join(alerts) or 'none, so a dead letter raises no alert'}"
 
 
@@ -145,9 +145,9 @@ def _of_ground(chosen: Settings, folder: Path) -> list[_Finding]:
     return findings
 
 
-def _of_services(catalogues: Sequence[TaskRegistry]) -> list[_Finding]:
+def _of_services(registries: Sequence[TaskRegistry]) -> list[_Finding]:
     """What the tasks that call services say of them. Empty when no task does, or the tasks could not be loaded."""
-    tasks = [task for catalogue in catalogues for task in catalogue.tasks.values() if task.probe is not None]
+    tasks = [task for registry in registries for task in registry.tasks.values() if task.probe is not None]
     if not tasks:
         return []
     told = asyncio.run(_probed(tasks))
@@ -187,13 +187,13 @@ def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
     return findings or [_Finding("services", Code.OK, (f"{task.name}: answers as it should",))]
 
 
-def _of_broker(chosen: Settings, catalogues: Sequence[TaskRegistry]) -> list[_Finding]:
+def _of_broker(chosen: Settings, registries: Sequence[TaskRegistry]) -> list[_Finding]:
     """The queues, and what the broker's server says of itself."""
     told: list[_Finding] = []
-    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, catalogues, told))), *told]
+    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, registries, told))), *told]
 
 
-async def _of_queues(chosen: Settings, catalogues: Sequence[TaskRegistry], told: list[_Finding]) -> str:
+async def _of_queues(chosen: Settings, registries: Sequence[TaskRegistry], told: list[_Finding]) -> str:
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
@@ -213,9 +213,9 @@ async def _of_queues(chosen: Settings, catalogues: Sequence[TaskRegistry], told:
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
             raise ConfigurationError(declared.problems)
         if not missing:
-            copies = await _copies(chosen, broker, declared.receives) if catalogues else {}
-            told += _of_tasks_of_others(copies, catalogues)
-            longest_s = max((task.policy.timeout_s for one in catalogues for task in one.tasks.values()), default=0.0)
+            copies = await _copies(chosen, broker, declared.receives) if registries else {}
+            told += _of_tasks_of_others(copies, registries)
+            longest_s = max((task.policy.timeout_s for one in registries for task in one.tasks.values()), default=0.0)
             told += await _of_server(chosen, broker, longest_s, copies.get(chosen.queues.dead, ()))
         there = [f"{name} {depth.total:,}" for name, depth in depths.items() if depth is not None]
         held = [", ".join(there)] if there else []
@@ -251,12 +251,12 @@ async def _copies(
 
 
 def _of_tasks_of_others(
-    copies: Mapping[QueueName, Sequence[Mapping[str, AttributeValue]]], catalogues: Sequence[TaskRegistry]
+    copies: Mapping[QueueName, Sequence[Mapping[str, AttributeValue]]], registries: Sequence[TaskRegistry]
 ) -> list[_Finding]:
     """Copies of tasks that this application doesn't have."""
     from mulligan.worker.process.unknown_tasks import unknown_tasks
 
-    told = [unknown_tasks(queue, found, catalogues[0].tasks) for queue, found in copies.items()]
+    told = [unknown_tasks(queue, found, registries[0].tasks) for queue, found in copies.items()]
     return [_Finding("queues", Code.OK, (sentence(event),), is_note=True) for event in told if event is not None]
 
 

@@ -8,7 +8,7 @@ from mulligan.core.error import MulliganError
 from mulligan.worker.ipc.lease_table import Counter
 from mulligan.worker.supervisor.run_stats import RunStats, read
 
-__all__ = ["cost", "told"]
+__all__ = ["cost", "summary"]
 
 
 def cost() -> None:
@@ -21,10 +21,10 @@ def cost() -> None:
         raise MulliganError(f"{file} is not there: nothing has run in this folder yet. Run: mulligan run") from None
     except (OSError, ValueError) as exc:
         raise MulliganError(f"{file} can't be read ({exc}). Remove it; the next run writes it anew.") from None
-    write(told(totals, chosen.price_per_million))
+    write(summary(totals, chosen.price_per_million))
 
 
-def told(totals: RunStats, price_per_million: float) -> str:
+def summary(totals: RunStats, price_per_million: float) -> str:
     """The lines. price_per_million: of requests."""
     finished = totals.messages[Counter.DONE] + totals.messages[Counter.BURIED]
     requests = sum(totals.requests.values())

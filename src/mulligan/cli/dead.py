@@ -27,7 +27,7 @@ def ls(*, as_json: bool) -> None:
 
 
 def show(text: str, *, whole_body: bool, as_json: bool) -> None:
-    """Print the story of a dead letter, a generation each. text: its uid, or the beginning of one."""
+    """Print the history of a dead letter, a generation each. text: its uid, or the beginning of one."""
     letters = run(lambda session: _matching(session, text))
     if as_json:
         write(json.dumps([as_data(letter) | {"body": _text(letter)} for letter in letters], indent=2))
@@ -98,7 +98,7 @@ def _without_names(letter: DeadLetter) -> str:
         return "of a newer version"
     if letter.unread is not None and letter.unread.is_held:
         return "can't be read"
-    return "no story" if letter.story is None else "no task takes it"
+    return "no retry state" if letter.state is None else "no task takes it"
 
 
 def _text(letter: DeadLetter) -> str | None:

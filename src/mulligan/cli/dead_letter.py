@@ -39,7 +39,7 @@ __all__ = [
 class DeadLetter:
     """One dead letter, all its copies together.
 
-    story: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
+    state: with the merged progress of all copies; None when no copy has one that can be read (`problem` says why).
     dead_at: epoch seconds at which the first copy came to the dead queue.
     ids: of the copies, as the broker has them. group: the message's, on FIFO queues. tenant, trace: as its delivery
     brought them.
@@ -53,7 +53,7 @@ class DeadLetter:
     generation: int
     message: Message
     body_bytes: int
-    story: RetryState | None
+    state: RetryState | None
     unread: Unread | None
     dead_at: float
     ids: tuple[str, ...]
@@ -84,7 +84,7 @@ class DeadLetter:
     @property
     def progress(self) -> Progress | None:
         """Where its tasks stood at the burial."""
-        return None if self.story is None else self.story.progress
+        return None if self.state is None else self.state.progress
 
 
 UNKNOWN = -1
@@ -96,14 +96,14 @@ Key = tuple[Uid, int]
 
 def dead_letter_of(delivery: Delivery, prefix: str, load: Load) -> DeadLetter:
     """The letter that one delivery of the dead queue is. load: gives stored bodies."""
-    message, told, unread = retry_state.read(delivery, prefix, is_trusted=True)
+    message, state, unread = retry_state.read(delivery, prefix, is_trusted=True)
     generation, size, body_problem = 0, len(message.body), None
     if unread is not None and unread.version is not None:
         generation = UNKNOWN
-    if told is not None:
-        generation = told.generation
+    if state is not None:
+        generation = state.generation
         try:
-            message = packing.unpack(message, told, load)
+            message = packing.unpack(message, state, load)
             size = len(message.body)
         except PackingError as exc:
             body_problem = str(exc)
@@ -112,13 +112,13 @@ def dead_letter_of(delivery: Delivery, prefix: str, load: Load) -> DeadLetter:
         generation,
         message,
         size,
-        told,
+        state,
         unread,
         delivery.sent_at,
         (delivery.id,),
-        delivery.group if told is None or told.group is None else told.group,
+        delivery.group if state is None or state.group is None else state.group,
         body_problem,
-        retry_state.id_of(delivery) if told is None else told.id,
+        retry_state.id_of(delivery) if state is None else state.id,
         delivery.tenant,
         delivery.trace,
     )
@@ -128,11 +128,11 @@ def joined(one: DeadLetter, other: DeadLetter) -> DeadLetter:
     """Two copies of one letter as one; the body is the first one's that can be had."""
     if one.body_problem is not None and other.body_problem is None:
         one = replace(one, message=other.message, body_bytes=other.body_bytes, body_problem=None)
-    told = [item for item in (one.story, other.story) if item is not None]
+    state = [item for item in (one.state, other.state) if item is not None]
     return replace(
         one,
-        story=_merged(told),
-        unread=None if told else one.unread,
+        state=_merged(state),
+        unread=None if state else one.unread,
         dead_at=min(one.dead_at, other.dead_at),
         ids=one.ids + tuple(item for item in other.ids if item not in one.ids),
     )
@@ -184,11 +184,11 @@ def copy_of(letter: DeadLetter, progress: Progress, limits: Limits) -> tuple[Pac
     progress: of `renewed`. Its body must be there. Raises PackingError when it is too big.
     """
     generation = letter.generation + 1
-    first_seen_at = letter.message.sent_at if letter.story is None else letter.story.first_seen_at
-    told = RetryState(letter.uid, generation, 0, first_seen_at, progress, id=letter.message_id)
+    first_seen_at = letter.message.sent_at if letter.state is None else letter.state.first_seen_at
+    state = RetryState(letter.uid, generation, 0, first_seen_at, progress, id=letter.message_id)
     # the same for a repeated replay, so that a FIFO queue takes it once
     dedup_id = f"{letter.uid}-{generation}-0"
-    return packing.pack(letter.message, told, limits, packing.REJECTS), dedup_id
+    return packing.pack(letter.message, state, limits, packing.REJECTS), dedup_id
 
 
 def failed(progress: Progress | None) -> tuple[TaskName, ...]:
@@ -214,13 +214,13 @@ def as_data(letter: DeadLetter) -> dict[str, Any]:
         "generation": None if letter.generation == UNKNOWN else letter.generation,
         "copies": len(letter.ids),
         "sent_at": letter.message.sent_at,
-        "first_seen_at": None if letter.story is None else letter.story.first_seen_at,
+        "first_seen_at": None if letter.state is None else letter.state.first_seen_at,
         "dead_at": letter.dead_at,
         "failed": list(failed(progress)),
         "tasks": {} if progress is None else {task: _mark_data(mark) for task, mark in progress.marks.items()},
         "unfinished": list(letter.unfinished),
         "problem": letter.problem,
-        "state_version": retry_state.VERSION if letter.story is not None else letter.unread and letter.unread.version,
+        "state_version": retry_state.VERSION if letter.state is not None else letter.unread and letter.unread.version,
         "attributes": {name: attribute_data(item) for name, item in letter.message.attributes.items()},
         "body_bytes": letter.body_bytes,
         "body_problem": letter.body_problem,
@@ -243,10 +243,10 @@ def _mark_data(mark: Mark) -> dict[str, Any]:
     }
 
 
-def _merged(stories: Sequence[RetryState]) -> RetryState | None:
-    if len(stories) < 2:
-        return stories[0] if stories else None
-    one, other = stories
+def _merged(states: Sequence[RetryState]) -> RetryState | None:
+    if len(states) < 2:
+        return states[0] if states else None
+    one, other = states
     return RetryState(
         one.uid,
         one.generation,

@@ -144,8 +144,8 @@ def _unexpected(error: Exception) -> Code:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     hint = _hint(error)
-    told = with_causes(f"unexpected {type(error).__name__}{place}: {error}", error)
-    say(f"error: {told}{'.' + hint if hint else ''}")
+    described = with_causes(f"unexpected {type(error).__name__}{place}: {error}", error)
+    say(f"error: {described}{'.' + hint if hint else ''}")
     if not _trace(error) and not hint:
         say("This is a fault of the program. MULLIGAN_DEBUG=1 shows where it comes from.")
     return Code.USAGE if hint else Code.FAILURE

@@ -33,7 +33,7 @@ async def _pictures(session: Session, kind: str, uid: str | None, count: int) ->
     if receives < RECEIVES_ENOUGH:
         say(
             f"note: each look counts as a receive, and {session.queue(kind)} moves a message away after {receives} of"
-            " them, without its story"
+            " them, without its retry state"
         )
     async with walk(session.broker, session.queue(kind)) as walked:
         async for batch in walked.batches(count if uid is None else None):
@@ -48,13 +48,13 @@ async def _pictures(session: Session, kind: str, uid: str | None, count: int) ->
 
 def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -> str | None:
     is_trusted = kind != "requests"
-    message, told, unread = retry_state.read(delivery, session.queues.prefix, is_trusted=is_trusted)
+    message, state, unread = retry_state.read(delivery, session.queues.prefix, is_trusted=is_trusted)
     if uid is not None and message.uid != uid:
         return None
     body_problem = None
-    if told is not None:
+    if state is not None:
         try:
-            message = packing.unpack(message, told, session.bodies.load)
+            message = packing.unpack(message, state, session.bodies.load)
         except PackingError as exc:
             body_problem = str(exc)
     facts = [
@@ -63,8 +63,8 @@ def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -
         f"received {delivery.receive_count}x",
         f"{len(message.body):,} bytes" if body_problem is None else "body can't be had",
     ]
-    if told is not None:
-        facts.append(f"copy {told.hop} of generation {told.generation}")
+    if state is not None:
+        facts.append(f"copy {state.hop} of generation {state.generation}")
     lines = ["  ".join(facts)]
     if unread is not None and unread.is_held:
         lines.append(f"left alone: {harmless(unread.problem)}")

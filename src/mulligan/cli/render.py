@@ -1,4 +1,4 @@
-"""A message in words: the story of a dead letter, and the short form that `peek` prints. Pure."""
+"""A message in words: the history of a dead letter, and the short form that `peek` prints. Pure."""
 
 from datetime import UTC, datetime
 
@@ -20,12 +20,12 @@ _WORDS = {State.DONE: "done", State.EXHAUSTED: "failed for good", State.PENDING:
 
 def picture(letter: DeadLetter, *, whole_body: bool) -> str:
     """Everything about a dead letter, for a person."""
-    told = letter.story
+    state = letter.state
     facts = [
         ("uid", letter.uid),
         ("generation", _generation(letter.generation)),
         ("sent", moment(letter.message.sent_at)),
-        ("first received", moment(None if told is None else told.first_seen_at)),
+        ("first received", moment(None if state is None else state.first_seen_at)),
         ("dead since", moment(letter.dead_at)),
         ("copies", f"{len(letter.ids)}" + (" (twins, replayed as one)" if len(letter.ids) > 1 else "")),
         ("because", letter.problem or _why(letter)),

@@ -36,12 +36,12 @@ def replay(uids: Sequence[str]) -> None:
     from mulligan.tasks.loader import load
 
     chosen = settings().settings
-    catalogue = load(
+    registry = load(
         app_dir(), tasks_file=chosen.tasks_xml_file, defaults=chosen.policy, drops_unrouted=chosen.on_unrouted == "drop"
     )
 
     async def work(session: Session) -> Replay:
-        job = Replay(session, catalogue)
+        job = Replay(session, registry)
         await job.these(uids)
         return job
 
@@ -78,9 +78,9 @@ def _idle_text(problem: str, uids: Sequence[Uid]) -> str:
 class Replay:
     """One replay, and what became of it: keys of letters that were replayed, sentences about problems."""
 
-    def __init__(self, session: Session, catalogue: TaskRegistry) -> None:
+    def __init__(self, session: Session, registry: TaskRegistry) -> None:
         self._session = session
-        self._catalogue = catalogue
+        self._registry = registry
         self._letters: dict[Key, DeadLetter] = {}
         self._held_bytes = 0
         self._files: dict[str, str] = {}  # stored bodies by id of the copy that is on the dead queue
@@ -110,7 +110,7 @@ class Replay:
 
     def _take(self, delivery: Delivery, uids: Sequence[str]) -> str:
         letter = dead_letter_of(delivery, self._session.queues.prefix, self._session.bodies.load)
-        wrap = letter.story.wrap if letter.story is not None else None
+        wrap = letter.state.wrap if letter.state is not None else None
         if wrap is not None and wrap.file is not None and packing.is_for(wrap.file, packing.DEAD):
             self._files[delivery.id] = wrap.file
         if letter.is_too_new:
@@ -163,8 +163,8 @@ class Replay:
         """
         if letter.body_problem is not None:  # before any task is asked whether it takes what is no body
             raise PackingError(letter.body_problem)
-        names = self._catalogue.names
-        progress = renewed(letter, self._catalogue.route(letter.message), names)
+        names = self._registry.names
+        progress = renewed(letter, self._registry.route(letter.message), names)
         if (problem := nothing_runs(letter, progress, names)) is not None:
             self._idle.setdefault(problem, []).append(letter.uid)
             return None

@@ -26,11 +26,11 @@ __all__ = [
     "app_dir",
     "loaded_application",
     "of_application",
+    "report",
     "run",
     "service_links",
     "session",
     "settings",
-    "told",
 ]
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ async def session(chosen: Settings, *, create: bool, only: str | None = None) ->
     from mulligan.clock import SystemClock
 
     clock = SystemClock()
-    broker = open_broker(chosen.broker_url, clock=clock, emit=told, base_dir=app_dir())
+    broker = open_broker(chosen.broker_url, clock=clock, emit=report, base_dir=app_dir())
     try:
         opened = Session(chosen, broker, chosen.queues, clock.now)
         declared = await broker.declare(
@@ -123,7 +123,7 @@ async def session(chosen: Settings, *, create: bool, only: str | None = None) ->
         await broker.close()
 
 
-def told(event: Event) -> None:
+def report(event: Event) -> None:
     """Say what a broker tells while a command waits for it."""
     if event.level in ("warning", "error"):
         from mulligan.telemetry.messages import sentence_of

@@ -4,7 +4,7 @@ import asyncio
 
 from mulligan.brokers.base import Declared, Owners
 from mulligan.cli.output import say, write
-from mulligan.cli.session import app_dir, of_application, told
+from mulligan.cli.session import app_dir, of_application, report
 from mulligan.core.error import ConfigurationError
 from mulligan.core.secret import redacted_url
 from mulligan.settings.model import Settings
@@ -34,7 +34,7 @@ async def _declare(chosen: Settings) -> tuple[Declared, Owners]:
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
-    broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=told, base_dir=app_dir())
+    broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=report, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=True)
         if declared.problems:

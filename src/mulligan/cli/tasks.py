@@ -45,11 +45,11 @@ def run(name: str, body: str, *, attributes: Sequence[str], attempt: int, uid: s
     from mulligan.telemetry.log import configure
 
     chosen = settings().settings
-    catalogue = _load(chosen)
-    task = catalogue.tasks.get(TaskName(name))
+    registry = _load(chosen)
+    task = registry.tasks.get(TaskName(name))
     if task is None:
         raise UsageError(
-            f"there is no task {shown(name)}. Known: {', '.join(catalogue.names)}.{did_you_mean(name, catalogue.names)}"
+            f"there is no task {shown(name)}. Known: {', '.join(registry.names)}.{did_you_mean(name, registry.names)}"
         )
     now = SystemClock.now()
     raw = _read(body)
@@ -60,7 +60,7 @@ def run(name: str, body: str, *, attributes: Sequence[str], attempt: int, uid: s
         outcome = asyncio.run(_attempt(task, _context(task, message, attempt, now, may_repeat=uid is not None)))
     finally:
         hub.close()
-    return _told(task, outcome, attempt, SystemClock.now() - now)
+    return _print_outcome(task, outcome, attempt, SystemClock.now() - now)
 
 
 async def _attempt(task: LoadedTask, context: TaskContext) -> Outcome:
@@ -92,7 +92,7 @@ def _context(task: LoadedTask, message: Message, attempt: int, now: float, *, ma
     )
 
 
-def _told(task: LoadedTask, outcome: Outcome, attempt: int, took_s: float) -> int:
+def _print_outcome(task: LoadedTask, outcome: Outcome, attempt: int, took_s: float) -> int:
     match outcome:
         case Succeeded():
             write(f"{task.name} succeeded after {took_s:.2f} s")

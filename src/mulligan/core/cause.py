@@ -21,16 +21,16 @@ def behind(exc: BaseException) -> tuple[str, ...]:
     At most three, the first of all among them, each of at most 160 characters in one line, without passwords of URLs.
     () when there is none, or `from None` says that it is of no interest.
     """
-    told: list[str] = []
+    causes: list[str] = []
     last = _named(exc)
     for word, one in _chain(exc):
         text = _named(one)
         if text not in (last, "CancelledError"):  # a client's own wrapping says the same again
-            told.append(_cut(f"{word} {text}"))
+            causes.append(_cut(f"{word} {text}"))
             last = text
-    if len(told) > CAUSES_SHOWN:
-        told[CAUSES_SHOWN - 1 :] = told[-1:]
-    return tuple(told)
+    if len(causes) > CAUSES_SHOWN:
+        causes[CAUSES_SHOWN - 1 :] = causes[-1:]
+    return tuple(causes)
 
 
 def first_cause(exc: BaseException) -> BaseException | None:

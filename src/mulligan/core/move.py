@@ -12,24 +12,24 @@ from mulligan.core.retry_state import RetryState
 
 __all__ = ["NO_STORY", "is_finished", "is_over", "may_be_of", "proves", "was_dead"]
 
-NO_STORY = "it came to the rejects queue without a story, so mulligan did not put it there: not run"
+NO_STORY = "it came to the rejects queue without a retry state, so mulligan did not put it there: not run"
 """Why the tasks of a message are exhausted that somebody else put on rejects."""
 
 
-def was_dead(told: RetryState) -> bool:
+def was_dead(state: RetryState) -> bool:
     """Whether a copy with this retry state was put on the dead queue, so that on any other somebody has moved it.
 
     Retry states of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay
     has nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told; whoever meets
     its burial on record puts it on dead again.
     """
-    if told.is_dead:
+    if state.is_dead:
         return True
-    progress = told.progress
+    progress = state.progress
     if progress.is_buried or not is_over(progress):
         return False
     if not progress.marks:
-        return told.generation == 0 and told.hop == 0
+        return state.generation == 0 and state.hop == 0
     return any(mark.state is State.EXHAUSTED for mark in progress.marks.values()) or is_refused(progress.marks)
 
 
@@ -45,21 +45,21 @@ def is_finished(progress: Progress) -> bool:
     return bool(progress.marks) and all(mark.state is State.DONE for mark in progress.marks.values())
 
 
-def proves(told: RetryState, message: Message, prefix: str) -> bool:
+def proves(state: RetryState, message: Message, prefix: str) -> bool:
     """Whether a retry state is of this message: its uid is what prefix, id and body make.
 
     message: unpacked. Where retry states are not believed this holds what a producer may choose: nothing but a repeat
     of a message whose id and body he has, with the progress that the ledger knows of it (`may_be_of`), not the retry
     state's.
     """
-    return told.id is not None and fingerprint.is_of(told.uid, prefix, told.id, message.body)
+    return state.id is not None and fingerprint.is_of(state.uid, prefix, state.id, message.body)
 
 
-def may_be_of(told: RetryState, known: Progress, hop: int) -> bool:
+def may_be_of(state: RetryState, known: Progress, hop: int) -> bool:
     """Whether the ledger's record of the retry state's uid and generation vouches for a copy with this retry state.
 
     hop: of the newest copy on record. The newest copy that there is may be one ahead of it.
     """
-    if told.is_dead:
+    if state.is_dead:
         return known.is_buried or (bool(known.marks) and is_over(known))
-    return told.hop <= hop + 1
+    return state.hop <= hop + 1

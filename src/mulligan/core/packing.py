@@ -104,51 +104,51 @@ def size_bytes(body: bytes, attributes: Mapping[str, AttributeValue], type_bytes
     return size
 
 
-def pack_quickly(message: Message, told: RetryState, limits: Limits) -> PackedMessage | None:
+def pack_quickly(message: Message, state: RetryState, limits: Limits) -> PackedMessage | None:
     """The copy as it is, or with its attributes inside; None when more has to be done (`pack`), which takes time."""
     if _has_room(message, limits):
-        return _fitting(message.body, message.attributes, told, None, limits)
+        return _fitting(message.body, message.attributes, state, None, limits)
     content = _enveloped(message)
-    return _fitting(content, _NO_ATTRIBUTES, told, Packing("plain", len(content), True), limits)
+    return _fitting(content, _NO_ATTRIBUTES, state, Packing("plain", len(content), True), limits)
 
 
-def pack(message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
+def pack(message: Message, state: RetryState, limits: Limits, target: CopyTarget) -> PackedMessage:
     """The copy in the first of the forms above that fits; without the retry state's id where none does with it.
 
     Raises PackingError when not even the retry state fits.
     """
-    bare = replace(told, id=None)
-    found = _packed(message, told, limits, shelf) or _packed(message, bare, limits, shelf)
+    bare = replace(state, id=None)
+    found = _packed(message, state, limits, target) or _packed(message, bare, limits, target)
     if found is not None:
         return found
-    least = _least(bare, shelf, limits)
+    least = _least(bare, target, limits)
     raise PackingError(
-        f"a copy of it can't be made: its story ({len(told.progress.marks)} tasks) and the name of its stored body take"
-        f" {least} bytes, and the queue takes messages of {limits.max_bytes}. Raise the queue's limit."
+        f"a copy of it can't be made: its state ({len(state.progress.marks)} tasks) and the name of its stored body "
+        f"take {least} bytes, and the queue takes messages of {limits.max_bytes}. Raise the queue's limit."
     )
 
 
-def _packed(message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage | None:
-    if (quick := pack_quickly(message, told, limits)) is not None:
+def _packed(message: Message, state: RetryState, limits: Limits, target: CopyTarget) -> PackedMessage | None:
+    if (quick := pack_quickly(message, state, limits)) is not None:
         return quick
     for content, attributes, is_inside in _contents(message, limits):
         packed, form = zlib.compress(content), "zlib"
         if limits.is_text:
             packed, form = b64encode(packed), "base64"
-        found = _fitting(packed, attributes, told, Packing(form, len(content), is_inside), limits)
+        found = _fitting(packed, attributes, state, Packing(form, len(content), is_inside), limits)
         if found is not None:
             return found
     for content, attributes, is_inside in _contents(message, limits):
-        name = _name(told, shelf, content)
-        found = _fitting(_NOTE, attributes, told, Packing("file", len(content), is_inside, name), limits)
+        name = _name(state, target, content)
+        found = _fitting(_NOTE, attributes, state, Packing("file", len(content), is_inside, name), limits)
         if found is not None:
             return replace(found, stored=Stored(name, content))
     return None
 
 
-def unpack(message: Message, told: RetryState, load: Load) -> Message:
+def unpack(message: Message, state: RetryState, load: Load) -> Message:
     """The message as it was packed. message: with what the copy carries. Raises PackingError when it can't be had."""
-    wrap = told.wrap
+    wrap = state.wrap
     if wrap is None:
         return message
     content = _content(message, wrap, load)
@@ -160,10 +160,10 @@ def unpack(message: Message, told: RetryState, load: Load) -> Message:
     return replace(message, body=body, attributes=attributes)
 
 
-def is_for(name: str | None, shelf: CopyTarget) -> bool:
+def is_for(name: str | None, target: CopyTarget) -> bool:
     """Whether a stored body is there for copies on this queue only."""
     found = _NAME.fullmatch(name or "")
-    return found is not None and found[1] == shelf
+    return found is not None and found[1] == target
 
 
 # -- packing ----------------------------------------------------------------------------------------------------------
@@ -183,25 +183,25 @@ def _contents(message: Message, limits: Limits) -> Iterator[tuple[bytes, Mapping
 
 
 def _fitting(
-    body: bytes, attributes: Mapping[str, AttributeValue], told: RetryState, wrap: Packing | None, limits: Limits
+    body: bytes, attributes: Mapping[str, AttributeValue], state: RetryState, wrap: Packing | None, limits: Limits
 ) -> PackedMessage | None:
     """The copy with as much of its error texts as there is room for; None when it is too big without them."""
     type_bytes = limits.type_bytes
     room = limits.max_bytes - size_bytes(body, attributes, type_bytes) - len(retry_state.ATTRIBUTE) - type_bytes
     if room <= 0:
         return None
-    for progress in _shortened(told.progress):
-        text = retry_state.encode(replace(told, progress=progress, wrap=wrap))
+    for progress in _shortened(state.progress):
+        text = retry_state.encode(replace(state, progress=progress, wrap=wrap))
         if len(text) <= room:
             return PackedMessage(body, {**attributes, retry_state.ATTRIBUTE: text})
     return None
 
 
-def _least(told: RetryState, shelf: CopyTarget, limits: Limits) -> int:
+def _least(state: RetryState, target: CopyTarget, limits: Limits) -> int:
     """Bytes of the smallest copy that there is."""
-    *_, bare = _shortened(told.progress)
-    wrap = Packing("file", 0, True, _name(told, shelf, b""))
-    text = retry_state.encode(replace(told, progress=bare, wrap=wrap))
+    *_, bare = _shortened(state.progress)
+    wrap = Packing("file", 0, True, _name(state, target, b""))
+    text = retry_state.encode(replace(state, progress=bare, wrap=wrap))
     return size_bytes(_NOTE, {retry_state.ATTRIBUTE: text}, limits.type_bytes)
 
 
@@ -220,10 +220,10 @@ def _cut(marks: Mapping[TaskName, Mark], longest: int) -> dict[TaskName, Mark]:
     }
 
 
-def _name(told: RetryState, shelf: CopyTarget, content: bytes) -> str:
+def _name(state: RetryState, target: CopyTarget, content: bytes) -> str:
     """The file's name: the same for the same content of the same message, generation and queue, and for no other."""
-    uid = _UNSAFE.sub("_", told.uid)
-    return f"{uid}-{told.generation}-{shelf}-{_digest(told.uid, content)}"
+    uid = _UNSAFE.sub("_", state.uid)
+    return f"{uid}-{state.generation}-{target}-{_digest(state.uid, content)}"
 
 
 def _digest(uid: Uid, content: bytes) -> str:

@@ -143,9 +143,9 @@ def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message,
             unread = Unread(f"it has no attribute {ATTRIBUTE!r}: it was not put there by mulligan", is_held=False)
         else:
             try:
-                story = decode(raw)
-                sent_at = int(story.uid[:12], 16) / 1000 or story.first_seen_at
-                return Message(story.uid, delivery.body, attributes, sent_at), story, None
+                state = decode(raw)
+                sent_at = int(state.uid[:12], 16) / 1000 or state.first_seen_at
+                return Message(state.uid, delivery.body, attributes, sent_at), state, None
             except RetryStateTooNewError as exc:
                 unread, uid = Unread(str(exc), is_held=True, version=exc.version), exc.uid
             except RetryStateError as exc:
@@ -154,23 +154,23 @@ def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message,
     return Message(known, delivery.body, attributes, delivery.sent_at), None, unread
 
 
-def encode(story: RetryState) -> str:
+def encode(state: RetryState) -> str:
     """The attribute's value."""
     data: dict[str, Any] = {
         "v": VERSION,
-        "uid": story.uid,
-        "gen": story.generation,
-        "hop": story.hop,
-        "seen": round(story.first_seen_at, 3),
-        **_progress_data(story.progress),
+        "uid": state.uid,
+        "gen": state.generation,
+        "hop": state.hop,
+        "seen": round(state.first_seen_at, 3),
+        **_progress_data(state.progress),
     }
-    if story.wrap is not None:
-        data["body"] = _wrap_data(story.wrap)
-    if story.group is not None:
-        data["group"] = story.group
-    if story.id is not None:
-        data["id"] = story.id
-    if story.is_dead:
+    if state.wrap is not None:
+        data["body"] = _wrap_data(state.wrap)
+    if state.group is not None:
+        data["group"] = state.group
+    if state.id is not None:
+        data["id"] = state.id
+    if state.is_dead:
         data["dead"] = True
     return json.dumps(data, separators=(",", ":"))
 

@@ -25,15 +25,15 @@ def missing(**values: str) -> list[str]:
 
 def token_problems(**values: str) -> list[str]:
     """A sentence for each name whose value no header of a request can hold. The value itself is never told."""
-    told = []
+    problems = []
     for name, one in values.items():
         at = next((at for at, char in enumerate(one) if not "\x20" < char < "\x7f"), None)
         if at is not None:
-            told.append(
+            problems.append(
                 f"{name} holds the character U+{ord(one[at]):04X} in place {at + 1}, expected letters, digits and "
                 "signs without blanks. Copy it again."
             )
-    return told
+    return problems
 
 
 def missing_extra() -> list[str]:

@@ -87,13 +87,13 @@ async def call(
                 response.status_code, {name.lower(): one for name, one in response.headers.items()}, bytes(body)
             )
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as exc:
-        raise NotSent(f"can't be reached: {_told(exc)}") from None
+        raise NotSent(f"can't be reached: {_reason(exc)}") from None
     except httpx.InvalidURL:  # its words quote the URL, whose path and query may be a secret
         raise NotSent("the request can't be sent: its URL can't be read") from None
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as exc:
-        raise NotSent(f"the request can't be sent: {_told(exc)}") from None
+        raise NotSent(f"the request can't be sent: {_reason(exc)}") from None
     except (httpx.TransportError, httpx.DecodingError) as exc:
-        raise Ambiguous(f"the reply was lost: {_told(exc)}") from None
+        raise Ambiguous(f"the reply was lost: {_reason(exc)}") from None
     except TimeoutError:
         raise timed_out from None
 
@@ -156,6 +156,6 @@ def _client() -> "httpx.AsyncClient":
     return client
 
 
-def _told(exc: Exception) -> str:
+def _reason(exc: Exception) -> str:
     text = str(exc)
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

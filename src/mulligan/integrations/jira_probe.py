@@ -78,27 +78,27 @@ async def _of_issue_type(get: Get, project: str, issue_type: str, ours: Collecti
 
 def _of_fields(fields: Sequence[Mapping[str, Any]], issue_type: str, ours: Collection[str]) -> list[str]:
     ids = {str(one.get("fieldId") or one.get("key")) for one in fields}
-    told: list[str] = []
+    problems: list[str] = []
     needed = [
         str(one.get("name") or one.get("fieldId"))
         for one in fields
         if one.get("required") and not one.get("hasDefaultValue") and (one.get("fieldId") or one.get("key")) not in ours
     ]
     if needed:
-        told.append(
+        problems.append(
             Note(
                 f"the Jira issue type {issue_type!r} needs {', '.join(needed)}. Return them from `fields` in "
                 "tasks/jira_issue_creator_task.py if it doesn't yet."
             )
         )
     if ids and "labels" not in ids:
-        told.append(
+        problems.append(
             Note(
                 f"the screen of the Jira issue type {issue_type!r} has no Labels, so the key that tells issues apart "
                 "goes into the description. Better: add the field Labels to the screen."
             )
         )
-    return told
+    return problems
 
 
 def _rows(reply: Reply, name: str) -> list[Mapping[str, Any]]:

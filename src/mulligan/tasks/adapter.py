@@ -128,15 +128,15 @@ def _probe(task: Task, problems: list[str]) -> Callable[[], Awaitable[Sequence[s
 
 def _check(task: Task, problems: list[str]) -> None:
     try:
-        told: Any = task.check()
+        answer: Any = task.check()
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
         problems.append(f"its check() raises {raised(exc)}. Return a list of sentences, [] when nothing is wrong.")
         return
-    if isinstance(told, str):
-        told = [told] if told else []
-    if inspect.iscoroutine(told):
-        told.close()
-    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
-        problems.append(f"its check() returns {shown(told)}. Return a list of sentences, [] when nothing is wrong.")
+    if isinstance(answer, str):
+        answer = [answer] if answer else []
+    if inspect.iscoroutine(answer):
+        answer.close()
+    if not isinstance(answer, list | tuple) or not all(isinstance(one, str) for one in answer):
+        problems.append(f"its check() returns {shown(answer)}. Return a list of sentences, [] when nothing is wrong.")
         return
-    problems.extend(told)
+    problems.extend(answer)

@@ -61,7 +61,7 @@ def prepare(app_dir: Path) -> None:
             spec.loader.exec_module(package)
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
             del sys.modules[PACKAGE]
-            raise ConfigurationError([_told(app_dir, "__init__", exc)]) from None
+            raise ConfigurationError([_problem(app_dir, "__init__", exc)]) from None
 
 
 def import_file(app_dir: Path, name: str) -> ModuleType:
@@ -69,10 +69,10 @@ def import_file(app_dir: Path, name: str) -> ModuleType:
     try:
         return importlib.import_module(f"{PACKAGE}.{name}")
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
-        raise ConfigurationError([_told(app_dir, name, exc)]) from None
+        raise ConfigurationError([_problem(app_dir, name, exc)]) from None
 
 
-def _told(app_dir: Path, name: str, exc: BaseException) -> str:
+def _problem(app_dir: Path, name: str, exc: BaseException) -> str:
     file = f"{PACKAGE}/{name}.py"
     if isinstance(exc, SyntaxError):
         where = _relative(app_dir, exc.filename) if exc.filename else file

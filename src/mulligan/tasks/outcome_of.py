@@ -68,7 +68,7 @@ def _outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
         case PayloadError():
             return Failed(_text(exc), is_final=True)
         case _:
-            return Failed(_told(task, exc), is_final=isinstance(exc, task.give_up_on))
+            return Failed(_error_text(task, exc), is_final=isinstance(exc, task.give_up_on))
 
 
 def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
@@ -92,7 +92,7 @@ def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
     return Failed(outcome.error, retry_after_s=wait_s)
 
 
-def _told(task: LoadedTask, exc: BaseException) -> str:
+def _error_text(task: LoadedTask, exc: BaseException) -> str:
     lines = []
     if isinstance(exc, BaseExceptionGroup):
         lines += [cut(f"  {with_causes(_named(part), part)}", LINE_MAX) for part in exc.exceptions[:PLACES_SHOWN]]

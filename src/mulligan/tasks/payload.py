@@ -82,7 +82,7 @@ def _json_converter(annotation: Any) -> Callable[[Message], Any]:
         try:
             return validate(body)
         except ValidationError as exc:
-            raise PayloadError(_told(exc, name)) from None
+            raise PayloadError(_described(exc, name)) from None
         except RecursionError:
             raise PayloadError(f"the body is no {name}: it is nested too deep") from None
 
@@ -99,16 +99,16 @@ def _refuse_non_numbers(body: bytes) -> None:
         raise PayloadError(f"the body is not JSON: {cut(str(exc), TEXT_MAX)}") from None
 
 
-def _told(exc: "ValidationError", name: str) -> str:
+def _described(exc: "ValidationError", name: str) -> str:
     """The fields that are wrong, never what was in them: bodies don't belong in logs."""
     count = exc.error_count()
     if count > ERRORS_LISTED_MAX:
         return f"the body is no {name}: {count} of its values are wrong"
     errors = exc.errors(include_url=False, include_context=False, include_input=False)
-    told = [_field(error["loc"]) + cut(error["msg"], TEXT_MAX) for error in errors[:ERRORS_SHOWN]]
+    shown = [_field(error["loc"]) + cut(error["msg"], TEXT_MAX) for error in errors[:ERRORS_SHOWN]]
     if count > ERRORS_SHOWN:
-        told.append(f"and {count - ERRORS_SHOWN} more")
-    return f"the body is no {name}: " + "; ".join(told)
+        shown.append(f"and {count - ERRORS_SHOWN} more")
+    return f"the body is no {name}: " + "; ".join(shown)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -138,7 +138,7 @@ class TaskRegistry:
             [task for task in self._alerts if _takes(task, message)],
         )
 
-    def crew(self, names: tuple[TaskName, ...]) -> TaskSet:
+    def task_set(self, names: tuple[TaskName, ...]) -> TaskSet:
         """The tasks of these names. The same few are asked for all the time."""
         found = self._crews.get(names)
         if found is None:

@@ -103,10 +103,10 @@ async def play_async(
     policy: Policy | None = None,
 ) -> Played:
     """The same in the loop that runs, for async tests: what tasks await may be of that loop, such as a server."""
-    catalogue = _catalogue(tasks, default, policy or Policy())
+    registry = _registry(tasks, default, policy or Policy())
     raw = _raw(body)
     message = Message(fingerprint.uid("test", "1", raw, NOW), raw, dict(attributes or {}), NOW)
-    return await _whole(catalogue, message)
+    return await _whole(registry, message)
 
 
 def _is_in_loop() -> bool:
@@ -117,18 +117,18 @@ def _is_in_loop() -> bool:
     return True
 
 
-async def _whole(catalogue: TaskRegistry, message: Message) -> Played:
+async def _whole(registry: TaskRegistry, message: Message) -> Played:
     from mulligan.integrations import http
 
     try:
-        return await _play(catalogue, message)
+        return await _play(registry, message)
     finally:
         await http.close()
 
 
-async def _play(catalogue: TaskRegistry, message: Message) -> Played:
+async def _play(registry: TaskRegistry, message: Message) -> Played:
     """The life of `core.flow`, a copy after the other."""
-    route = catalogue.route(message)
+    route = registry.route(message)
     carried = progress = begin(route)
     now = NOW
     attempts: list[Attempted] = []
@@ -136,10 +136,10 @@ async def _play(catalogue: TaskRegistry, message: Message) -> Played:
     while True:
         match next_step(route, carried, progress, now):
             case Run(names):
-                ends = await asyncio.gather(*(_attempt(catalogue.tasks[one], message, progress) for one in names))
+                ends = await asyncio.gather(*(_attempt(registry.tasks[one], message, progress) for one in names))
                 for name, (number, outcome) in zip(names, ends, strict=True):
                     attempts.append(Attempted(name, number, now, outcome))
-                    progress = record(progress, name, outcome, catalogue.tasks[name].policy, now, _HALF)
+                    progress = record(progress, name, outcome, registry.tasks[name].policy, now, _HALF)
             case Bury():
                 progress = mark_buried(progress, route)
             case Reject(delay_s) | Release(delay_s):
@@ -158,7 +158,7 @@ async def _attempt(task: LoadedTask, message: Message, progress: Progress) -> tu
     return number, await attempt(task, context)
 
 
-def _catalogue(tasks: Sequence[type[Task]], default: Sequence[type[Task]], policy: Policy) -> TaskRegistry:
+def _registry(tasks: Sequence[type[Task]], default: Sequence[type[Task]], policy: Policy) -> TaskRegistry:
     problems: list[str] = [] if tasks else ["play() got no task: play(MyTask, body=...)."]
     loaded: dict[TaskName, LoadedTask] = {}
     for cls in (*tasks, *default):

@@ -67,8 +67,8 @@ class InFlight:
 
     carried, progress: as in `core.flow`. saved: the progress that the ledger is known to hold.
     is_fresh: it came without a retry state, as a new message, and may go the way of all new ones.
-    told: the retry state that it came with. is_replay: that is a dead letter's, and somebody has moved it here: this is
-    its replay. is_stray: it came to rejects without a retry state.
+    state: the retry state that it came with. is_replay: it is a dead letter's, and somebody has moved it here, so this
+    is its replay. is_stray: it came to rejects without a retry state.
     ends_claim: whether the next save ends the claim, because an Ack follows it.
     phase: how far it is, see `core.lifecycle`. running: attempts under way.
     settlement: how it ends, once that is decided; reason: why, for the log. is_duplicate: of what is done or under way
@@ -115,25 +115,25 @@ class InFlight:
     slot = -1
     spends_stored = False
     stored: str | None = None
-    told: RetryState | None = None
+    state: RetryState | None = None
     unread: Unread | None = None
     unrecorded = 0
     waits_since = 0.0
 
-    def __init__(self, delivery: Delivery, message: Message, story: RetryState | None, token: str, now: float) -> None:
+    def __init__(self, delivery: Delivery, message: Message, state: RetryState | None, token: str, now: float) -> None:
         self.delivery = delivery
         self.message = message
         self.token = token
-        self.generation = story.generation if story else 0
-        self.hop = story.hop if story else 0
-        self.first_seen_at = story.first_seen_at if story else now
+        self.generation = state.generation if state else 0
+        self.hop = state.hop if state else 0
+        self.first_seen_at = state.first_seen_at if state else now
         self.received_at = now
-        self.is_fresh = story is None
-        self.carried: Progress = story.progress if story else _NOTHING
+        self.is_fresh = state is None
+        self.carried: Progress = state.progress if state else _NOTHING
         self.progress = self.carried
         self.saved = self.carried
-        if story is not None:
-            self.told = story
+        if state is not None:
+            self.state = state
 
     def resolve(self, settlement: Settlement, reason: str = "") -> "InFlight":
         """Decide how the delivery ends, and why. It is to be reported as `RESOLVED`."""
@@ -148,21 +148,21 @@ class InFlight:
     @property
     def group(self) -> str | None:
         """The message's group on FIFO queues. A dead letter that was moved still has one of its own as its delivery."""
-        return self.delivery.group if self.told is None or self.told.group is None else self.told.group
+        return self.delivery.group if self.state is None or self.state.group is None else self.state.group
 
     @property
     def may_be_letter(self) -> bool:
         """Whether it may be the very dead letter of its burial, and nothing says so: it has no retry state, or one
         without a task, which is a replay's or, of an older version, that of the dead letter that became of it.
         """
-        if self.told is None:
+        if self.state is None:
             return self.is_stray
         # a letter tells nothing of its burial: one that does is a copy whose alerts are to be tried again
-        return not self.is_replay and not self.told.progress.marks and not self.told.progress.is_buried
+        return not self.is_replay and not self.state.progress.marks and not self.state.progress.is_buried
 
-    def story(self, progress: Progress, hop: int) -> RetryState:
+    def copy_state(self, progress: Progress, hop: int) -> RetryState:
         """The retry state that a copy of the message carries."""
-        message_id = id_of(self.delivery) if self.told is None else self.told.id
+        message_id = id_of(self.delivery) if self.state is None else self.state.id
         return RetryState(self.message.uid, self.generation, hop, self.first_seen_at, progress, id=message_id)
 
     def replay(self) -> None:

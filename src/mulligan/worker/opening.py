@@ -35,7 +35,7 @@ async def insist(
     tries = 0
     while True:
         try:
-            found = await _told(call, lambda: outage.goes_on(passing("no answer yet")))
+            found = await _with_notice(call, lambda: outage.goes_on(passing("no answer yet")))
         except passing as exc:
             left_s = began_at + within_s - clock.monotonic()
             if left_s <= 0:
@@ -48,7 +48,7 @@ async def insist(
         tries += 1
 
 
-async def _told(call: Callable[[], Awaitable[T]], silent: Callable[[], None]) -> T:
+async def _with_notice(call: Callable[[], Awaitable[T]], silent: Callable[[], None]) -> T:
     """What `call` gives or raises. silent: called once when it is still under way after a while."""
     timer = asyncio.get_running_loop().call_later(_SILENT_S, silent)
     try:

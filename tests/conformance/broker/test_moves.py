@@ -166,7 +166,7 @@ async def test_request_that_is_moved_to_rejects_becomes_a_dead_letter_and_is_not
 
     assert worker.runs == []
     (letter,) = await letters(other, queues, tmp_path)
-    assert "without a story" in letter.progress.marks["Good"].reason
+    assert "without a retry state" in letter.progress.marks["Good"].reason
     assert (letter.message.body, letter.message.attributes["kind"]) == (b"hello", "order")
 
 

@@ -129,13 +129,13 @@ class Worker:
         number, tokens = next(service.numbers), itertools.count(1)
         grace_s = more.pop("missing_grace_s", 86_400.0)
         settings = more.pop("settings", None) or Settings(task_missing_grace_s=grace_s)
-        catalogue = TaskRegistry({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
+        registry = TaskRegistry({task.name: task for task in tasks}, drops_unrouted=more.pop("drops_unrouted", False))
         emit = service.events.append
         self.left: list[LeftAlone] = []
         """What the supervisor is told of messages that are left alone."""
         deps = PipelineDeps(
             Runtime(service.clock, emit, self.failed.append, self.stuck.append, self.left.append),
-            self.network, self.ledger, QUEUES, SystemHost(), catalogue, self.table,
+            self.network, self.ledger, QUEUES, SystemHost(), registry, self.table,
             packer=more.pop("packer", Packer(NO_FOLDER)),
             setup=more.pop("setup", None) or Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd())),
             wants=lambda kind: True, new_token=lambda: f"w{number}-{next(tokens)}",

@@ -556,7 +556,7 @@ async def test_request_that_somebody_moves_to_rejects_becomes_a_dead_letter_that
 
     assert (one.runs, len(alert.runs)) == ([], 1)
     (letter,) = await service.dead()
-    assert "without a story" in letter.progress.marks["One"].reason
+    assert "without a retry state" in letter.progress.marks["One"].reason
     (missing,) = service.told(RetryStateMissing)
     assert missing.becomes == "dead"
     assert service.told(MessageDeadLettered)[0].failed == ("One",)

@@ -326,12 +326,12 @@ async def test_stored_body_of_a_dead_letter_stays_while_a_twin_of_it_can_not_be_
     (copy,) = [stored.outgoing for stored in service.queues.get(QUEUES.dead).stored.values()]
     (held,) = await memory.receive(QUEUES.dead, 1, wait_s=0.0, lease_s=60.0)
     await memory.send(QUEUES.dead, [copy])
-    catalogue = TaskRegistry({one.name: one for one in tasks})
+    registry = TaskRegistry({one.name: one for one in tasks})
 
-    await Replay(session(memory, path, service.clock), catalogue).these([])
+    await Replay(session(memory, path, service.clock), registry).these([])
     kinds_before = [name.split("-")[3] for name in stored(path)]
     await memory.release(QUEUES.dead, [(held.receipt, 0.0)])
-    await Replay(session(memory, path, service.clock), catalogue).these([])
+    await Replay(session(memory, path, service.clock), registry).these([])
 
     assert kinds_before == ["dead", "rejects"]
     assert [name.split("-")[3] for name in stored(path)] == ["rejects"]

@@ -25,7 +25,7 @@ def task(name: str, *, is_default: bool = False) -> LoadedTask:
 
 
 @pytest.fixture
-def catalogue():
+def registry():
     tasks = [task("One"), task("Two"), task("New"), task("Alert", is_default=True)]
     return TaskRegistry({one.name: one for one in tasks})
 
@@ -94,11 +94,11 @@ async def test_walk_counts_what_it_can_not_see(session, dead, letter):
 
 
 async def test_replay_leaves_done_tasks_done_and_makes_the_others_of_todays_manifest_pending(
-    session, dead, letter, received, catalogue
+    session, dead, letter, received, registry
 ):
     await dead(letter(UID))
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([UID])
 
     (copy,) = await received(session.queues.rejects)
@@ -112,20 +112,20 @@ async def test_replay_leaves_done_tasks_done_and_makes_the_others_of_todays_mani
     assert await totals(session) == [0, 1, 0]
 
 
-async def test_replay_leaves_other_letters_alone_and_visible(session, dead, letter, catalogue):
+async def test_replay_leaves_other_letters_alone_and_visible(session, dead, letter, registry):
     await dead(letter(UID), letter(OTHER))
 
-    await Replay(session, catalogue).these([OTHER])
+    await Replay(session, registry).these([OTHER])
 
     assert await totals(session) == [0, 1, 1]
     assert (await session.broker.depth(session.queues.dead)).ready == 1
 
 
-async def test_replay_of_all_folds_twins_into_one_with_the_newest_progress(session, dead, letter, received, catalogue):
+async def test_replay_of_all_folds_twins_into_one_with_the_newest_progress(session, dead, letter, received, registry):
     exhausted, done = Mark(State.EXHAUSTED, 2, 0.0, "no", 1.0), Mark(State.DONE, 1)
     await dead(letter(UID, One=exhausted, Two=done), letter(OTHER), letter(UID, One=done, Two=exhausted))
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([])
 
     stories = [retry_state.read(copy, "", is_trusted=True)[1] for copy in await received(session.queues.rejects)]
@@ -135,11 +135,11 @@ async def test_replay_of_all_folds_twins_into_one_with_the_newest_progress(sessi
     assert await totals(session) == [0, 2, 0]
 
 
-async def test_replay_keeps_the_letter_when_its_copy_is_refused(session, dead, letter, catalogue):
+async def test_replay_keeps_the_letter_when_its_copy_is_refused(session, dead, letter, registry):
     await dead(letter(UID), letter(OTHER))
     session.broker.plan = [[REFUSED, None]]
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([])
 
     assert job.replayed == {(OTHER, 0)}
@@ -148,16 +148,16 @@ async def test_replay_keeps_the_letter_when_its_copy_is_refused(session, dead, l
 
 
 async def test_replay_that_dies_before_the_removal_leaves_a_letter_whose_second_replay_is_a_twin(
-    session, dead, letter, received, catalogue
+    session, dead, letter, received, registry
 ):
     await dead(letter(UID))
     session.broker.plan = [KeyboardInterrupt()]
     session.broker.is_late = True
 
     with pytest.raises(KeyboardInterrupt):
-        await Replay(session, catalogue).these([UID])
+        await Replay(session, registry).these([UID])
     assert await totals(session) == [0, 1, 1]
-    await Replay(session, catalogue).these([UID])
+    await Replay(session, registry).these([UID])
 
     copies = await received(session.queues.rejects)
     keys = {(told.uid, told.generation) for copy in copies if (told := retry_state.read(copy, "", is_trusted=True)[1])}
@@ -165,10 +165,10 @@ async def test_replay_that_dies_before_the_removal_leaves_a_letter_whose_second_
     assert keys == {(UID, 1)}
 
 
-async def test_replay_runs_all_tasks_of_a_letter_without_a_story(session, dead, received, catalogue):
+async def test_replay_runs_all_tasks_of_a_letter_without_a_story(session, dead, received, registry):
     await dead(Outgoing(b"moved by the broker", {"a": "b"}))
 
-    await Replay(session, catalogue).these([])
+    await Replay(session, registry).these([])
 
     (copy,) = await received(session.queues.rejects)
     told = retry_state.read(copy, session.queues.prefix, is_trusted=True)[1]
@@ -251,10 +251,10 @@ async def test_replay_takes_a_letter_away_whose_tasks_are_all_done(session, dead
     assert await totals(session) == [0, 1, 0]
 
 
-async def test_replay_tells_an_unknown_uid_with_the_nearest(session, dead, letter, catalogue):
+async def test_replay_tells_an_unknown_uid_with_the_nearest(session, dead, letter, registry):
     await dead(letter(UID))
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([UID[:-1] + "0"])
 
     assert job.problems == [f"no dead letter has the uid {UID[:-1] + '0'!r}. Did you mean {UID}?"]
@@ -313,14 +313,14 @@ async def test_letter_that_is_a_copy_for_rejects_says_that_it_was_moved_and_what
 
 
 async def test_replay_keeps_the_id_of_the_message_so_that_its_next_letter_proves_itself(
-    session, dead, received, catalogue
+    session, dead, received, registry
 ):
     told = retry_state.RetryState(
         UID, 0, 1, 1.0, Progress({TaskName("One"): Mark(State.EXHAUSTED, 1)}), id="order-4711", is_dead=True
     )
     await dead(Outgoing(b"fo1", {retry_state.ATTRIBUTE: retry_state.encode(told)}))
 
-    await Replay(session, catalogue).these([UID])
+    await Replay(session, registry).these([UID])
 
     (copy,) = await received(session.queues.rejects)
     replayed = retry_state.decode(copy.attributes[retry_state.ATTRIBUTE])
@@ -346,20 +346,20 @@ async def test_letters_in_a_list_hold_no_bodies_but_their_sizes(session, dead, l
 
 
 async def test_replay_in_rounds_replays_a_twin_of_an_earlier_round_no_second_time(
-    session, dead, letter, catalogue, monkeypatch
+    session, dead, letter, registry, monkeypatch
 ):
     monkeypatch.setattr("mulligan.cli.replay._ROUND_COUNT", 1)
     uids = [f"018bcfe56800-{number:020x}" for number in range(100)]
     await dead(*[letter(uid) for uid in uids], letter(uids[0]))
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([])
 
     assert len(job.replayed) == 100
     assert await totals(session) == [0, 100, 0]
 
 
-async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, dead, letter, catalogue, clock):
+async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, dead, letter, registry, clock):
     await dead(letter(UID))
     ack = session.broker.ack
 
@@ -369,7 +369,7 @@ async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, de
         return await ack(queue, receipts)
 
     session.broker.ack = late
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([UID])
 
     assert job.replayed == {(UID, 0)}
@@ -377,7 +377,7 @@ async def test_replay_tells_of_a_letter_that_somebody_took_meanwhile(session, de
     assert job.problems[0].startswith("a replayed letter is still on the dead queue, too: ")
 
 
-async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, dead, letter, received, catalogue):
+async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, dead, letter, received, registry):
     outgoing = letter(UID)
     told = replace(retry_state.decode(outgoing.attributes[retry_state.ATTRIBUTE]), group="customer 7")
     attributes = {**outgoing.attributes, retry_state.ATTRIBUTE: retry_state.encode(told)}
@@ -387,7 +387,7 @@ async def test_replay_sends_a_letter_back_to_the_group_of_its_message(session, d
     found = dead_letter_of(replace(delivery, group=UID), "app", session.bodies.load)
 
     assert found.group == "customer 7"
-    outgoing = Replay(session, catalogue)._outgoing(found)
+    outgoing = Replay(session, registry)._outgoing(found)
     assert outgoing is not None
     assert outgoing.group == "customer 7"
 
@@ -404,10 +404,10 @@ DAMAGED = Outgoing(b"fo1", {retry_state.ATTRIBUTE: "{"})
 
 
 @pytest.mark.parametrize("uids", [[], [UID]])
-async def test_replay_refuses_a_letter_of_a_newer_version_and_leaves_it(session, dead, letter, catalogue, uids):
+async def test_replay_refuses_a_letter_of_a_newer_version_and_leaves_it(session, dead, letter, registry, uids):
     await dead(newer(), letter(OTHER))
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these(uids)
 
     assert job.problems == [
@@ -421,12 +421,12 @@ async def test_replay_refuses_a_letter_of_a_newer_version_and_leaves_it(session,
 
 
 async def test_replay_takes_no_letter_of_a_newer_version_for_a_twin_of_one_that_can_be_read(
-    session, dead, letter, catalogue
+    session, dead, letter, registry
 ):
     """They have one uid: the newer one would have been removed with its twin."""
     await dead(newer(UID), letter(UID))
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([UID])
 
     assert job.replayed == {(UID, 0)}
@@ -436,10 +436,10 @@ async def test_replay_takes_no_letter_of_a_newer_version_for_a_twin_of_one_that_
     assert left.attributes == newer(UID).attributes
 
 
-async def test_replay_of_all_tells_of_many_letters_of_a_newer_version_in_one_sentence(session, dead, catalogue):
+async def test_replay_of_all_tells_of_many_letters_of_a_newer_version_in_one_sentence(session, dead, registry):
     await dead(*[newer(f"018bcfe56800-{number:020x}") for number in range(50)])
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([])
 
     (problem,) = job.problems
@@ -448,30 +448,30 @@ async def test_replay_of_all_tells_of_many_letters_of_a_newer_version_in_one_sen
 
 
 async def test_replay_of_all_leaves_a_letter_with_a_damaged_state_which_its_uid_replays(
-    session, dead, received, catalogue
+    session, dead, received, registry
 ):
     """Tasks that were done ran again without a word."""
     await dead(DAMAGED)
 
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     await job.these([])
 
     (problem,) = job.problems
     assert problem.endswith("Give its uid to replay it all the same: all its tasks run then, those that are done, too.")
     assert await totals(session) == [0, 0, 1]
-    await Replay(session, catalogue).these([problem.partition(" ")[0]])
+    await Replay(session, registry).these([problem.partition(" ")[0]])
     assert await totals(session) == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("others", "is_left"), [([], False), ([newer()], True)], ids=["alone", "beside a newer one"])
 async def test_replay_drops_no_stored_body_while_a_letter_of_a_newer_version_may_need_it(
-    session, dead, letter, catalogue, tmp_path, monkeypatch, others, is_left
+    session, dead, letter, registry, tmp_path, monkeypatch, others, is_left
 ):
     monkeypatch.chdir(tmp_path)
     name = f"{OTHER}-dead-{'0' * 32}"
     session.bodies.keep(name, b"body")
     await dead(letter(OTHER), *others)
-    job = Replay(session, catalogue)
+    job = Replay(session, registry)
     job._emptied.add(name)
 
     await job.these([OTHER])

@@ -25,21 +25,21 @@ NOISE = random.Random(3).randbytes(3000).hex().encode()
 def put(application):
     """Put a copy of the message on a queue of the application, packed for so many bytes; its stored body's path."""
 
-    def put(shelf, body, limit):
+    def put(target, body, limit):
         message = Message(UID, body, {"source": "shop"}, 1_700_000_000.0)
         progress = Progress({TaskName("One"): Mark(State.EXHAUSTED, 2, 0.0, "no", 1_700_000_000.0)})
-        packed = packing.pack(message, RetryState(UID, 0, 1, 1_700_000_000.0, progress), Limits(limit), shelf)
+        packed = packing.pack(message, RetryState(UID, 0, 1, 1_700_000_000.0, progress), Limits(limit), target)
         assert packed.body != body
         if packed.stored is not None:
             BodyFolder(application / "var" / "bodies").keep(packed.stored.name, packed.stored.content)
-        asyncio.run(sent(shelf, Outgoing(packed.body, packed.attributes)))
+        asyncio.run(sent(target, Outgoing(packed.body, packed.attributes)))
         return None if packed.stored is None else application / "var" / "bodies" / packed.stored.name
 
-    async def sent(shelf, outgoing):
+    async def sent(target, outgoing):
         queues = Settings().queues
         broker = SqliteBroker(application / "var" / "mulligan.db", SystemClock())
         await broker.declare(queues, create=True)
-        assert await broker.send(queues.dead if shelf == DEAD else queues.rejects, [outgoing]) == [None]
+        assert await broker.send(queues.dead if target == DEAD else queues.rejects, [outgoing]) == [None]
         await broker.close()
 
     return put

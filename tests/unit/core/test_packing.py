@@ -244,8 +244,8 @@ def test_any_message_fits_and_comes_back_as_it_was_or_is_refused_for_its_story(b
 
 
 def test_stored_body_has_one_name_a_message_generation_queue_and_content():
-    def name(told=TOLD, body=NOISE, shelf=REJECTS):
-        stored = pack(message(body), told, Limits(len(body)), shelf).stored
+    def name(told=TOLD, body=NOISE, target=REJECTS):
+        stored = pack(message(body), told, Limits(len(body)), target).stored
         assert stored is not None
         return stored.name
 
@@ -253,7 +253,7 @@ def test_stored_body_has_one_name_a_message_generation_queue_and_content():
         name(replace(TOLD, uid=Uid("018bcfe56800-99112233445566778899"))),
         name(replace(TOLD, generation=2)),
         name(body=NOISE[1:]),
-        name(shelf=DEAD),
+        name(target=DEAD),
     ]
 
     assert name() == name(replace(TOLD, hop=7))

@@ -21,12 +21,12 @@ def test_load_gives_tasks_in_manifest_order(app):
     app.file("a", "class B(Task):\n    def run(self, data): ...\nclass A(Task):\n    async def run(self, data): ...")
     app.manifest("a B", "a A true")
 
-    catalogue = app.load()
+    registry = app.load()
 
-    assert catalogue.names == ("B", "A")
-    assert [task.is_default for task in catalogue.tasks.values()] == [False, True]
-    assert [task.is_async for task in catalogue.tasks.values()] == [False, True]
-    assert [task.origin for task in catalogue.tasks.values()] == ["tasks/a.py:2", "tasks/a.py:4"]
+    assert registry.names == ("B", "A")
+    assert [task.is_default for task in registry.tasks.values()] == [False, True]
+    assert [task.is_async for task in registry.tasks.values()] == [False, True]
+    assert [task.origin for task in registry.tasks.values()] == ["tasks/a.py:2", "tasks/a.py:4"]
 
 
 def test_load_takes_every_task_of_the_folder_when_there_is_no_manifest(app):
@@ -330,10 +330,10 @@ def test_load_tells_the_problem_when_the_manifest_is_a_folder(app):
 def test_route_is_one_constant_when_no_task_picks_its_messages(app, message):
     app.file("a", "class A(Task):\n    def run(self, d): ...\nclass B(Task):\n    def run(self, d): ...")
     app.manifest("a A", "a B true")
-    catalogue = app.load()
+    registry = app.load()
 
-    assert catalogue.route(message) == Route(("A",), ("B",))
-    assert catalogue.route(message) is catalogue.route(message)
+    assert registry.route(message) == Route(("A",), ("B",))
+    assert registry.route(message) is registry.route(message)
 
 
 def test_route_has_the_tasks_that_accept_the_message_and_those_whose_accepts_raises(app, message):

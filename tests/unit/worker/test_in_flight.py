@@ -63,7 +63,7 @@ def test_replay_is_the_next_generation_and_not_buried(make_copy):
 
 
 def test_story_of_a_copy_keeps_what_its_uid_was_made_of(make_copy):
-    told = make_copy(TOLD).story(Progress(DONE.marks), 4)
+    told = make_copy(TOLD).copy_state(Progress(DONE.marks), 4)
 
     assert told == RetryState(UID, 2, 4, 1_600_000_000.0, Progress(DONE.marks), id="order-1")
 

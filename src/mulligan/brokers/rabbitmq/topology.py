@@ -26,7 +26,7 @@ _BITS = 5
 """The most bits set in a delay. Each costs one queue to pass; rounding up to five makes a delay 1/16 longer at most."""
 
 DELIVERY_LIMIT = 1_000
-"""Before RabbitMQ 4.3 every return counts; beyond the limit a message goes to dead, without its story."""
+"""Before RabbitMQ 4.3 every return counts; beyond the limit a message goes to dead, without its retry state."""
 _NO_LIMIT = 1_000_000_000
 """Without a limit of the queue, 4.0 and later drop a message after 20 receipts."""
 

@@ -27,20 +27,20 @@ def accounts_of(queues: Queues, account: str | None) -> dict[QueueName, str]:
 
 def locator_problems(queues: Queues, *, region: str, authority: str) -> list[str]:
     """Sentences about queues that are not where requests go. authority: host and port of the endpoint."""
-    told = []
+    found_notes = []
     for one in queues.locators:
         if one.region not in (None, region):
-            told.append(
+            found_notes.append(
                 f"Queue {one.name}: its URL or ARN is of region {one.region!r}, and BROKER_URL asks {region!r}: "
                 f"all three queues are in one region. Name a queue of {region}, or set BROKER_URL to "
                 f"sqs://{one.region}."
             )
         elif one.authority is not None and not _is_same(one.authority, authority):
-            told.append(
+            found_notes.append(
                 f"Queue {one.name}: its URL is of the server {one.authority!r}, and BROKER_URL asks {authority!r}. "
                 f"Write the queue's name alone, or correct the endpoint in BROKER_URL."
             )
-    return told
+    return found_notes
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -94,17 +94,17 @@ def denied(account: str) -> str:
 def notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]], accounts: Accounts) -> list[str]:
     """A sentence per queue of another account than that of the queues without a named one."""
     ours = {_account_in(attributes.get("QueueArn", "")) for name, attributes in found.items() if name not in accounts}
-    told = []
+    found_notes = []
     for name in queues.all:
         account = accounts.get(name)
         if account is None or name not in found or account in ours:
             continue
-        told.append(
+        found_notes.append(
             f"Queue {name}: it is account {account}'s, and nothing is changed there from here. Its owner's queue "
             f"policy has to allow these credentials {_ALLOWED}. What SQS itself moves away from it (its "
             f"redrive) stays in that account: it can't lead to a queue of another one."
         )
-    return told
+    return found_notes
 
 
 def _account_in(arn: str) -> str:

@@ -39,8 +39,8 @@ class Sample:
 
 def has_unknown_messages(queues: Queues, found: Attributes, tagged: Tags) -> bool:
     """Whether a sample of the rejects queue is needed: there are messages, and nothing else says whose they are."""
-    told = tagged.get(queues.rejects)
-    is_open = told is not None and PREFIX_TAG not in told and _redrive_problem(queues, found) is None
+    tags = tagged.get(queues.rejects)
+    is_open = tags is not None and PREFIX_TAG not in tags and _redrive_problem(queues, found) is None
     return is_open and _depth(found.get(queues.rejects, {})) > 0
 
 
@@ -52,10 +52,10 @@ def owners(
     urls: of queues whose tags could tell whose they are.
     """
     notes = {
-        name: f"Queue {name}: its tag {PREFIX_TAG} says {told[PREFIX_TAG]!r}, and COMMON_PREFIX is "
+        name: f"Queue {name}: its tag {PREFIX_TAG} says {tags[PREFIX_TAG]!r}, and COMMON_PREFIX is "
         f"{queues.prefix!r}: is it another application's? Two on one queue take each other's messages."
-        for name, told in tagged.items()
-        if told is not None and told.get(PREFIX_TAG, queues.prefix) != queues.prefix
+        for name, tags in tagged.items()
+        if tags is not None and tags.get(PREFIX_TAG, queues.prefix) != queues.prefix
     }
     if (problem := _redrive_problem(queues, found)) is not None:
         return Owners((problem,), tuple(notes.values()))
@@ -77,19 +77,19 @@ def _redrive_problem(queues: Queues, found: Attributes) -> str | None:
 
 
 def _of_rejects(
-    queues: Queues, found: Attributes, told: Mapping[str, str] | None, sample: Sample | None, url: str | None
+    queues: Queues, found: Attributes, tags: Mapping[str, str] | None, sample: Sample | None, url: str | None
 ) -> tuple[list[str], list[str]]:
     """Problems and notes."""
     name, count = queues.rejects, _depth(found.get(queues.rejects, {}))
     if count == 0:
         return [], []
-    if told is None:
+    if tags is None:
         return [], [
             f"Queue {name}: nothing says whose it is, as its tags can't be read. Allow sqs:ListQueueTags "
             f"(mulligan iam-policy)."
         ]
     tag = f"aws sqs tag-queue --queue-url {url} --tags {PREFIX_TAG}={queues.prefix}"
-    if (other := told.get(PREFIX_TAG)) is not None:
+    if (other := tags.get(PREFIX_TAG)) is not None:
         if other == queues.prefix:
             return [], []
         return [

@@ -28,7 +28,7 @@ __all__ = [
 RETENTION_S = 1_209_600
 """14 days, the longest that SQS keeps a message; on rejects and dead it counts from the first enqueue."""
 MAX_RECEIVES = 1000
-"""For SQS's own redrive, the last safety net. Releases count too, and a message that it moves has no story."""
+"""For SQS's own redrive, the last safety net. Releases count too, and a message that it moves has no retry state."""
 MAX_RECEIVES_LOW = 50
 """Fewer are noted: a message that waits for a missing task is received a hundred times per day."""
 LONG_POLL_S = 20
@@ -93,11 +93,11 @@ def creation(queues: Queues, name: QueueName, dead_arn: str | None) -> dict[str,
 
 
 def problems(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) -> list[str]:
-    """Sentences about existing queues with which messages would lose their story. found: attributes by queue."""
+    """Sentences about existing queues with which messages would lose their retry state. found: attributes by queue."""
     return [
         f"Queue {name}: its maxReceiveCount is 1: a receive whose answer is lost counts, too, so that messages are "
-        f"moved away, without their story, before any task has seen them. Expected 2 or more, best {MAX_RECEIVES}. "
-        f"{_mended(found[name])}"
+        f"moved away, without their retry state, before any task has seen them. Expected 2 or more, best "
+        f"{MAX_RECEIVES}. {_mended(found[name])}"
         for name in (queues.requests, queues.rejects)
         if redrive(found.get(name, {}))[1] == 1
     ]
@@ -116,7 +116,7 @@ def _few_receives_notes(name: QueueName, attributes: Mapping[str, str]) -> list[
     order = " On a FIFO queue it no longer keeps its group waiting then." if is_fifo(name) else ""
     return [
         f"Queue {name}: its maxReceiveCount is {count}, and releases and early wake-ups count as receives. So that SQS "
-        f"doesn't move a message away without its story, its last receive but one puts it on rejects as a copy, "
+        f"doesn't move a message away without its retry state, its last receive but one puts it on rejects as a copy, "
         f"counted from 0.{order} {_mended(attributes)}"
     ]
 
@@ -138,19 +138,19 @@ def notes(
 
     foreign: those of which another account decides what they are like.
     """
-    told = []
+    notes = []
     for name in queues.all:
         if name not in found or name in foreign:
             continue
         attributes = found[name]
         if name != queues.requests:
-            told += _retention_notes(name, attributes)
-        told += _few_receives_notes(name, attributes) if name != queues.dead else _dead_redrive_notes(name, attributes)
+            notes += _retention_notes(name, attributes)
+        notes += _few_receives_notes(name, attributes) if name != queues.dead else _dead_redrive_notes(name, attributes)
         if name != queues.dead and queues.dead not in foreign:  # a redrive can't cross accounts
-            told += _redrive_notes(name, attributes, found.get(queues.dead, {}).get("QueueArn"))
+            notes += _redrive_notes(name, attributes, found.get(queues.dead, {}).get("QueueArn"))
         if attributes.get("SqsManagedSseEnabled") != "true" and not attributes.get("KmsMasterKeyId"):
-            told.append(f"Queue {name}: messages are not encrypted at rest. Set its SqsManagedSseEnabled to true.")
-    return told + _size_notes(queues, found)
+            notes.append(f"Queue {name}: messages are not encrypted at rest. Set its SqsManagedSseEnabled to true.")
+    return notes + _size_notes(queues, found)
 
 
 def size_limit(attributes: Mapping[str, str]) -> int:

@@ -45,7 +45,7 @@ def end_leftovers(pid: int, mark: str, *, patience_s: float) -> Leftovers:
         return Leftovers()
     began_at = SystemClock.monotonic()
     seen: dict[int, str] = {}
-    told: set[int] = set()
+    signalled: set[int] = set()
     refused: set[int] = set()
     empty_looks = 0
     while True:
@@ -57,10 +57,10 @@ def end_leftovers(pid: int, mark: str, *, patience_s: float) -> Leftovers:
         if empty_looks == _EMPTY_LOOKS or waited_s > patience_s + _ENOUGH_S:
             break
         for one in left.keys() - refused:
-            if waited_s < patience_s and one in told:
+            if waited_s < patience_s and one in signalled:
                 continue
             number = signal.SIGKILL if waited_s >= patience_s else signal.SIGTERM
-            told.add(one)
+            signalled.add(one)
             if not _may_send(one, pid, mark, number):
                 refused.add(one)
         SystemClock.pause(_ROUND_S)

@@ -52,27 +52,27 @@ def main() -> None:
     settings = setup.settings
     hub = configure(settings, worker=setup.worker, rotates=False, now=SystemClock.now)
     try:
-        catalogue = loader.load(Path(setup.folder), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
+        registry = loader.load(Path(setup.folder), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
     except ConfigurationError as exc:
         tell(end, JobEnd("problems", _sendable(str(exc))))
         return
-    run_and_leave(_serve(end, catalogue))
+    run_and_leave(_serve(end, registry))
     hub.close()
     leave(0)
     os._exit(0)
 
 
-async def _serve(end: socket.socket, catalogue: TaskRegistry) -> None:
+async def _serve(end: socket.socket, registry: TaskRegistry) -> None:
     fork.sole_loop(asyncio.get_running_loop())
     channel = await SocketChannel.open(end, from_parent)
     await asyncio.get_running_loop().run_in_executor(_THREAD, _nothing)  # the thread is there before they are counted
     before = _traces()
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
-        outcome = await _run(job, catalogue)
+        outcome = await _run(job, registry)
         if fork.FORKED.is_true:
             fork.end()
-        channel.send(msgspec.structs.replace(_told(outcome), leaves=_traces() != before))
+        channel.send(msgspec.structs.replace(_job_end(outcome), leaves=_traces() != before))
         await channel.flush()
 
 
@@ -101,8 +101,8 @@ def _traces() -> object:
     )
 
 
-async def _run(job: Job, catalogue: TaskRegistry) -> Outcome:
-    task = catalogue.tasks.get(TaskName(job.task))
+async def _run(job: Job, registry: TaskRegistry) -> Outcome:
+    task = registry.tasks.get(TaskName(job.task))
     if task is None:  # tasks.xml is another one than when the worker was started; an error would look like a death
         return Interrupted(lacks_task=True)
     message = _message(job)
@@ -138,7 +138,7 @@ def _unpacked(kind: str, is_text: bool, raw: bytes) -> AttributeValue:
     return Typed(kind, one) if kind else one
 
 
-def _told(outcome: Outcome) -> JobEnd:
+def _job_end(outcome: Outcome) -> JobEnd:
     match outcome:
         case Succeeded():
             return JobEnd("succeeded")

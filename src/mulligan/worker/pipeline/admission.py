@@ -45,13 +45,13 @@ class Admission:
         self,
         runtime: Runtime,
         role: QueueRole,
-        catalogue: TaskRegistry,
+        registry: TaskRegistry,
         slots: Slots,
         misses: MissingTasks,
         held_copies: HeldCopies,
     ) -> None:
         self._role = role
-        self._catalogue = catalogue
+        self._registry = registry
         self._slots = slots
         self._misses = misses
         self._clock = runtime.clock
@@ -61,9 +61,9 @@ class Admission:
         self._last_begun = begin(self._last_route)
         self.successes = SuccessCache()
 
-    def crew(self, names: tuple[TaskName, ...]) -> TaskSet:
+    def task_set(self, names: tuple[TaskName, ...]) -> TaskSet:
         """The tasks of these names."""
-        return self._catalogue.crew(names)
+        return self._registry.task_set(names)
 
     # -- new messages
 
@@ -77,13 +77,13 @@ class Admission:
             isinstance(answer, Granted)
             and answer.progress is None
             and flight.is_fresh
-            and not self._catalogue.picks
+            and not self._registry.picks
             and not (self._role.suspects_repeats and flight.delivery.receive_count > 1)
         )
 
     def resolve_new(self, flights: Sequence[InFlight]) -> None:
         """`admit` for those that are new: the route and the progress that they share."""
-        route = self._catalogue.whole_route
+        route = self._registry.whole_route
         begun = self._begun(route)
         for flight in flights:
             flight.route = route
@@ -101,7 +101,7 @@ class Admission:
                     return False
                 self._resolve(flight, known)
                 flight.owes_letter = flight.may_be_letter and flight.progress.is_buried
-                if flight.told is not None and (flight.is_replay or not self._role.is_trusted) and can_run:
+                if flight.state is not None and (flight.is_replay or not self._role.is_trusted) and can_run:
                     self._report_moved(flight, is_first=known is None or not known.marks)
                 return True
             case Held(until):
@@ -157,8 +157,8 @@ class Admission:
             deaths=deaths,
             is_replay=flight.is_replay,
             is_stray=flight.is_stray,
-            manifest=self._catalogue.names,
-            all_tasks=self._catalogue.whole_route.tasks,
+            manifest=self._registry.names,
+            all_tasks=self._registry.whole_route.tasks,
         )
         flight.carried, flight.saved = found.carried, found.saved
         self._fit(flight, found.progress)
@@ -171,7 +171,7 @@ class Admission:
         self._misses.add(flight)
 
     def _fit(self, flight: InFlight, progress: Progress, lacking: frozenset[TaskName] = frozenset()) -> None:
-        names = self._catalogue.names
+        names = self._registry.names
         # a message without a retry state may have waited long before its first receipt. One of a later generation was
         # first received in an earlier one: this copy of it, if it is the first, came when it was replayed
         since_at = max(flight.first_seen_at, flight.delivery.sent_at if flight.generation else 0.0)
@@ -188,13 +188,13 @@ class Admission:
 
         A suspect is routed to all tasks without asking here. Each asks again when it is run, alone, and skips.
         """
-        if is_suspect or not self._catalogue.picks:
-            return self._catalogue.whole_route
+        if is_suspect or not self._registry.picks:
+            return self._registry.whole_route
         self._slots.set_standing(flight.slot, SlotState.RUNNING, self._clock.monotonic() + _ACCEPTS_S)
         try:
-            return self._catalogue.route(flight.message)
+            return self._registry.route(flight.message)
         except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, told by the attempt that asks again
-            return self._catalogue.whole_route
+            return self._registry.whole_route
         finally:
             self._slots.set_standing(flight.slot, SlotState.HELD)
 
@@ -209,6 +209,6 @@ class Admission:
         """The progress of a new message; one value for all messages of the same route, as most are."""
         if route is not self._last_route:
             self._last_route, self._last_begun = route, begin(route)
-            if route is self._catalogue.whole_route:  # where tasks pick, each message has a route of its own
+            if route is self._registry.whole_route:  # where tasks pick, each message has a route of its own
                 self.successes.share(self._last_begun)
         return self._last_begun

@@ -271,7 +271,7 @@ class Steps:
 
     def _run(self, flights: Sequence[InFlight], names: tuple[TaskName, ...]) -> None:
         now = self._clock.monotonic()
-        tasks = self._admission.crew(names)
+        tasks = self._admission.task_set(names)
         together: list[InFlight] = []
         for flight in flights:
             if now >= flight.claimed_until and not self._watch.holds_at(flight, now):  # others may have run them
@@ -288,10 +288,10 @@ class Steps:
                 ARMED.reach(Point.ALERTING if together[0].progress.is_buried else Point.STARTING)
             self._runner.start(together, tasks.tasks)
 
-    def _isolate(self, flight: InFlight, crew: TaskSet) -> None:
+    def _isolate(self, flight: InFlight, task_set: TaskSet) -> None:
         # in the order of their times, at any look: the first that has no end is the one that had begun
         marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
-        tasks = sorted(crew.tasks, key=lambda task: marks[task.name].due_at)
+        tasks = sorted(task_set.tasks, key=lambda task: marks[task.name].due_at)
         if flight.progress.deaths >= DEATHS_MAX:  # counted by who took its claim over: nobody could tell of the last
             now = self._clock.now()
             self._recorder.record(flight, tasks[0], Died(_NO_WORD), now, asyncio.get_running_loop().time())

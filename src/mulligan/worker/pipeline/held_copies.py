@@ -21,8 +21,8 @@ FIRST_S = 60.0
 LONGEST_S = 900.0
 """How long a copy is left alone: an upgrade takes minutes, and each look is paid for on some brokers."""
 
-_TOLD_EVERY_S = 60.0
-_MISS_TOLD_EVERY_S = 3600.0
+_REPORTED_EVERY_S = 60.0
+_MISS_REPORTED_EVERY_S = 3600.0
 _GROUPS_MAX = 5
 
 
@@ -30,7 +30,7 @@ class _Count:
     """Of one kind of event: what came since it was last told."""
 
     def __init__(self) -> None:
-        self.told_at: float | None = None
+        self.reported_at: float | None = None
         self.copies = 0
         self.version = 0
         self.groups: dict[str, None] = {}
@@ -39,11 +39,11 @@ class _Count:
         if group is not None and len(self.groups) < _GROUPS_MAX:
             self.groups[group] = None
 
-    def is_told(self, now: float, every_s: float) -> bool:
-        return self.told_at is not None and now - self.told_at < every_s
+    def is_reported(self, now: float, every_s: float) -> bool:
+        return self.reported_at is not None and now - self.reported_at < every_s
 
     def begin_anew(self, now: float) -> None:
-        self.told_at, self.copies, self.version = now, 0, 0
+        self.reported_at, self.copies, self.version = now, 0, 0
         self.groups.clear()
 
 
@@ -72,7 +72,7 @@ class HeldCopies:
 
     def _tell(self, count: _Count, flight: InFlight, unread: Unread, wait_s: float) -> None:
         now = self._clock.monotonic()
-        if count.is_told(now, _TOLD_EVERY_S):
+        if count.is_reported(now, _REPORTED_EVERY_S):
             return
         queue, uid, groups = flight.delivery.queue, flight.message.uid, tuple(count.groups)
         if unread.is_in_ledger:
@@ -99,7 +99,7 @@ class MissingTasks:
             count = self._counts.setdefault(task, _Count())
             count.copies += 1
             count.add_group(delivery.group)
-            if not count.is_told(now, _MISS_TOLD_EVERY_S):
+            if not count.is_reported(now, _MISS_REPORTED_EVERY_S):
                 groups = tuple(count.groups)
                 self._emit(TaskMissing(task, delivery.queue, flight.message.uid, count.copies, groups, missing.grace_s))
                 count.begin_anew(now)

@@ -98,8 +98,8 @@ class Intake:
         """Leave alone what can't be read, unpack what is packed, and find out what is doubtful; those to be claimed."""
         flights = self._hold(flights)
         for flight in flights:
-            if flight.told is not None and flight.told.wrap is not None:
-                await self._reader.unpack(flight, flight.told)
+            if flight.state is not None and flight.state.wrap is not None:
+                await self._reader.unpack(flight, flight.state)
         return await self._identify(flights, lease_until)
 
     def _answered(self, flights: Sequence[InFlight], answers: Sequence[Answer | Damaged]) -> None:
@@ -175,11 +175,11 @@ class Intake:
 
     def _believe(self, flight: InFlight, believed: Verified, lease_until: float) -> None:
         """Take the flight for the message that its retry state names."""
-        told = flight.told = believed.told
+        state = flight.state = believed.state
         flight.message, flight.problem, flight.is_fresh = believed.message, believed.problem, False
-        flight.generation, flight.hop, flight.first_seen_at = told.generation, told.hop, told.first_seen_at
+        flight.generation, flight.hop, flight.first_seen_at = state.generation, state.hop, state.first_seen_at
         flight.carried = flight.progress = flight.saved = settled(believed.known)
-        if told.is_dead:
+        if state.is_dead:
             flight.replay()
         self._slots.enter_anew(flight, lease_until)
 

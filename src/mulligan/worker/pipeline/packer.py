@@ -29,25 +29,25 @@ class Packer:
         self._folder = folder
         self._threads = ThreadPoolExecutor(_THREADS, "body")
 
-    async def pack(self, message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
+    async def pack(self, message: Message, state: RetryState, limits: Limits, target: CopyTarget) -> PackedMessage:
         """A copy that fits; a body that it leaves behind is on disk. Raises PackingError."""
-        quick = packing.pack_quickly(message, told, limits)
+        quick = packing.pack_quickly(message, state, limits)
         if quick is not None:
             return quick
-        return await self._in_thread(lambda: self._pack(message, told, limits, shelf))
+        return await self._in_thread(lambda: self._pack(message, state, limits, target))
 
-    async def unpack(self, message: Message, told: RetryState) -> Message:
+    async def unpack(self, message: Message, state: RetryState) -> Message:
         """The message as it was before it was packed. Raises PackingError when that can't be had."""
-        if told.wrap is None:
+        if state.wrap is None:
             return message
-        return await self._in_thread(lambda: packing.unpack(message, told, self._folder.load))
+        return await self._in_thread(lambda: packing.unpack(message, state, self._folder.load))
 
     async def drop(self, name: str) -> None:
         """Remove a stored body. Raises PackingError when it stays."""
         await self._in_thread(lambda: self._folder.drop(name))
 
-    def _pack(self, message: Message, told: RetryState, limits: Limits, shelf: CopyTarget) -> PackedMessage:
-        packed = packing.pack(message, told, limits, shelf)
+    def _pack(self, message: Message, state: RetryState, limits: Limits, target: CopyTarget) -> PackedMessage:
+        packed = packing.pack(message, state, limits, target)
         if packed.stored is not None:
             self._folder.keep(packed.stored.name, packed.stored.content)
         return packed

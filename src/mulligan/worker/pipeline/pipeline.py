@@ -57,7 +57,7 @@ class PipelineDeps:
     ledger: Ledger
     queues: Queues
     host: Host
-    catalogue: TaskRegistry
+    registry: TaskRegistry
     table: LeaseTable
     packer: Packer
     setup: Setup
@@ -100,18 +100,18 @@ class QueuePipeline:
         reports = Reports()
         ledger = PatientLedger(deps.ledger, runtime.clock, runtime.emit)
         self.slots = Slots(deps.table, index, slots)
-        brake = Backpressure(settings.max_unrecorded_results)
+        backpressure = Backpressure(settings.max_unrecorded_results)
         held_copies = HeldCopies(runtime.clock, runtime.emit, counts_releases=role.counts_releases)
         reporter = EventReporter(deps.table, runtime.clock, runtime.emit, deps.wants)
 
         self.settler = Settler(runtime, deps.broker, deps.queues, role, ledger, deps.packer, self.slots, reports)
-        admission = Admission(runtime, role, deps.catalogue, self.slots, deps.misses, held_copies)
+        admission = Admission(runtime, role, deps.registry, self.slots, deps.misses, held_copies)
         decider = Decider(role, runtime.clock)
-        self.recorder = Recorder(runtime, ledger, admission, decider, reporter, brake, deps.gate, reports)
+        self.recorder = Recorder(runtime, ledger, admission, decider, reporter, backpressure, deps.gate, reports)
         self.watch = ClaimWatch(deps.table, runtime.clock)
         self.claims = Claims(runtime, ledger, deps.table, reports, pace.lease_s)
         self.runner = Runner(
-            runtime, self.watch, self.recorder, brake, deps.middleware, deps.executor, deps.host.threads
+            runtime, self.watch, self.recorder, backpressure, deps.middleware, deps.executor, deps.host.threads
         )
         self.solo = IsolatedRunner(
             isolated_processes(deps.host, deps.setup, runtime.emit, deps.solo_start_s, deps.changed),

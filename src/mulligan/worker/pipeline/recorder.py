@@ -30,7 +30,7 @@ _BATCH_MAX = 1000
 class Recorder:
     """Saves flights' progress in groups, each as soon as the group before it is on disk.
 
-    brake: the backpressure, which counts ends and their records. gate: left by suspects whose end is saved.
+    backpressure: it, which counts ends and their records. gate: left by suspects whose end is saved.
     Reports `SAVED`, `LOST` where the claim is somebody else's, and `ENDED` where there was nothing to save.
     While the ledger can't be written everything waits, and nothing is settled; an event says so once.
     """
@@ -42,7 +42,7 @@ class Recorder:
         admission: Admission,
         decider: Decider,
         reporter: EventReporter,
-        brake: Backpressure,
+        backpressure: Backpressure,
         gate: Gate,
         reports: Reports,
     ) -> None:
@@ -51,7 +51,7 @@ class Recorder:
         self._admission = admission
         self._decider = decider
         self._reporter = reporter
-        self._brake = brake
+        self._backpressure = backpressure
         self._gate = gate
         self._reports = reports
         self._successes = admission.successes
@@ -136,7 +136,7 @@ class Recorder:
                 ARMED.reach(Point.RECORDED)
             self._kept(list(dict.fromkeys(flights)))
             return
-        self._brake.ended(ends * len(flights))
+        self._backpressure.ended(ends * len(flights))
         for flight in flights:
             flight.unrecorded += ends
             if not flight.is_saving:
@@ -178,7 +178,7 @@ class Recorder:
         self._reports.put(Report.LOST, lost)
         if ARMED is not None and any(flight.running for flight in kept):
             ARMED.reach(Point.RECORDED)
-        self._brake.recorded(ends)
+        self._backpressure.recorded(ends)
         self._kept(kept)
 
     def _kept(self, flights: Sequence[InFlight]) -> None:

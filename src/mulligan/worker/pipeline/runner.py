@@ -60,7 +60,7 @@ class Runner:
 
     An attempt that goes on STUCK_AFTER_S after it was told to end has its process replaced.
     watch: asked whether a flight's claim is ours still when an attempt begins later than it was to.
-    brake: the backpressure. While it is on, attempts wait.
+    backpressure: it. While it is on, attempts wait.
     executor: for sync tasks behind middleware; None for the loop's own. threads: makes those for all other sync tasks.
     """
 
@@ -69,7 +69,7 @@ class Runner:
         runtime: Runtime,
         watch: ClaimWatch,
         recorder: Recorder,
-        brake: Backpressure,
+        backpressure: Backpressure,
         middleware: Sequence[Middleware] = (),
         executor: Executor | None = None,
         threads: MakeThreads = Threads,
@@ -78,8 +78,8 @@ class Runner:
         self._executor = executor
         self._is_forgiving = False
         self._recursion_limit = sys.getrecursionlimit()
-        self._brake = brake
-        brake.on_ease(self._go_on)
+        self._backpressure = backpressure
+        backpressure.on_ease(self._go_on)
         self._loop = asyncio.get_running_loop()
         # an attempt's end leads to what runs next, and what it bound is none of that one's business
         self._context = contextvars.copy_context()
@@ -116,7 +116,7 @@ class Runner:
                 self._deadlines.add(attempt, task.policy.timeout_s, now)
                 if task.is_async or self._middleware:
                     self._ready.append(attempt)
-                elif self._held or self._brake.is_on:
+                elif self._held or self._backpressure.is_on:
                     self._held.append(attempt)
                 else:
                     self._threads.put(attempt)
@@ -126,7 +126,7 @@ class Runner:
 
     def _go_on(self) -> None:
         """Backpressure is off again: begin what waits."""
-        while self._held and not self._brake.is_on:
+        while self._held and not self._backpressure.is_on:
             self._threads.put(self._held.popleft())
         if self._ready:
             self._ask_for_driver()
@@ -168,7 +168,7 @@ class Runner:
             self._loop.call_soon(self._kick)
 
     def _kick(self) -> None:
-        if self._ready and not self._brake.is_on:
+        if self._ready and not self._backpressure.is_on:
             self._add_driver()
         else:
             self._is_kicked = False
@@ -183,7 +183,7 @@ class Runner:
         me = asyncio.current_task()
         assert me is not None
         clean = contextvars.copy_context()
-        while self._ready and not self._brake.is_on:
+        while self._ready and not self._backpressure.is_on:
             attempt = self._ready.popleft()
             if self._ready:
                 self._ask_for_driver()

@@ -84,7 +84,7 @@ class _Refusals:
         self._told_at.setdefault(reason, None)
         return reason
 
-    def told(self, reason: str, now: float) -> int | None:
+    def others_since(self, reason: str, now: float) -> int | None:
         """Entries that were not told of since the last that was, if this one is to be; None: it is not. now: monotonic
         seconds.
         """
@@ -311,24 +311,24 @@ class Settler:
         return self._receives is not None and flight.delivery.receive_count >= self._receives - 1
 
     async def _outgoing(self, target: QueueName, flight: InFlight, delay_s: float, hops: int) -> Outgoing:
-        told = flight.story(settled(flight.progress), flight.hop + hops)
+        state = flight.copy_state(settled(flight.progress), flight.hop + hops)
         group = flight.group
         if target == self._queues.dead:
             # the burial is on record only once this copy is confirmed
-            told = replace(told, progress=Progress(told.progress.marks), is_dead=True)
-            if group is not None:
-                told, group = replace(told, group=group), told.uid  # so whoever looks sees all dead letters of a group
+            state = replace(state, progress=Progress(state.progress.marks), is_dead=True)
+            if group is not None:  # a group of its own, so that all dead letters of a group can be seen
+                state, group = replace(state, group=group), state.uid
         message = flight.message
         if fingerprint.ID_ATTRIBUTE in message.attributes:  # the retry state has the uid
             kept = {name: item for name, item in message.attributes.items() if name != fingerprint.ID_ATTRIBUTE}
             message = replace(message, attributes=kept)
-        shelf: CopyTarget = DEAD if target == self._queues.dead else REJECTS
-        dedup_id = f"{told.uid}-{told.generation}-{told.hop}"
-        if shelf == DEAD:
+        copy_target: CopyTarget = DEAD if target == self._queues.dead else REJECTS
+        dedup_id = f"{state.uid}-{state.generation}-{state.hop}"
+        if copy_target == DEAD:
             # a dead letter that was moved away is buried again under the same retry state. A FIFO queue would take that
             # for the one that it had minutes ago, and drop it; a repeat of this burial comes of the same delivery
             dedup_id += f"-{fingerprint.short(flight.delivery.id)}"
-        packed = await self._packer.pack(message, told, self._broker.features.limits, shelf)
+        packed = await self._packer.pack(message, state, self._broker.features.limits, copy_target)
         return Outgoing(
             packed.body,
             packed.attributes,
@@ -396,7 +396,7 @@ class Settler:
         self._runtime.left_alone(LeftAlone(name, until, version, in_group, on_requests, tasks, lacks_body, lacks_row))
 
     def _tell(self, flight: InFlight, settlement: str, fault: EntryFault, action: str) -> None:
-        others = self._refusals.told(fault.reason, self._clock.monotonic())
+        others = self._refusals.others_since(fault.reason, self._clock.monotonic())
         if others is not None:
             self._emit(SettlementFailed(flight.message.uid, settlement, fault.reason, action, others))
 

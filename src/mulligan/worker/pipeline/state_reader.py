@@ -41,18 +41,18 @@ class StateReader:
         return flights, not self._is_plain
 
     def _read(self, delivery: Delivery, now: float) -> InFlight:
-        message, told, problem = retry_state.read(delivery, self._role.prefix, is_trusted=self._role.is_trusted)
-        flight = InFlight(delivery, message, told, self._new_token(), now)
+        message, state, problem = retry_state.read(delivery, self._role.prefix, is_trusted=self._role.is_trusted)
+        flight = InFlight(delivery, message, state, self._new_token(), now)
         if problem is not None:
             self._is_plain = False
             if problem.is_held:
                 flight.unread, flight.token = problem, ""
             else:
                 flight.is_stray, flight.is_fresh = True, not self._role.buries_strays
-        if told is not None:
-            if told.wrap is not None:
+        if state is not None:
+            if state.wrap is not None:
                 self._is_plain = False
-            if was_dead(told):
+            if was_dead(state):
                 flight.replay()
         elif delivery.attributes and not self._role.is_trusted and retry_state.ATTRIBUTE in delivery.attributes:
             self._is_plain = False
@@ -63,7 +63,7 @@ class StateReader:
         return flight.is_stray or (
             not self._role.is_trusted
             and retry_state.ATTRIBUTE in flight.delivery.attributes
-            and flight.told is None
+            and flight.state is None
             and flight.unread is None
         )
 
@@ -71,11 +71,11 @@ class StateReader:
         """Which message a doubtful one is; None: the process ends, and the ledger can't be reached."""
         return await self._verifier.verify(flight)
 
-    async def unpack(self, flight: InFlight, told: RetryState) -> None:
+    async def unpack(self, flight: InFlight, state: RetryState) -> None:
         """Put the body back that the copy was packed without. Where that fails, the flight says why."""
-        file = told.wrap.file if told.wrap is not None else None
+        file = state.wrap.file if state.wrap is not None else None
         flight.stored = file if packing.is_for(file, packing.REJECTS) else None
         try:
-            flight.message = await self._packer.unpack(flight.message, told)
+            flight.message = await self._packer.unpack(flight.message, state)
         except PackingError as exc:
             flight.problem = str(exc)

@@ -25,11 +25,11 @@ from mulligan.worker.pipeline.patient_ledger import PatientLedger
 
 __all__ = ["NEW", "New", "Newest", "StateVerifier", "Verdict", "Verified"]
 
-_NO_ID = "it doesn't tell the message's id: that is too long, or an older version wrote the story"
+_NO_ID = "it doesn't tell the message's id: that is too long, or an older version wrote it"
 _UNREAD = "it can't be read"
 _UNKNOWN = "the ledger knows nothing of that message"
 _CONTRADICTED = "the ledger says something else of that message"
-_FORGED = "its body or id is not that of the story's message"
+_FORGED = "its body or id is not that of the message that it names"
 
 _PACKED_MAX = 8
 """What is packed is not unpacked to more than so many times the largest message: its attributes may be in there."""
@@ -40,7 +40,7 @@ class Verified:
     """It is this message. known: where that stands. problem: why its body can't be had now."""
 
     message: Message
-    told: RetryState
+    state: RetryState
     known: Progress
     problem: str | None = None
 
@@ -82,22 +82,22 @@ class StateVerifier:
         """
         if flight.is_stray:
             return await self._newest(flight)
-        message, told, unread = retry_state.read(flight.delivery, self._role.prefix, is_trusted=True)
+        message, state, unread = retry_state.read(flight.delivery, self._role.prefix, is_trusted=True)
         if unread is not None:  # what it says of damage quotes the attribute, which is a producer's here
             return self._doubt(flight, None, _UNREAD if unread.version is None else unread.problem)
-        assert told is not None
-        if told.id is None:
-            return self._doubt(flight, told, _NO_ID)
+        assert state is not None
+        if state.id is None:
+            return self._doubt(flight, state, _NO_ID)
         try:
-            found = await self._ledger.look((told.uid, told.generation))
+            found = await self._ledger.look((state.uid, state.generation))
         except LedgerError as exc:
             return Unread(str(exc), is_held=True, is_in_ledger=True)
         if found is None:
             return None
         known = found[0]
-        if known is None or not may_be_of(told, known.progress, known.hop):
-            return self._doubt(flight, told, _UNKNOWN if known is None else _CONTRADICTED)
-        return await self._unpacked(flight, message, told, known.progress)
+        if known is None or not may_be_of(state, known.progress, known.hop):
+            return self._doubt(flight, state, _UNKNOWN if known is None else _CONTRADICTED)
+        return await self._unpacked(flight, message, state, known.progress)
 
     async def _newest(self, flight: InFlight) -> Newest | New | Unread | None:
         newest: Newest | None = None
@@ -117,18 +117,18 @@ class StateVerifier:
         self._emit(RetryStateMissing(flight.message.uid, flight.delivery.queue, becomes))
         return newest or NEW
 
-    async def _unpacked(self, flight: InFlight, message: Message, told: RetryState, known: Progress) -> Verdict:
-        if told.wrap is not None and told.wrap.size > _PACKED_MAX * self._role.max_bytes:
-            return self._doubt(flight, told, f"it is said to hold {told.wrap.size} bytes, more than any message here")
+    async def _unpacked(self, flight: InFlight, message: Message, state: RetryState, known: Progress) -> Verdict:
+        if state.wrap is not None and state.wrap.size > _PACKED_MAX * self._role.max_bytes:
+            return self._doubt(flight, state, f"it is said to hold {state.wrap.size} bytes, more than any message here")
         try:
-            whole = await self._packer.unpack(message, told)
+            whole = await self._packer.unpack(message, state)
         except PackingError as exc:
-            return Verified(message, told, known, str(exc))  # neither run nor removed until its body is there
-        if not proves(told, whole, self._role.prefix):
-            return self._doubt(flight, told, _FORGED)
-        return Verified(whole, told, known)
+            return Verified(message, state, known, str(exc))  # neither run nor removed until its body is there
+        if not proves(state, whole, self._role.prefix):
+            return self._doubt(flight, state, _FORGED)
+        return Verified(whole, state, known)
 
-    def _doubt(self, flight: InFlight, told: RetryState | None, problem: str) -> New:
-        uid = told.uid if told is not None else None
+    def _doubt(self, flight: InFlight, state: RetryState | None, problem: str) -> New:
+        uid = state.uid if state is not None else None
         self._emit(RetryStateNotTrusted(flight.message.uid, flight.delivery.queue, uid, problem))
         return NEW

@@ -20,15 +20,15 @@ LOOKED_AT_MAX = 1000
 
 async def at_start(broker: Broker, queues: Sequence[QueueName], known: Container[TaskName]) -> list[TasksUnknown]:
     """What is to be told of these queues; nothing where the broker would have to receive for it, or fails."""
-    told: list[TasksUnknown] = []
+    events: list[TasksUnknown] = []
     for queue in queues:
         try:
             found = await broker.attributes(queue, LOOKED_AT_MAX)
         except BrokerError:
-            return told  # the work that follows tells of it
+            return events  # the work that follows tells of it
         event = None if found is None else unknown_tasks(queue, found, known)
-        told += [event] if event is not None else []
-    return told
+        events += [event] if event is not None else []
+    return events
 
 
 def unknown_tasks(

@@ -121,7 +121,7 @@ def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
         problems,
         lambda: configure(settings, worker=setup.worker, rotates=False, now=host.clock.now, listeners=listeners or ()),
     )
-    catalogue = _checked(
+    registry = _checked(
         problems,
         lambda: loader.load(
             folder,
@@ -132,13 +132,13 @@ def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
     )
     if fork.FORKED.is_true:  # by a file that was imported
         fork.end()
-    if middleware is None or hub is None or catalogue is None:
+    if middleware is None or hub is None or registry is None:
         tell(end, Problems(problems))
         return 2, False
     loaded_s = host.clock.monotonic() - began_at
     outlive_parent()
     table = LeaseTable(table_descriptor, setup.table_slots)
-    return run_and_leave(_work(host, end, setup, table, catalogue, hub, middleware, loaded_s))
+    return run_and_leave(_work(host, end, setup, table, registry, hub, middleware, loaded_s))
 
 
 async def _work(
@@ -146,14 +146,14 @@ async def _work(
     end: socket.socket,
     setup: Setup,
     table: LeaseTable,
-    catalogue: TaskRegistry,
+    registry: TaskRegistry,
     hub: Hub,
     middleware: Sequence[Callable[..., object]],
     loaded_s: float,
 ) -> tuple[int, bool]:
     fork.sole_loop(asyncio.get_running_loop())
     channel = await SocketChannel.open(end, from_supervisor)
-    worker = Worker(host, setup, channel, table, catalogue, hub, loaded_s)
+    worker = Worker(host, setup, channel, table, registry, hub, loaded_s)
     signal.signal(signal.SIGTERM, worker.terminated)
     fork.keep_handler(signal.SIGTERM)
     return await worker.serve(middleware), worker.is_orphan
@@ -187,7 +187,7 @@ class Worker:
         setup: Setup,
         channel: Channel[FromSupervisor],
         table: LeaseTable,
-        catalogue: TaskRegistry,
+        registry: TaskRegistry,
         hub: Hub,
         loaded_s: float = 0.0,
     ) -> None:
@@ -196,7 +196,7 @@ class Worker:
         self._settings = setup.settings
         self._channel = channel
         self._table = table
-        self._catalogue = catalogue
+        self._registry = registry
         self._hub = hub
         self._host = host
         self._clock = host.clock
@@ -228,13 +228,13 @@ class Worker:
         broker = self._host.open_broker(settings.broker_url, self._hub.emit, folder)
         ledger = self._host.open_ledger(settings.ledger_url, folder)
         total = (setup.requests + setup.rejects) * settings.concurrency
-        threads = max(8, total * len(self._catalogue.names))
+        threads = max(8, total * len(self._registry.names))
         self._loop.set_default_executor(ThreadPoolExecutor(threads))  # for the tasks; they may put another in its place
         self._broker = broker
         try:
             runtime = Runtime(self._clock, self._hub.emit, self._fail, self._recycle, self._channel.send)
             deps = PipelineDeps(
-                runtime, broker, ledger, settings.queues, self._host, self._catalogue, self._table,
+                runtime, broker, ledger, settings.queues, self._host, self._registry, self._table,
                 packer=Packer(self._host.open_bodies(folder / settings.bodies_url)),
                 setup=setup, wants=self._hub.wants, new_token=self._host.tokens(),
                 misses=MissingTasks(self._clock, self._hub.emit),
@@ -289,7 +289,7 @@ class Worker:
         outage = of_broker(clock, emit, "looking at the queues")
         declared = await insist(lambda: broker.declare(queues, create=False), BrokerUnavailable, outage, clock)
         if self._setup.worker == 0:
-            for event in await at_start(broker, (queues.rejects, queues.dead), self._catalogue.tasks):
+            for event in await at_start(broker, (queues.rejects, queues.dead), self._registry.tasks):
                 self._hub.emit(event)
         return declared
 

@@ -29,9 +29,9 @@ class Remainder:
         self._received = -1
         self._still_since = 0.0
 
-    def add(self, told: LeftAlone) -> None:
+    def add(self, reasons: LeftAlone) -> None:
         """A message was left alone."""
-        self._left[told.on_requests, told.id] = told
+        self._left[reasons.on_requests, reasons.id] = reasons
 
     def is_all(self, requests: Depth, rejects: Depth, received: int, now: float) -> bool:
         """Whether the two queues hold nothing else. True for empty ones, too.
@@ -51,12 +51,12 @@ class Remainder:
         """What is left, in words; None when that is nothing. queues, depths: requests and rejects, and what the broker
         counts of each.
         """
-        told = [
-            _told(queue, depth, left)
+        reasons = [
+            _described(queue, depth, left)
             for queue, depth, on_requests in zip(queues, depths, (True, False), strict=True)
             if (left := self._on(requests=on_requests))
         ]
-        return LeftUndoneError(" ".join(told)) if told else None
+        return LeftUndoneError(" ".join(reasons)) if reasons else None
 
     def _on(self, *, requests: bool) -> list[LeftAlone]:
         return [one for one in self._left.values() if one.on_requests is requests]
@@ -69,7 +69,7 @@ def _is_all(depth: Depth, left: Sequence[LeftAlone], *, has_moved: bool) -> bool
     return is_blocked and not has_moved and depth.total - depth.ready <= len(left)
 
 
-def _told(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
+def _described(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
     count = max(depth, len(left))
     unread = [one for one in left if not (one.tasks or one.lacks_body or one.lacks_row)]
     versions = sorted({one.version for one in unread if one.version is not None})

@@ -49,7 +49,7 @@ async def claims(runtime: Runtime, patient: PatientLedger, table: LeaseTable, re
 
 
 @pytest.fixture
-def catalogue(make_task: Callable[..., LoadedTask]) -> TaskRegistry:
+def registry(make_task: Callable[..., LoadedTask]) -> TaskRegistry:
     """Tasks One and Two, which succeed, and the default task Alert."""
     tasks = [make_task(_succeed, "One"), make_task(_succeed, "Two"), make_task(_succeed, "Alert", is_default=True)]
     return TaskRegistry({task.name: task for task in tasks})
@@ -66,9 +66,9 @@ async def held_copies(runtime: Runtime) -> HeldCopies:
 
 @pytest.fixture
 async def admission(
-    runtime: Runtime, role: QueueRole, catalogue: TaskRegistry, slots: Slots, held_copies: HeldCopies
+    runtime: Runtime, role: QueueRole, registry: TaskRegistry, slots: Slots, held_copies: HeldCopies
 ) -> Admission:
-    return Admission(runtime, role, catalogue, slots, MissingTasks(runtime.clock, runtime.emit), held_copies)
+    return Admission(runtime, role, registry, slots, MissingTasks(runtime.clock, runtime.emit), held_copies)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def reporter(table: LeaseTable, clock: VirtualClock, events: list[Event]) 
 
 
 @pytest.fixture
-def brake() -> Backpressure:
+def backpressure() -> Backpressure:
     """On while two ends or more wait for their record."""
     return Backpressure(2)
 
@@ -100,11 +100,11 @@ async def recorder(
     admission: Admission,
     decider: Decider,
     reporter: EventReporter,
-    brake: Backpressure,
+    backpressure: Backpressure,
     gate: Gate,
     reports: Reports,
 ) -> Recorder:
-    return Recorder(runtime, patient, admission, decider, reporter, brake, gate, reports)
+    return Recorder(runtime, patient, admission, decider, reporter, backpressure, gate, reports)
 
 
 @pytest.fixture

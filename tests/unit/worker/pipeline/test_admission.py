@@ -24,9 +24,9 @@ BURIED = Progress({ONE: Mark(State.EXHAUSTED, 2)}, is_buried=True)
 
 @pytest.fixture
 async def make_admission(runtime, role, slots, held_copies):
-    def make_admission(catalogue, **more):
+    def make_admission(registry, **more):
         misses = MissingTasks(runtime.clock, runtime.emit)
-        return Admission(runtime, replace(role, **more), catalogue, slots, misses, held_copies)
+        return Admission(runtime, replace(role, **more), registry, slots, misses, held_copies)
 
     return make_admission
 
@@ -39,7 +39,7 @@ def make_answered(make_flight):
         flight.progress = flight.carried = flight.saved = Progress({})
         flight.answer = answer
         if told is not None:
-            flight.told, flight.is_fresh = RetryState(flight.message.uid, 0, 1, NOW, told), False
+            flight.state, flight.is_fresh = RetryState(flight.message.uid, 0, 1, NOW, told), False
             flight.progress = flight.carried = flight.saved = told
         flight.delivery = replace(flight.delivery, **more)
         return flight
@@ -51,7 +51,7 @@ def make_answered(make_flight):
 
 
 async def test_messages_that_nothing_is_known_of_share_the_route_and_the_progress_of_all_tasks(
-    admission, make_answered, catalogue
+    admission, make_answered, registry
 ):
     flights = [make_answered(GRANTED) for _ in range(2)]
     assert all(admission.is_new(flight) for flight in flights)
@@ -59,8 +59,8 @@ async def test_messages_that_nothing_is_known_of_share_the_route_and_the_progres
     admission.resolve_new(flights)
 
     assert flights[0].progress is flights[1].progress is flights[0].carried is flights[0].saved
-    assert flights[0].progress == begin(catalogue.whole_route)
-    assert flights[0].route is catalogue.whole_route
+    assert flights[0].progress == begin(registry.whole_route)
+    assert flights[0].route is registry.whole_route
 
 
 @pytest.mark.parametrize("answer", [Granted(HALF), Held(NOW + 60.0), OUTDATED, Damaged("row 7")])
@@ -73,12 +73,12 @@ async def test_copy_is_not_new_although_the_ledger_has_forgotten_it(admission, m
 
 
 async def test_message_that_comes_again_is_not_new_where_it_may_have_killed_a_worker(
-    make_admission, make_answered, catalogue
+    make_admission, make_answered, registry
 ):
     again = make_answered(GRANTED, receive_count=2)
 
-    assert not make_admission(catalogue, suspects_repeats=True).is_new(again)
-    assert make_admission(catalogue).is_new(again)
+    assert not make_admission(registry, suspects_repeats=True).is_new(again)
+    assert make_admission(registry).is_new(again)
 
 
 # -- the ledger's answer

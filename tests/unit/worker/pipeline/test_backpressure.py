@@ -11,39 +11,39 @@ def eased():
 @pytest.fixture
 def make(eased):
     def make(most):
-        brake = Backpressure(most)
-        brake.on_ease(lambda: eased.append("eased"))
-        return brake
+        backpressure = Backpressure(most)
+        backpressure.on_ease(lambda: eased.append("eased"))
+        return backpressure
 
     return make
 
 
 def test_brake_is_on_while_too_many_ends_wait_and_says_when_it_is_off(make, eased):
-    brake = make(3)
-    brake.ended(2)
-    assert not brake.is_on
-    brake.ended(2)
-    assert brake.is_on
+    backpressure = make(3)
+    backpressure.ended(2)
+    assert not backpressure.is_on
+    backpressure.ended(2)
+    assert backpressure.is_on
 
-    brake.recorded(1)
-    assert (brake.is_on, eased) == (True, [])
-    brake.recorded(3)
+    backpressure.recorded(1)
+    assert (backpressure.is_on, eased) == (True, [])
+    backpressure.recorded(3)
 
-    assert (brake.is_on, eased) == (False, ["eased"])
+    assert (backpressure.is_on, eased) == (False, ["eased"])
 
 
 def test_brake_says_nothing_when_it_was_not_on(make, eased):
-    brake = make(3)
+    backpressure = make(3)
 
-    brake.ended(2)
-    brake.recorded(2)
+    backpressure.ended(2)
+    backpressure.recorded(2)
 
     assert eased == []
 
 
 def test_brake_of_zero_is_never_on(make):
-    brake = make(0)
+    backpressure = make(0)
 
-    brake.ended(1_000)
+    backpressure.ended(1_000)
 
-    assert not brake.is_on
+    assert not backpressure.is_on

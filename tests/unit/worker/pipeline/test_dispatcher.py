@@ -40,7 +40,7 @@ def ran():
 
 
 @pytest.fixture
-def catalogue(make_task, ran):
+def registry(make_task, ran):
     """One task, which takes ten seconds and fails with a body that says so."""
 
     async def run(message, context):
@@ -60,11 +60,11 @@ async def broker(clock, queues):
 
 @pytest.fixture
 async def stages(
-    runtime, role, queues, broker, patient, slots, claims, watch, admission, decider, recorder, reporter, brake, gate,
-    reports, failed, tmp_path,
+    runtime, role, queues, broker, patient, slots, claims, watch, admission, decider, recorder, reporter, backpressure,
+    gate, reports, failed, tmp_path,
 ):  # fmt: skip
     setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
-    runner = Runner(runtime, watch, recorder, brake)
+    runner = Runner(runtime, watch, recorder, backpressure)
     isolated = IsolatedRunner(
         isolated_processes(SystemHost(), setup, runtime.emit), reports, gate, watch, failed.append
     )

@@ -32,7 +32,7 @@ def ran():
 
 
 @pytest.fixture
-def catalogue(make_task, ran):
+def registry(make_task, ran):
     async def run(message, context):
         ran.append(message.text)
         await asyncio.sleep(TASK_S)
@@ -48,14 +48,14 @@ async def broker(clock, queues):
 
 
 @pytest.fixture
-async def make_pipeline(runtime, broker, ledger, queues, catalogue, table, tmp_path, failed):
+async def make_pipeline(runtime, broker, ledger, queues, registry, table, tmp_path, failed):
     made = []
 
     def make_pipeline(capacity=2):
         """Requests, of which so many messages are worked on at once."""
         tokens = count(1)
         deps = PipelineDeps(
-            runtime, broker, ledger, queues, SystemHost(), catalogue, table, Packer(BodyFolder(tmp_path)),
+            runtime, broker, ledger, queues, SystemHost(), registry, table, Packer(BodyFolder(tmp_path)),
             Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())),
             wants=lambda kind: True, new_token=lambda: f"t{next(tokens)}",
             misses=MissingTasks(runtime.clock, runtime.emit),

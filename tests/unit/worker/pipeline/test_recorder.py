@@ -172,24 +172,24 @@ async def test_recorder_hands_over_a_fault_that_ends_the_worker(recorder, make_d
     assert kept() == []
 
 
-async def test_recorder_has_the_brake_on_until_the_ends_are_recorded(recorder, brake, make_done, ledger):
+async def test_recorder_has_the_brake_on_until_the_ends_are_recorded(recorder, backpressure, make_done, ledger):
     flights = [await make_done(number) for number in range(2)]
     seen = []
 
     async def look():
-        seen.append(brake.is_on)
+        seen.append(backpressure.is_on)
 
     ledger.faults["save"] = [look]
     for flight in flights:
         recorder.put([flight], ends=1)
-    assert brake.is_on
+    assert backpressure.is_on
     await recorder.drain()
 
-    assert (seen, brake.is_on) == ([True], False)
+    assert (seen, backpressure.is_on) == ([True], False)
 
 
 async def test_recorder_counts_ends_that_come_while_others_are_saved_with_the_next_save(
-    recorder, brake, make_done, ledger
+    recorder, backpressure, make_done, ledger
 ):
     flight = await make_done()
     seen = []
@@ -197,40 +197,40 @@ async def test_recorder_counts_ends_that_come_while_others_are_saved_with_the_ne
     async def moving_on():
         flight.progress = Progress({**DONE.marks, TaskName("Two"): Mark(State.DONE, 1)})
         recorder.put([flight], ends=1)
-        seen.append(brake.is_on)
+        seen.append(backpressure.is_on)
 
     async def look():
-        seen.append(brake.is_on)
+        seen.append(backpressure.is_on)
 
     ledger.faults["save"] = [moving_on, look]
     recorder.put([flight], ends=1)
     await recorder.drain()
 
     assert seen == [True, False]
-    brake.ended(1)
-    assert not brake.is_on  # all were counted down again
+    backpressure.ended(1)
+    assert not backpressure.is_on  # all were counted down again
 
 
-async def test_recorder_takes_the_brake_off_when_the_claim_is_lost(recorder, brake, make_flight):
+async def test_recorder_takes_the_brake_off_when_the_claim_is_lost(recorder, backpressure, make_flight):
     flight = make_flight("One", uid=f"{UID}9")  # never claimed
     flight.progress = DONE
 
     recorder.put([flight], ends=2)
-    assert brake.is_on
+    assert backpressure.is_on
     await recorder.drain()
 
-    assert not brake.is_on
+    assert not backpressure.is_on
 
 
 # -- outcomes
 
 
 @pytest.fixture
-def make_attempt(catalogue):
+def make_attempt(registry):
     def make_attempt(flight, task="One"):
         """An attempt under way."""
         flight.running += 1
-        return Attempt(flight, catalogue.tasks[TaskName(task)], 1, 1000.0)
+        return Attempt(flight, registry.tasks[TaskName(task)], 1, 1000.0)
 
     return make_attempt
 

@@ -27,8 +27,8 @@ FAILED = Mark(State.PENDING, 1, NOW + 10.0, "no", NOW)
 
 
 @pytest.fixture
-def task(catalogue):
-    return catalogue.tasks[ONE]
+def task(registry):
+    return registry.tasks[ONE]
 
 
 @pytest.fixture

@@ -737,10 +737,10 @@ async def test_runner_waits_for_the_thread_of_a_wrapped_sync_task_that_timed_out
 @pytest.fixture
 async def braked(ends, recycling, watch):
     """A runner whose brake is on, and the brake."""
-    brake = Backpressure(1)
-    runner = Runner(recycling, watch, ends, brake)
-    brake.ended(1)
-    yield runner, brake
+    backpressure = Backpressure(1)
+    runner = Runner(recycling, watch, ends, backpressure)
+    backpressure.ended(1)
+    yield runner, backpressure
     runner.interrupt()
     await asyncio.sleep(1)
     runner.close()
@@ -759,12 +759,12 @@ def two(make_flight, make_task):
 
 
 async def test_runner_begins_nothing_while_the_brake_is_on_and_all_of_it_then(braked, two, ends):
-    (runner, brake), (flight, tasks, ran) = braked, two
+    (runner, backpressure), (flight, tasks, ran) = braked, two
     runner.start([flight], tasks)
     await asyncio.sleep(5)
     assert ran == []
 
-    brake.recorded(1)
+    backpressure.recorded(1)
     await ends.until_threads_end(2)
 
     assert sorted(ran) == ["async", "sync"]
@@ -772,18 +772,18 @@ async def test_runner_begins_nothing_while_the_brake_is_on_and_all_of_it_then(br
 
 
 async def test_runner_begins_no_more_once_the_brake_is_on(braked, make_flight, make_task, ends):
-    (runner, brake), ran = braked, []
+    (runner, backpressure), ran = braked, []
 
     async def run(message, context):
         ran.append(message.text)
-        brake.ended(1)  # as the recorder does, when it hears of the end
+        backpressure.ended(1)  # as the recorder does, when it hears of the end
 
-    brake.recorded(1)
+    backpressure.recorded(1)
     runner.start([make_flight("One"), make_flight("One")], [make_task(run)])
     await asyncio.sleep(5)
     assert len(ran) == 1
 
-    brake.recorded(1)
+    backpressure.recorded(1)
     await ends.until(2)
 
     assert len(ran) == 2
@@ -801,11 +801,11 @@ async def test_runner_interrupts_what_waits_for_the_brake(braked, two, ends):
 
 
 async def test_runner_burns_no_attempt_when_the_brake_is_on_for_longer_than_a_timeout(braked, two, ends):
-    (runner, brake), (flight, tasks, ran) = braked, two
+    (runner, backpressure), (flight, tasks, ran) = braked, two
     runner.start([flight], tasks)
 
     await ends.until(2)
-    brake.recorded(1)
+    backpressure.recorded(1)
     await asyncio.sleep(5)
 
     assert sorted(ends.outcomes, key=str) == [("Async", INTERRUPTED), ("Sync", INTERRUPTED)]

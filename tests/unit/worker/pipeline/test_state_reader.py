@@ -49,7 +49,7 @@ def delivery(state=None, number=1):
 async def test_new_messages_are_read_each_with_its_token_and_need_nothing_else(requests):
     flights, has_others = requests.read([delivery(number=1), delivery(number=2)])
 
-    assert [(flight.token, flight.is_fresh, flight.told) for flight in flights] == [
+    assert [(flight.token, flight.is_fresh, flight.state) for flight in flights] == [
         ("t1", True, None),
         ("t2", True, None),
     ]
@@ -60,7 +60,7 @@ async def test_new_messages_are_read_each_with_its_token_and_need_nothing_else(r
 async def test_copy_is_read_with_its_state_which_its_message_does_not_show(rejects):
     (flight,), has_others = rejects.read([delivery(TOLD)])
 
-    assert (flight.told, flight.message.uid, flight.hop) == (TOLD, UID, 1)
+    assert (flight.state, flight.message.uid, flight.hop) == (TOLD, UID, 1)
     assert dict(flight.message.attributes) == {"color": "red"}
     assert not has_others
 
@@ -93,7 +93,7 @@ async def test_state_on_requests_is_not_believed_and_makes_the_copy_doubtful(req
     """A producer may have written it."""
     (flight, plain), has_others = requests.read([delivery(TOLD), delivery(number=2)])
 
-    assert (flight.told, has_others) == (None, True)
+    assert (flight.state, has_others) == (None, True)
     assert flight.message.uid != UID
     assert requests.is_doubtful(flight)
     assert not requests.is_doubtful(plain)

@@ -72,7 +72,7 @@ async def test_copy_is_the_message_that_its_ledger_vouches_for_and_stands_where_
     found = await verifier.verify(make_copy())
 
     assert isinstance(found, Verified)
-    assert (found.message.uid, found.told.hop, found.known, found.problem) == (UID, 1, ONCE, None)
+    assert (found.message.uid, found.state.hop, found.known, found.problem) == (UID, 1, ONCE, None)
 
 
 async def test_copy_is_a_new_message_when_the_ledger_knows_nothing_of_it(verifier, make_copy, events):

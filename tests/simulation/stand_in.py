@@ -13,7 +13,7 @@ from mulligan.worker.ipc.channel import Job, JobEnd, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation import isolated_process
 from mulligan.worker.pipeline import runner
-from mulligan.worker.process.worker_process import Worker
+from mulligan.worker.process.worker import Worker
 from mulligan.worker.supervisor.allocation import allocate
 from tests.simulation.broker import SimBroker
 from tests.simulation.ledger import SimLedger

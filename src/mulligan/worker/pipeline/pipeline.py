@@ -19,7 +19,8 @@ from mulligan.worker.host import Host
 from mulligan.worker.ipc.channel import OtherVersion, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation.gate import Gate
-from mulligan.worker.isolation.isolated_runner import START_S, IsolatedRunner, isolated_processes
+from mulligan.worker.isolation.isolated_handle import START_S, isolated_handles
+from mulligan.worker.isolation.isolated_runner import IsolatedRunner
 from mulligan.worker.pipeline.admission import Admission
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.capacity import Capacity
@@ -114,7 +115,7 @@ class QueuePipeline:
             runtime, self.watch, self.recorder, backpressure, deps.middleware, deps.executor, deps.host.threads
         )
         self.solo = IsolatedRunner(
-            isolated_processes(deps.host, deps.setup, runtime.emit, deps.solo_start_s, deps.changed),
+            isolated_handles(deps.host, deps.setup, runtime.emit, deps.solo_start_s, deps.changed),
             reports,
             deps.gate,
             self.watch,

@@ -18,7 +18,8 @@ from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.ipc import build
 from mulligan.worker.ipc.channel import OtherVersion, Setup
 from mulligan.worker.isolation.gate import Gate
-from mulligan.worker.isolation.isolated_runner import IsolatedRunner, isolated_processes
+from mulligan.worker.isolation.isolated_handle import isolated_handles
+from mulligan.worker.isolation.isolated_runner import IsolatedRunner
 from mulligan.worker.reports import Reports
 from mulligan.worker.system_host import SystemHost
 
@@ -100,7 +101,7 @@ async def make_solo(ends, gate, events, watch, failed):
         setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()), isolated=isolated)
         reports = Reports()
         reports.connect(ends.handle)
-        processes = isolated_processes(SystemHost(), setup, events.append, changed=changed)
+        processes = isolated_handles(SystemHost(), setup, events.append, changed=changed)
         made.append(IsolatedRunner(processes, reports, gate, watch, failed.append))
         return made[-1]
 
@@ -187,6 +188,26 @@ async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, sol
     flight.claimed_until = asyncio.get_running_loop().time()
 
     solo.put(flight, named("A", "B"))
+
+    assert await ends.until(1) == [("A", INTERRUPTED, True)]
+    assert not (tmp_path / "started").exists()
+
+
+async def test_solo_starts_no_task_whose_claim_ran_out_while_its_start_was_recorded(
+    app, solo, ends, make_suspect, tmp_path
+):
+    app("""
+        class A(Task):
+            def run(self, body):
+                open("started", "w").close()
+    """)
+    ends.records_starts = False
+    suspect = make_suspect("A")
+    solo.put(suspect, named("A"))
+    await ends.until_starting(1)
+
+    suspect.claimed_until = asyncio.get_running_loop().time()
+    ends.record(suspect)
 
     assert await ends.until(1) == [("A", INTERRUPTED, True)]
     assert not (tmp_path / "started").exists()
@@ -319,7 +340,7 @@ async def test_solo_does_not_count_the_childs_start_as_time_of_the_task(app, sol
 
 
 async def test_solo_waits_for_a_file_that_somebody_is_just_writing(app, solo, ends, events, make_flight, monkeypatch):
-    monkeypatch.setattr("mulligan.worker.isolation.isolated_runner._AGAIN_S", 0.01)
+    monkeypatch.setattr("mulligan.worker.isolation.isolated_handle._AGAIN_S", 0.01)
     app("class One(Task:\n")
     solo.put(make_flight("One"), named("One"))
     async with asyncio.timeout(30):
@@ -335,7 +356,7 @@ async def test_solo_ends_the_attempt_of_a_suspect_whose_file_can_not_be_loaded_f
     app, solo, ends, events, make_flight, monkeypatch
 ):
     """It went round for ever: neither done nor dead, without an alert, its attempts not counted."""
-    monkeypatch.setattr("mulligan.worker.isolation.isolated_runner._AGAIN_S", 0.01)
+    monkeypatch.setattr("mulligan.worker.isolation.isolated_handle._AGAIN_S", 0.01)
     app("class One(Task:\n")
 
     solo.put(make_flight("One"), named("One"))
@@ -479,7 +500,7 @@ async def test_solo_goes_on_when_no_child_could_be_started(app, solo, ends, make
             def run(self, body):
                 pass
     """)
-    monkeypatch.setattr("mulligan.worker.isolation.isolated_runner._AGAIN_S", 0.01)
+    monkeypatch.setattr("mulligan.worker.isolation.isolated_handle._AGAIN_S", 0.01)
     monkeypatch.setattr("sys.executable", "/no/such/python")
 
     solo.put(make_flight("One"), named("One"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.mutation import Change, Mutation, MutationError, apply, load, noticed, table
-from tests.simulation.history import run
+from tests.mutation.choice import hold
+from tests.mutation.mutation import Change, Mutation, MutationError, apply, load, table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "simulation.md"
 MUTATIONS = load()
@@ -13,12 +13,7 @@ MUTATIONS = load()
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=[one.name for one in MUTATIONS])
 def test_safety_that_is_taken_away_is_noticed(mutation, tmp_path):
-    found = noticed(mutation, tmp_path)
-
-    assert found is not None, f"nothing notices when this is taken away: {mutation.safety}"
-    print(f"{mutation.name}: noticed by {found.by}: {found.how}")
-    if found.seed is not None:
-        assert run(found.seed).violations == (), f"seed {found.seed} finds a fault without the mutation, too"
+    hold(mutation, tmp_path)
 
 
 def test_mutation_that_does_not_apply_any_more_is_told_by_its_name(tmp_path):

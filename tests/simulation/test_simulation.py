@@ -1,46 +1,18 @@
 """Thousands of simulated histories, each of many messages, each held against the promise."""
 
-import os
-import re
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from tests.proof.size import IS_FULL
+from tests.simulation import block
 from tests.simulation.coverage import covered
 from tests.simulation.history import run
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCKS = 100 if IS_FULL else 10
-SIZE = 200
 
 
-def simulate(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """`make simulate`, in a process without pytest's threads, so that it may fork."""
-    command = [sys.executable, "-m", "tests.simulation", *arguments]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            out, err = process.communicate()
-        except BaseException:  # a timeout: what the process has started would go on for ever
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-@pytest.mark.parametrize("block", range(BLOCKS))
-def test_every_message_ends_as_it_should_in_two_hundred_histories(block):
-    done = simulate("--first", str(block * SIZE), "--seeds", str(SIZE), "--processes", "2")
-
-    if done.returncode != 0:
-        found = re.search(r"^seed (\d+): ", done.stdout, re.MULTILINE)
-        story = simulate("--seed", found[1]).stdout[-20_000:] if found else ""
-        pytest.fail(f"{story}\n{done.stdout}{done.stderr}")
-    assert f"{SIZE} seeds, " in done.stderr
+@pytest.mark.parametrize("number", range(BLOCKS))
+def test_every_message_ends_as_it_should_in_two_hundred_histories(number):
+    block.hold(number)
 
 
 @pytest.mark.parametrize("seed", [3, 10, 41])

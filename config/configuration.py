@@ -13,7 +13,7 @@ COMMON_PREFIX = "msgparser"
 # Names of the three queues. Set one only if the queue has another name already.
 # New messages:
 # REQUESTS_QUEUE = "msgparser-requests-q"
-# Messages with a task that failed and is tried again. No other program may use it; it is no dead-letter queue:
+# Messages with a task that failed and is tried again. No other program may use it; it is not a dead-letter queue:
 # REJECTS_QUEUE = "msgparser-rejects-q"
 # Messages that could not be done; a person looks at them, and replays them:
 # DEAD_QUEUE = "msgparser-dead-q"

@@ -6,7 +6,7 @@ __all__ = ["start"]
 
 
 def start() -> int:
-    """Run the command line; the exit code. Ctrl-C while its modules are imported is no traceback."""
+    """Run the command line; the exit code. Ctrl-C while its modules are imported is not a traceback."""
     try:
         from mulligan.cli.app import main
     except KeyboardInterrupt:

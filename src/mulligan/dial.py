@@ -128,7 +128,7 @@ def _look_up(host: str, port: int, flags: int) -> list[_Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     except UnicodeError as exc:  # a label that is empty or too long
-        raise OSError(f"{host[:100]!r} is no name of a host: {exc}") from None
+        raise OSError(f"{host[:100]!r} is not a name of a host: {exc}") from None
     return [(family, address) for family, _, _, _, address in found]
 
 

@@ -274,7 +274,7 @@ def test_death_of_the_process_of_a_suspect_is_told_at_once_when_a_child_of_its_t
     assert work.count("Dies", "start") == 3
     log = system.log()  # the first death is the worker's, the third the last attempt
     assert log.count("Dies ended its process (signal 9 (SIGKILL))") == 1
-    assert "Dies failed for good" in log
+    assert "Dies failed permanently" in log
     assert "timed out" not in log
 
 

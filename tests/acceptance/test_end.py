@@ -62,7 +62,7 @@ def test_second_ctrl_c_ends_at_once_and_loses_nothing(work, until):
         "info    ending at once (SIGINT again): workers are killed, the tasks of 1 message are cut short, and what is "
         "held is given back"
     ) in system.log()
-    assert " error " not in system.log(), "an end that was asked for is no fault"
+    assert " error " not in system.log(), "an end that was asked for is not a fault"
     assert " died" not in system.log()
     work.environment["SLOW_S"] = "0"
     again = work.drain()

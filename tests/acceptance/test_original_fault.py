@@ -108,7 +108,7 @@ def test_message_is_kept_as_a_dead_letter_when_the_alert_fails_too(three):
     log = three.drain().log()
 
     assert [(letter["uid"], letter["failed"]) for letter in three.dead()] == [(uid, ["Bad"])]
-    assert "Alert failed for good (attempt 2): OSError: Slack is away" in log
+    assert "Alert failed permanently (attempt 2): OSError: Slack is away" in log
 
 
 def test_alert_that_fails_twice_is_tried_again_until_it_succeeds(three):
@@ -246,7 +246,7 @@ def test_messages_are_received_and_recorded_many_at_a_time(app, until):
 
 def test_tasks_xml_is_read_once(three, until):
     system = three.start().until_up()
-    (three.folder / "tasks.xml").write_text("<tasks> this is no XML any more")
+    (three.folder / "tasks.xml").write_text("<tasks> this is not XML any more")
 
     three.send(["good-1", "once-1"])
 

@@ -11,7 +11,7 @@ def test_system_tells_the_stories_of_s_fp_and_fo(samples):
     assert f"{passes} is done: 3 tasks" in log
     assert f"{passes_later} Task3 failed (attempt 1 of 2" in log
     assert f"{passes_later} is done: 3 tasks" in log
-    assert f"{fails} Task3 failed for good (attempt 2): RuntimeError: the body begins with fo" in log
+    assert f"{fails} Task3 failed permanently (attempt 2): RuntimeError: the body begins with fo" in log
     assert f"{fails} is a dead letter now: Task3" in log
     assert f"a task could not be done uid={fails} task=Task4" in log
     assert "stopped: 2 done" in log
@@ -33,7 +33,7 @@ def test_status_and_dead_letters_are_shown_after_fo(samples):
     assert (letter["uid"], letter["failed"], letter["copies"]) == (uid, ["Task3"], 1)
     assert {name: task["attempts"] for name, task in letter["tasks"].items()} == {"Task1": 1, "Task2": 1, "Task3": 2}
     assert shown.returncode == 0
-    assert "Task3: failed for good (2 attempts" in shown.stdout
+    assert "Task3: failed permanently (2 attempts" in shown.stdout
     assert "RuntimeError: the body begins with fo" in shown.stdout
     assert shown.stdout.endswith("fo1\n")
     assert uid in listed.stdout

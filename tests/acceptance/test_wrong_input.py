@@ -36,7 +36,7 @@ BROKEN = {
     "a file outside the folder": (
         (HEAD + DEFAULT + TAIL).replace("work", "../../etc/passwd"), ("line 3", "../../etc/passwd"),
     ),
-    "attempts is no number": (HEAD + DEFAULT + "\n    <attempts>many</attempts>" + TAIL, ("line 6", "many")),
+    "attempts is not a number": (HEAD + DEFAULT + "\n    <attempts>many</attempts>" + TAIL, ("line 6", "many")),
     "another root": ("<jobs></jobs>", ("line 1", "jobs", "tasks")),
     "empty": ("", ("empty",)),
 }  # fmt: skip
@@ -144,14 +144,14 @@ def test_configuration_with_a_syntax_error_is_told(good):
 @pytest.mark.parametrize(("name", "setting"), [("mulligan.db", "BROKER_URL"), ("ledger.db", "LEDGER_URL")])
 def test_database_that_is_a_text_file_is_refused(good, name, setting):
     (good.folder / "var").mkdir()
-    (good.folder / "var" / name).write_text("this is no database, but a note of mine\n" * 200)
+    (good.folder / "var" / name).write_text("this is not a database, but a note of mine\n" * 200)
 
     system = good.start()
 
     assert system.wait() == 2
     assert "Traceback" not in system.log()
     assert f"var/{name}" in system.log()
-    assert (good.folder / "var" / name).read_text().startswith("this is no database"), (
+    assert (good.folder / "var" / name).read_text().startswith("this is not a database"), (
         f"{setting} names a file of others"
     )
 

@@ -74,7 +74,7 @@ class Mover:
             del world.stored.queues[source].stored[delivery.id]
 
     def _place(self, stored: Stored, target: QueueName, outgoing: Outgoing) -> None:
-        """Have a copy of ours on a queue; a dead letter is its own replay there."""
+        """Have one of mulligan's copies on a queue; a dead letter is its own replay there."""
         told = retry_state.decode(outgoing.attributes[retry_state.ATTRIBUTE])  # type: ignore[index] # `_may_go` has looked
         generation, hop, progress = told.generation, told.hop, told.progress
         if was_dead(told):

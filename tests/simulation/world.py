@@ -253,7 +253,7 @@ class World:
         return host in self._lost
 
     def kill_host(self, host: int, *, blames_alone: bool = True) -> None:
-        """All of its processes are gone at once. blames_alone: it is no doing of what runs alone there."""
+        """All of its processes are gone at once. blames_alone: it is not a doing of what runs alone there."""
         if blames_alone:
             self.watch.blamed(host)
         for one in self.alive(host):

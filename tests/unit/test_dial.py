@@ -144,7 +144,7 @@ async def test_dial_leaves_no_socket_behind_when_its_caller_loses_patience(monke
 @pytest.mark.parametrize("host", ["a..b.test", "a" * 64 + ".test"])
 async def test_dial_refuses_what_is_no_name_of_a_host_as_one_that_can_not_be_reached(host):
     """A typing error in a URL was told as a fault of the program."""
-    with pytest.raises(OSError, match="is no name of a host"):
+    with pytest.raises(OSError, match="is not a name of a host"):
         await dial(host, 443)
 
 

@@ -169,7 +169,7 @@ class Broker(Protocol):
         """
 
     async def ack(self, queue: QueueName, receipts: Sequence[str]) -> list[EntryFault | None]:
-        """Remove messages for good. A receipt whose message somebody else received in the meantime is LEASE_LOST,
+        """Remove messages permanently. A receipt whose message somebody else received in the meantime is LEASE_LOST,
         where the broker can tell.
         """
 

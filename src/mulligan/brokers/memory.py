@@ -293,7 +293,7 @@ def _delivery(queue: QueueName, stored: _Stored) -> Delivery:
 def _parsed(receipt: str) -> tuple[int, int]:
     number, _, count = receipt.partition(".")
     if not (number.isdecimal() and count.isdecimal()):
-        raise BrokerRefused(f"memory broker: {receipt!r} is no receipt of this broker.")
+        raise BrokerRefused(f"memory broker: {receipt!r} is not a receipt of this broker.")
     return int(number), int(count)
 
 

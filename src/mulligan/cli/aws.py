@@ -84,7 +84,7 @@ def sqs_server(
 def beside(chosen: Settings, port: int | None) -> Iterator[None]:
     """The server, in a process of its own, while the body runs; nothing where port is None.
 
-    If it can't be had (the port is taken, there is no embedded queue), that is said, and the main job goes on alone.
+    Where it can't start (the port is taken, there is no embedded queue), that is said, and the main job runs alone.
     """
     if port is None:
         yield

@@ -299,7 +299,7 @@ def _of_locality(loaded: Loaded) -> list[_Finding]:
 
 
 def _of_clock(part: str, url: str, lead: Lead | None) -> list[_Finding]:
-    """A clock that is off is no problem of a start."""
+    """A clock that is off is not a problem of a start."""
     if lead is None or not lead.matters:
         return []
     return [_Finding(part, Code.OK, (sentence(ClockDiffers(redacted_url(url), lead.ahead_s)),), is_note=True)]

@@ -44,7 +44,7 @@ class DeadLetter:
     ids: of the copies, as the broker has them. group: the message's, on FIFO queues. tenant, trace: as its delivery
     brought them.
     message_id: what its uid was made of, beside the body; None where nobody knows any more.
-    body_problem: why its body can't be had; None when `message` is the message as it was sent.
+    body_problem: why its body is not available; None when `message` is the message as it was sent.
     unread: why there is no retry state. One that is held must not be replayed as if it were new; body and attributes
     are then as they travel, and where a newer version wrote it nothing tells the generation (`UNKNOWN`).
     """

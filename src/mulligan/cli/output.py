@@ -88,7 +88,7 @@ def drop() -> None:
 
 
 def say(text: str) -> None:
-    """Talk: a line on stderr. A stderr that is gone is no reason to fail."""
+    """Talk: a line on stderr. A stderr that is gone is not a reason to fail."""
     try:
         _put(sys.stderr, harmless(hidden(text)) + "\n")
     except (OSError, ValueError, AttributeError):

@@ -61,7 +61,7 @@ def _picture(session: Session, delivery: Delivery, kind: str, uid: str | None) -
         harmless(message.uid),
         f"here for {age(session.now() - delivery.sent_at)}" if delivery.is_dated else "without a time",
         f"received {delivery.receive_count}x",
-        f"{len(message.body):,} bytes" if body_problem is None else "body can't be had",
+        f"{len(message.body):,} bytes" if body_problem is None else "body is not available",
     ]
     if state is not None:
         facts.append(f"copy {state.hop} of generation {state.generation}")

@@ -15,7 +15,7 @@ TOO_NEW = (
     "This program can't read its state, so it neither replays nor removes it, and shows body and attributes as they\n"
     "travel. Use the newer version of mulligan that wrote it, or upgrade this one."
 )
-_WORDS = {State.DONE: "done", State.EXHAUSTED: "failed for good", State.PENDING: "pending"}
+_WORDS = {State.DONE: "done", State.EXHAUSTED: "failed permanently", State.PENDING: "pending"}
 
 
 def picture(letter: DeadLetter, *, whole_body: bool) -> str:
@@ -36,7 +36,7 @@ def picture(letter: DeadLetter, *, whole_body: bool) -> str:
     if letter.is_too_new:
         parts.append(TOO_NEW)
     if letter.body_problem is not None:
-        parts.append(f"body (can't be had)\n  {harmless(hidden(letter.body_problem))}")
+        parts.append(f"body (not available)\n  {harmless(hidden(letter.body_problem))}")
         return "\n\n".join(parts)
     if letter.message.attributes:
         parts.append("attributes\n" + attributes_text(letter.message))
@@ -82,7 +82,7 @@ def _why(letter: DeadLetter) -> str:
     if letter.unfinished:
         return f"somebody, or the broker, moved it here: {', '.join(letter.unfinished)} had not ended"
     names = ", ".join(failed(letter.progress))
-    return f"{names} failed for good" if names else "no task takes it"
+    return f"{names} failed permanently" if names else "no task takes it"
 
 
 def _generation(generation: int) -> str:

@@ -161,7 +161,7 @@ class Replay:
         """The copy to send; what it leaves in a file is on disk. None where it would run nothing: it would be taken for
         done, or come back, and the letter would be gone. Raises PackingError.
         """
-        if letter.body_problem is not None:  # before any task is asked whether it takes what is no body
+        if letter.body_problem is not None:  # before any task is asked whether it takes what is not a body
             raise PackingError(letter.body_problem)
         names = self._registry.names
         progress = renewed(letter, self._registry.route(letter.message), names)

@@ -64,7 +64,7 @@ def admit(
         # the route was fixed at the first claim; what this copy carries beyond it is merged in
         base = carried if has_state else Progress(dict.fromkeys(known.marks, FRESH))
         saved = merge(known, base)
-        # a head that is held back is no copy: its attempts are in the ledger alone
+        # a head that is held back is not a copy: its attempts are in the ledger alone
         return Admitted(saved if role.holds_groups else base, saved, _rebased(role, saved, now))
     if not has_state:
         carried = fresh

@@ -51,11 +51,11 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker said no for good (rights, a queue that is not there, a wrong request): repeating it won't help."""
+    """The broker said no permanently (rights, a queue that is not there, a wrong request): repeating it won't help."""
 
 
 class LedgerError(MulliganError):
-    """A call to the ledger failed for good."""
+    """A call to the ledger failed permanently."""
 
 
 class LedgerUnavailable(LedgerError):
@@ -67,7 +67,7 @@ class LeftUndoneError(MulliganError):
 
 
 class PackingError(MulliganError):
-    """A copy can't be packed so that it fits, or its body can't be had: the message stays where it is."""
+    """A copy can't be packed so that it fits, or its body is not available: the message stays where it is."""
 
 
 class StorageBroken(MulliganError):

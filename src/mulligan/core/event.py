@@ -77,7 +77,7 @@ class TaskLate(Event):
 
 @value
 class TaskExhausted(Event):
-    """A task failed for good: it is not tried again."""
+    """A task failed permanently: it is not tried again."""
 
     level: ClassVar[Level] = "error"
     uid: Uid
@@ -117,7 +117,7 @@ class MessageDeadLettered(Event):
 
 @value
 class DefaultTasksFinished(Event):
-    """The default tasks of a buried message have ended. exhausted: those that failed for good."""
+    """The default tasks of a buried message have ended. exhausted: those that failed permanently."""
 
     uid: Uid
     exhausted: tuple[TaskName, ...]
@@ -150,8 +150,8 @@ class RetryStateMissing(Event):
 
 @value
 class RetryStateNotTrusted(Event):
-    """A copy of ours came on requests, where somebody has moved it, and nothing vouches for its retry state: it is a
-    new message, and all its tasks run, those that are done, too. told: the uid in its retry state, None where it can't
+    """A copy came on requests, where somebody has moved it, and nothing vouches for its retry state: it is a new
+    message, and all its tasks run, those that are done, too. told: the uid in its retry state, None where it can't
     be read.
     """
 
@@ -164,7 +164,7 @@ class RetryStateNotTrusted(Event):
 
 @value
 class MessageMoved(Event):
-    """Somebody has moved a copy of ours to another queue. generation: in which it goes on, as after a replay.
+    """Somebody has moved one of mulligan's copies to another queue. generation: in which it goes on, as after a replay.
 
     is_replay: it was a dead letter. is_first: and nothing had been done in that generation before.
     """
@@ -236,7 +236,7 @@ class TaskMissing(Event):
     at again. Told once a task and process, and then once an hour at most.
 
     uid: of the last of them. copies: looked at since it was last told, the same one perhaps more than once.
-    groups: as in `StateTooNew`. grace_s: seconds from a message's due time after which the task has failed for good.
+    groups: as in `StateTooNew`. grace_s: seconds from a message's due time after which the task has failed permanently.
     """
 
     level: ClassVar[Level] = "warning"
@@ -250,7 +250,7 @@ class TaskMissing(Event):
 
 @value
 class BodyMissing(Event):
-    """The body of a copy can't be had, because its file is missing or the copy is damaged: it is left on its queue,
+    """The body of a copy is not available, because its file is missing or the copy is damaged: it is left on its queue,
     untouched, and looked at again in again_in_s seconds.
     """
 
@@ -283,7 +283,7 @@ class SuspectDied(Event):
 
 @value
 class IsolationFailed(Event):
-    """The process in which a suspect was to run alone can't be had, or can't load the tasks: it is tried again.
+    """The process in which a suspect was to run alone is not available, or can't load the tasks: it is tried again.
 
     tries_left: 0 when this was the last one, and counts as a failed attempt.
     """

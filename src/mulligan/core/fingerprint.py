@@ -11,7 +11,7 @@ ID_ATTRIBUTE = "mulligan-uid"
 """Name of the attribute by which a producer gives its message an id of its own."""
 
 _TIMED_ID = re.compile(r"([0-9a-f]{12})-[0-9a-f]{8,}")
-_TIMED_FROM_MS = 1_577_836_800_000  # 2020: an id of another maker that looks timed hardly names a time of ours
+_TIMED_FROM_MS = 1_577_836_800_000  # 2020: an id of another maker that looks timed hardly names a present time
 _TIMED_TO_MS = 4_102_444_800_000  # 2100
 
 

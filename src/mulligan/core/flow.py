@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 DEATHS_MAX = 3
-"""Starts without an end after which the task that ran is exhausted. The first claim that runs out is no such start."""
+"""Starts without an end after which the task that ran is exhausted. The first claim that runs out is not one."""
 
 
 def next_step(

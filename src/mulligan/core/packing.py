@@ -147,7 +147,7 @@ def _packed(message: Message, state: RetryState, limits: Limits, target: CopyTar
 
 
 def unpack(message: Message, state: RetryState, load: Load) -> Message:
-    """The message as it was packed. message: with what the copy carries. Raises PackingError when it can't be had."""
+    """The message as it was packed. message: with what the copy carries. Raises PackingError."""
     wrap = state.wrap
     if wrap is None:
         return message
@@ -249,7 +249,7 @@ def _content(message: Message, wrap: Packing, load: Load) -> bytes:
             try:
                 data = b64decode(message.body, validate=True)
             except ValueError as exc:
-                raise PackingError(f"its packed body is damaged: it is no base64 ({exc}).") from None
+                raise PackingError(f"its packed body is damaged: it is not base64 ({exc}).") from None
             return _inflated(data, wrap.size)
         case "file":
             return _loaded(message.uid, wrap, load)
@@ -274,7 +274,9 @@ def _inflated(data: bytes, size: int) -> bytes:
 def _loaded(uid: Uid, wrap: Packing, load: Load) -> bytes:
     name = wrap.file or ""
     if _NAME.fullmatch(name) is None:
-        raise PackingError(f"its body is said to be in a file {name[:200]!r}, which is no name of ours: it is damaged.")
+        raise PackingError(
+            f"its body is said to be in a file {name[:200]!r}, which is not a name that mulligan gives: it is damaged."
+        )
     content = load(name, wrap.size)
     if not name.endswith(_digest(uid, content)):
         raise PackingError(f"its stored body {name} is damaged: it is not what was stored. Put the right file back.")

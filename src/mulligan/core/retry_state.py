@@ -235,14 +235,14 @@ def _loaded(raw: str) -> dict[str, Any]:
     try:
         data = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as exc:
-        raise RetryStateError(f"its progress is no JSON ({exc}): {raw[:200]!r}") from None
+        raise RetryStateError(f"its progress is not JSON ({exc}): {raw[:200]!r}") from None
     if not isinstance(data, dict):
-        raise RetryStateError(f"its progress is no JSON object: {raw[:200]!r}")
+        raise RetryStateError(f"its progress is not a JSON object: {raw[:200]!r}")
     return data
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number that we write")
+    raise ValueError(f"{name} is not a number that we write")
 
 
 def _progress_data(progress: Progress) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def _wrap_data(wrap: Packing) -> dict[str, Any]:
 
 
 def _wrap(data: Any) -> Packing | None:
-    """A damaged one is one of an unknown form: the message can be told, and must not be run on what is no body."""
+    """A damaged one is one of an unknown form: the message can be told, and must not be run on what is not a body."""
     if data is None:
         return None
     match data:
@@ -320,7 +320,7 @@ def _mark(fields: list[Any]) -> Mark:
 def _count(raw: Any) -> int:
     number = int(raw)
     if not 0 <= number < 2**31:
-        raise ValueError(f"{number} is no count that we write")
+        raise ValueError(f"{number} is not a count that we write")
     return number
 
 
@@ -328,5 +328,5 @@ def _moment(raw: Any) -> float:
     seconds = float(raw)
     # 1e999 is JSON, and infinity; the year 5138 is far enough. NaN is refused by the comparison, too
     if not 0.0 <= seconds < 1e11:
-        raise ValueError(f"{seconds} is no time that we write")
+        raise ValueError(f"{seconds} is not a time that we write")
     return seconds

@@ -84,4 +84,4 @@ def _check_host(name: str, *, has_user: bool) -> None:
     if found is not None and (not found[2] or (len(found[2]) <= 5 and int(found[2]) <= 65535)):
         return
     hint = "" if has_user else f"; where a user and a password are meant, {ESCAPES}, and @ and the host follow"
-    raise UrlFault(f"the port of its host is no number from 1 to 65535{hint}")
+    raise UrlFault(f"the port of its host is not a number from 1 to 65535{hint}")

@@ -70,7 +70,7 @@ class EmailAlertTask(Task):
         if self._url:
             problems += url_problems("ALERT_SMTP_URL", self._url, _SCHEMES)
         return problems + [
-            f"{one!r} is no e-mail address: name@host."
+            f"{one!r} is not an e-mail address: name@host."
             for one in [self._sender, *self._receivers]
             if one and ("@" not in one or any(char.isspace() for char in one))
         ]

@@ -49,10 +49,10 @@ def url_problems(name: str, url: str, schemes: Sequence[str] = ("https", "http")
     try:
         parts = split_url(url)
     except UrlFault as exc:
-        return [f"{name} is no URL ({exc}): {example}"]
+        return [f"{name} is not a URL ({exc}): {example}"]
     host = parts.hostname or ""
     if parts.scheme not in schemes or not host:
-        return [f"{name} is no URL that begins with {schemes[0]}://, and a host after that: {example}"]
+        return [f"{name} is not a URL that begins with {schemes[0]}://, and a host after that: {example}"]
     if parts.scheme == "http" and host not in _LOOPBACK:
         return [f"{name} begins with http://, so everybody on the way could read the token. Write https://{host}"]
     if parts.scheme in {"http", "https"} and parts.username is not None:

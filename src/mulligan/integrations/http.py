@@ -120,7 +120,7 @@ def wait_asked(reply: Reply, now: float) -> float | None:
 
 
 def fault_of(reply: Reply, reason: str, now: float, *, limited_s: float = 10.0) -> Fault:
-    """The fault of a reply that is no success, by its status. limited_s: the wait when a 429 doesn't say how long."""
+    """The fault of a reply that is not a success, by its status. limited_s: the wait when a 429 names none."""
     told = f"{reply.status} {reason}"
     if reply.status == 429:
         asked_s = wait_asked(reply, now)
@@ -149,7 +149,7 @@ def _client() -> "httpx.AsyncClient":
             )
         except (httpx.InvalidURL, ValueError):  # their words quote the proxy's URL
             raise NotSent(
-                "the request can't be sent: the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no http://HOST:PORT; "
+                "the request can't be sent: the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is not http://HOST:PORT; "
                 f"{ESCAPES}"
             ) from None
         _clients[loop] = client

@@ -28,7 +28,7 @@ _AMBIGUOUS = frozenset({"fatal_error", "internal_error"})
 _ADVICE = {
     "channel_not_found": "there is no such channel, or the app can't see it. SLACK_CHANNEL is its name or its id; "
     "invite the app to it: /invite @app",
-    "not_in_channel": "the app is no member of the channel. Invite it there: /invite @app",
+    "not_in_channel": "the app is not a member of the channel. Invite it there: /invite @app",
     "is_archived": "the channel is archived. Choose another SLACK_CHANNEL",
     "invalid_auth": "SLACK_API_TOKEN is not taken. Copy the bot token (xoxb-...) from the app's page again",
     "not_authed": "SLACK_API_TOKEN is empty",

@@ -48,7 +48,7 @@ class WebhookAlertTask(Task):
             problems += url_problems("ALERT_WEBHOOK_URL", self._url)
         if self._secret and not _key_of(self._secret):
             problems.append(
-                "ALERT_WEBHOOK_SECRET is no secret of Standard Webhooks: whsec_ and then 24 to 64 bytes as base64. "
+                "ALERT_WEBHOOK_SECRET is not a secret of Standard Webhooks: whsec_ and then 24 to 64 bytes as base64. "
                 "Make one: python -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
             )
         return problems
@@ -78,7 +78,7 @@ class WebhookAlertTask(Task):
             return
         if reply.status == 410:
             raise GiveUp("webhook: 410, its receiver wants no more events: correct ALERT_WEBHOOK_URL")
-        # the specification: whatever is no 2xx is tried again
+        # the specification: whatever is not 2xx is tried again
         fault = http.fault_of(reply, f"{reply.text or '(no text)'}", now)
         after_s = fault.after_s
         if isinstance(fault, RateLimited):

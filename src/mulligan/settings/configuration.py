@@ -39,7 +39,7 @@ NOTHING = Configuration({}, {})
 
 
 def read(app_dir: Path) -> Configuration:
-    """Run the configuration file of the application. A file that is missing says nothing, and that is no problem."""
+    """Run the configuration file of the application. A file that is missing says nothing, and that is not a problem."""
     path = app_dir / CONFIGURATION_FILE
     try:
         source = path.read_bytes()
@@ -55,7 +55,7 @@ def read(app_dir: Path) -> Configuration:
     except SyntaxError as exc:
         return _failed(f"{CONFIGURATION_FILE} line {exc.lineno or 1}: {exc.msg}. Correct the Python there.")
     except (ValueError, RecursionError, MemoryError) as exc:
-        return _failed(f"{CONFIGURATION_FILE} is no Python file: {exc}. Correct it, or remove it.")
+        return _failed(f"{CONFIGURATION_FILE} is not a Python file: {exc}. Correct it, or remove it.")
     module = types.ModuleType("config.configuration")
     module.__file__ = str(path)
     try:
@@ -79,7 +79,7 @@ def _misnamed(names: dict[str, Any], found: Configuration) -> Iterator[str]:
             continue
         if name.isupper() and name not in KNOWN:
             yield (
-                f"{found.place(name)}: {name} is no setting.{closest(name, NAMES)} "
+                f"{found.place(name)}: {name} is not a setting.{closest(name, NAMES)} "
                 "Correct or remove it; a name of your own begins with '_'."
             )
         elif not name.isupper() and name.upper() in KNOWN and name in found.lines:

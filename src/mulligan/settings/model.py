@@ -195,7 +195,7 @@ class Settings(BaseModel):
         86_400.0,
         ge=0,
         le=1_209_600,
-        description="How long messages wait for a task missing from tasks.xml before it counts as failed for good.",
+        description="How long messages wait for a task missing from tasks.xml before it counts as failed permanently.",
     )
     on_unrouted: Literal["dead_letter", "drop"] = Field(
         "dead_letter", description="A message that no task accepts becomes a dead letter or is removed (drop)."

@@ -55,6 +55,6 @@ class Task:
         """What a look at the services that this task calls shows to be wrong, as sentences: a token, a missing right.
 
         Asked by `mulligan check` only, never at start: a service that is down must not keep the system from working.
-        It changes nothing there. A `Note` among the sentences is shown, and is no problem.
+        It changes nothing there. A `Note` among the sentences is shown, and is not a problem.
         """
         return ()

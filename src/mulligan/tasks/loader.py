@@ -44,7 +44,7 @@ def load(
 @contextlib.contextmanager
 def _conditions() -> Iterator[None]:
     stdin, arguments = sys.stdin, sys.argv
-    with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123 - no path of ours
+    with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123 - not a path of the package
         sys.stdin, sys.argv = nothing, ["mulligan"]
         try:
             yield
@@ -127,7 +127,7 @@ def _class(module: ModuleType, entry: Entry, manifest_name: str, problems: list[
         return None
     if not issubclass(cls, Task):
         problems.append(
-            f"{where}: the class {entry.class_name!r} in {file} is no Task. "
+            f"{where}: the class {entry.class_name!r} in {file} is not a Task. "
             f"Write: from mulligan import Task, and: class {entry.class_name}(Task)"
         )
         return None

@@ -126,7 +126,7 @@ class _Reader:
             self._broken(exc)
             return
         except (LookupError, ValueError) as exc:  # an encoding that Python or expat doesn't know
-            self._problem(1, f"is no XML that can be read: {exc}. Save it as UTF-8, and say so in its first line.")
+            self._problem(1, f"is not readable XML: {exc}. Save it as UTF-8, and say so in its first line.")
             return
         if not self._tasks_count:
             self._problem(
@@ -149,7 +149,7 @@ class _Reader:
         if self._open:
             element = self._open[-1]
             hint = f"<{_short(element.name)}> of line {element.line} is still open there. {hint}"
-        self._problem(exc.lineno, f"column {exc.offset + 1} is no XML: {what}. {hint}")
+        self._problem(exc.lineno, f"column {exc.offset + 1} is not XML: {what}. {hint}")
 
     def _doctype(self, *_: object) -> None:
         self._stop("has a DOCTYPE. That is refused, since entities can read files and fill the memory. Remove it.")

@@ -84,7 +84,7 @@ def _json_converter(annotation: Any) -> Callable[[Message], Any]:
         except ValidationError as exc:
             raise PayloadError(_described(exc, name)) from None
         except RecursionError:
-            raise PayloadError(f"the body is no {name}: it is nested too deep") from None
+            raise PayloadError(f"the body is not a valid {name}: it is nested too deep") from None
 
     return convert
 
@@ -103,12 +103,12 @@ def _described(exc: "ValidationError", name: str) -> str:
     """The fields that are wrong, never what was in them: bodies don't belong in logs."""
     count = exc.error_count()
     if count > ERRORS_LISTED_MAX:
-        return f"the body is no {name}: {count} of its values are wrong"
+        return f"the body is not a valid {name}: {count} of its values are wrong"
     errors = exc.errors(include_url=False, include_context=False, include_input=False)
     shown = [_field(error["loc"]) + cut(error["msg"], TEXT_MAX) for error in errors[:ERRORS_SHOWN]]
     if count > ERRORS_SHOWN:
         shown.append(f"and {count - ERRORS_SHOWN} more")
-    return f"the body is no {name}: " + "; ".join(shown)
+    return f"the body is not a valid {name}: " + "; ".join(shown)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

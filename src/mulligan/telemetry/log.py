@@ -109,7 +109,7 @@ class Log:
         return _LEVELS[kind.level] >= self._level
 
     def write(self, record: Record) -> None:
-        """Write a record that is no event: level, event, and any fields. Never raises."""
+        """Write a record that is not an event: level, event, and any fields. Never raises."""
         whole = {"at": self._now(), **self._own, **record}
         for sink, layout in self._outputs:
             try:

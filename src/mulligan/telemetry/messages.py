@@ -139,13 +139,13 @@ def _of_message(event: MessageEvent) -> str:
             return f"was released, visible again in {duration(event.delay_s)}: {first_line(event.reason)}"
         case e.MessageDeadLettered():
             return (
-                f"is a dead letter now: {_names(event.failed)} failed for good"
+                f"is a dead letter now: {_names(event.failed)} failed permanently"
                 if event.failed
                 else ("is a dead letter now: no task takes it")
             )
         case e.DefaultTasksFinished():
             ended = "default tasks have ended"
-            return f"{ended}, {_names(event.exhausted)} failed for good" if event.exhausted else ended
+            return f"{ended}, {_names(event.exhausted)} failed permanently" if event.exhausted else ended
         case e.DuplicateSkipped():
             return f"was skipped as a duplicate: {first_line(event.reason)}"
         case e.BodyMissing():
@@ -202,7 +202,7 @@ def _of_held(event: HeldEvent) -> str:
         verb = "waits" if event.copies == 1 else "wait"
         return (
             f"{verb} for task {event.task}, which is not in tasks.xml here: the last is {event.uid}{behind}. "
-            f"Let a process run that has the task; {duration(event.grace_s)} after it was due it has failed for good "
+            f"Let a process run that has the task; {duration(event.grace_s)} after it was due it has failed permanently "
             "(TASK_MISSING_GRACE_S)"
         )
     wait = f"left alone and checked again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
@@ -241,7 +241,7 @@ def _of_task(event: TaskEvent) -> str:
                 f"{duration(event.timeout_s)}: that counts. Give it more time, or a call in it a limit of its own"
             )
         case e.TaskExhausted():
-            return f"{event.task} failed for good (attempt {event.attempt}): {first_line(event.error)}"
+            return f"{event.task} failed permanently (attempt {event.attempt}): {first_line(event.error)}"
         case e.TaskStuck():
             return f"{event.task} does not end {duration(event.after_s)} after its start, its slot stays taken"
         case e.SuspectIsolated():

@@ -61,7 +61,7 @@ class StreamSink:
             self.lost += 1
 
     def _put(self, fd: int, data: bytes) -> bool:
-        """Whether all of it went out. A full pipe is no place to wait in: leases are kept by who writes here."""
+        """Whether all of it went out. A full pipe is not a place to wait in: leases are kept by who writes here."""
         for start in range(0, len(data), _AT_ONCE_BYTES):
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
@@ -211,7 +211,7 @@ def _opened(path: Path) -> int:
     with suppress(FileNotFoundError):
         return os.open(path, flags)
     descriptor = os.open(path, flags | os.O_CREAT, 0o640)
-    with suppress(OSError):  # other processes of ours write to it, too, whatever umask a task has set
+    with suppress(OSError):  # mulligan's other processes write to it, too, whatever umask a task has set
         os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
     return descriptor
 

@@ -1,7 +1,7 @@
 """Send a message: `python publisher.py BODY` is `mulligan send BODY`. The current directory is its application.
 
 With the sample tasks a body that begins with s is done at once, with fp one task fails once and then passes, and with
-fo one task fails for good, so that the default task runs and the message becomes a dead letter.
+fo one task fails permanently, so that the default task runs and the message becomes a dead letter.
 """
 
 import sys

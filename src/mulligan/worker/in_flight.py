@@ -80,7 +80,7 @@ class InFlight:
     owes_letter: it was buried before it came, and may be its own letter: it is put on dead again before it is removed.
     answer: the ledger's, to the claim; None before it came. claimed_until: monotonic seconds for which it is good at
     least, unless the supervisor extends it.
-    problem: why its body can't be had; then it must not be run, copied or buried.
+    problem: why its body is not available; then it must not be run, copied or buried.
     unread: why its state, or its row in the ledger, can't be read; then it is not claimed, and released, nothing else.
     stored: the stored body that goes with its last copy on this queue. spends_stored: this is the end of that copy.
     slot: in the lease table; -1 before and after.

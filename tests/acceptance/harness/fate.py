@@ -69,5 +69,5 @@ def lay_out(app: Any) -> None:
 
 
 def failing(bodies: Iterable[str]) -> set[tuple[str, str]]:
-    """(body, task) of the tasks that fail for good."""
+    """(body, task) of the tasks that fail permanently."""
     return {(body, TASKS[int(body.split("-")[1]) % 3]) for body in bodies if body.startswith("never")}

@@ -1,6 +1,6 @@
 """The whole request at once, on stand-ins of Jira, Trello and Slack that fail as the real ones can, under kill -9.
 
-A message's body tells its fate: `bad-a...` and `bad-b...` have a task that fails for good, each for its own reason.
+A message's body tells its fate: `bad-a...` and `bad-b...` have a task that fails permanently, each for its own reason.
 """
 
 import os

@@ -312,7 +312,7 @@ async def test_dead_letter_whose_file_is_gone_says_so_and_is_not_replayed(servic
     letter = dead_letter_of(delivery, QUEUES.prefix, BodyFolder(path).load)
     shown = picture(letter, whole_body=False)
     assert str(path / name) in shown
-    assert "One failed for good" in shown
+    assert "One failed permanently" in shown
     assert as_data(letter)["body_problem"] == letter.body_problem
     assert as_data(slim(letter))["body_bytes"] == letter.body_bytes
 

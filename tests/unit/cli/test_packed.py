@@ -77,7 +77,7 @@ def test_message_whose_file_is_gone_is_told_by_every_command(mulligan, put):
 
     assert all(f"there is no file {path.parent}" in text for text in [*told, err])
     assert json.loads(told[2])[0]["body"] is None
-    assert "body can't be had" in mulligan("peek", "dead")[1]
+    assert "body is not available" in mulligan("peek", "dead")[1]
     assert "its body is not where it was stored" in mulligan("dead", "ls")[1]
     assert code == 1
     assert json.loads(mulligan("status", "--json")[1])["queues"]["dead"]["ready"] == 1

@@ -111,7 +111,7 @@ def test_a_failed_task_is_told_without_the_password_of_a_url_in_its_error(mullig
 
 @pytest.mark.parametrize("command", ["status", "check"])
 def test_an_endpoint_without_a_scheme_is_told(mulligan, application, monkeypatch, command):
-    """The text said `://`, which is no URL, and whoever was to take passwords out of it failed: status said nothing."""
+    """The text said `://`, which is not a URL, and what was to take passwords out of it failed: status said nothing."""
     monkeypatch.setenv("MULLIGAN_BROKER_URL", "sqs://eu-west-1?endpoint=127.0.0.1:9324")
 
     code, out, err = mulligan(command)

@@ -102,7 +102,7 @@ def test_route_is_the_one_of_the_first_claim_when_a_task_is_new():
 
 
 def test_head_that_is_held_back_carries_all_that_is_known():
-    """It is no copy, and its attempts are in the ledger alone: else none of them would be made again."""
+    """It is not a copy, and its attempts are in the ledger alone: else none of them would be made again."""
     known = Progress({ONE: DONE, TWO: FAILED})
 
     found = admit(replace(REQUESTS, holds_groups=True), ROUTE, FRESHLY, NOTHING, known, NOW)

@@ -90,7 +90,7 @@ def test_next_step_rejects_until_the_earliest_of_three_backoffs():
 
 
 def test_next_step_waits_no_longer_than_the_backoff_when_the_clock_was_set_back_since_the_failure():
-    """The rest of its tasks took a second, in which the clock was set back: its copy was not to be had for an hour."""
+    """The rest of its tasks took a second, in which the clock was set back: its copy was not available for an hour."""
     progress = Progress({JIRA: failed(due_at=NOW + 30), TRELLO: DONE, MAIL: DONE})
 
     assert next_step(ROUTE, NEW, progress, NOW - 3600) == Reject(31.0)

@@ -278,7 +278,7 @@ def test_name_of_a_stored_body_is_a_plain_file_name_whatever_the_uid():
     assert "." not in packed.stored.name
 
 
-# -- what can't be had
+# -- what is not available
 
 
 def wrapped(wrap, body=b"body"):
@@ -298,8 +298,8 @@ def no_load(name, size):
         (Packing("zlib", 3), zlib.compress(b"body"), "doesn't end at the 3 bytes"),
         (Packing("zlib", 5), zlib.compress(b"body"), "has 4 bytes, expected 5"),
         (Packing("zlib", 100), zlib.compress(b"0" * 10**7), "doesn't end at the 100 bytes"),
-        (Packing("base64", 4), b"b\xffdy", "it is no base64"),
-        (Packing("base64", 4), b"abc", "it is no base64"),
+        (Packing("base64", 4), b"b\xffdy", "it is not base64"),
+        (Packing("base64", 4), b"abc", "it is not base64"),
         (Packing("plain", 5), b"body", "has 4 bytes, expected 5"),
         (Packing("plain", 4, True), b"body", "its packed attributes are damaged"),
         (Packing("plain", 3, True), b"[]\n", "its packed attributes are damaged"),
@@ -308,8 +308,8 @@ def no_load(name, size):
         (Packing("plain", 14, True), b'{"a":[1,"x"]}\n', "its packed attributes are damaged"),
         (Packing("plain", 20, True), b'{"a":[null,"x","b"]}', "its packed attributes are damaged"),
         (Packing("plain", 21, True), b'{"a":[null,"x","b"]}\n', "its packed attributes are damaged"),
-        (Packing("file", 4), b"", "file '', which is no name of ours"),
-        (Packing("file", 4, False, "../../etc/passwd"), b"", "which is no name of ours"),
+        (Packing("file", 4), b"", "file '', which is not a name that mulligan gives"),
+        (Packing("file", 4, False, "../../etc/passwd"), b"", "which is not a name that mulligan gives"),
         (Packing("zstd", 4), b"body", "packed as 'zstd', which this version can't unpack"),
         (Packing("damaged", 0), b"body", "packed as 'damaged'"),
     ],

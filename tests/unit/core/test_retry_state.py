@@ -156,10 +156,10 @@ def test_decode_shares_the_two_commonest_marks():
     [
         (b"{}", "its attribute 'mulligan' is a bytes, expected text"),
         (Typed("Number", "1"), "its attribute 'mulligan' is a Typed, expected text"),
-        ("", "its progress is no JSON"),
-        ("[]", "its progress is no JSON object: '[]'"),
-        ("[" * 100_000, "its progress is no JSON"),
-        ('{"v":1,"seen":NaN}', "NaN is no number that we write"),
+        ("", "its progress is not JSON"),
+        ("[]", "its progress is not a JSON object: '[]'"),
+        ("[" * 100_000, "its progress is not JSON"),
+        ('{"v":1,"seen":NaN}', "NaN is not a number that we write"),
         ("{}", "has version None, expected 1"),
         ('{"v":2}', "has version 2, expected 1"),
         ('{"v":1}', "is damaged: KeyError('uid')"),
@@ -248,7 +248,7 @@ def test_read_holds_a_reject_with_a_damaged_story_and_says_why():
     assert story is None
     assert unread is not None
     assert (unread.is_held, unread.version) == (True, None)
-    assert unread.problem.startswith("its progress is no JSON")
+    assert unread.problem.startswith("its progress is not JSON")
     assert message.attributes == {}
 
 

@@ -114,7 +114,7 @@ def test_every_reader_of_a_url_refuses_it_without_a_word_of_its_password(url):
 @pytest.mark.parametrize("name", ["BROKER_URL", "BODIES_URL", "COMMON_PREFIX"])
 def test_a_url_in_any_setting_is_refused_without_a_word_of_its_password(name, url):
     if name not in ("BROKER_URL", "LEDGER_URL") and "://" not in url:
-        return  # it is no URL, and nobody would take it for one
+        return  # it is not a URL, and nobody would take it for one
 
     problems = told(lambda one: load(Path("/nowhere"), {f"MULLIGAN_{name}": one}).origins, url)
 

@@ -161,7 +161,7 @@ def test_load_tells_every_problem_at_once_with_place_value_and_expectation(tmp_p
 
     assert problems == (
         (
-            "config/configuration.py line 3: POOLSIZE is no setting. Did you mean POOL_SIZE? "
+            "config/configuration.py line 3: POOLSIZE is not a setting. Did you mean POOL_SIZE? "
             "Correct or remove it; a name of your own begins with '_'."
         ),
         (

@@ -133,7 +133,7 @@ def test_load_says_how_to_inherit_when_the_class_is_no_task(app):
 
     (problem,) = app.problems()
     assert problem == (
-        "tasks.xml line 2: the class 'One' in tasks/one.py is no Task. "
+        "tasks.xml line 2: the class 'One' in tasks/one.py is not a Task. "
         "Write: from mulligan import Task, and: class One(Task)"
     )
 

@@ -186,7 +186,7 @@ def test_parse_names_the_open_element_when_it_is_no_xml():
 
     assert problems == [
         (
-            "tasks.xml line 4: column 3 is no XML: mismatched tag. <filename> of line 3 is still open there. "
+            "tasks.xml line 4: column 3 is not XML: mismatched tag. <filename> of line 3 is still open there. "
             "Correct it; what follows was not read."
         )
     ]
@@ -199,7 +199,7 @@ def test_parse_tells_a_problem_when_the_file_is_something_else(data):
     _, problems = parse(data)
 
     assert len(problems) == 1
-    assert "is no XML" in problems[0]
+    assert "is not XML" in problems[0]
 
 
 def test_parse_refuses_a_doctype_before_any_entity_is_read():

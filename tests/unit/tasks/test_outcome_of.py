@@ -74,8 +74,8 @@ def test_outcome_of_result_is_final_when_it_is_a_generator():
         (GiveUp("no such user"), Failed("no such user", is_final=True)),
         (Skip("not mine"), Skipped("not mine")),
         (
-            PayloadError("the body is no Order: id: Field required"),
-            Failed("the body is no Order: id: Field required", is_final=True),
+            PayloadError("the body is not a valid Order: id: Field required"),
+            Failed("the body is not a valid Order: id: Field required", is_final=True),
         ),
         (ExceptionGroup("g", [ExceptionGroup("h", [GiveUp("deep down")])]), Failed("deep down", is_final=True)),
     ],

@@ -89,7 +89,7 @@ def test_call_names_the_fields_and_not_their_values_when_they_are_wrong(app):
     told = refusal(order(app), b'{"id": "no number", "secret": "hunter2"}')
 
     assert told == (
-        "the body is no Order: id: Input should be a valid integer, unable to parse string as an integer; "
+        "the body is not a valid Order: id: Input should be a valid integer, unable to parse string as an integer; "
         "price: Field required; secret: Input should be a valid integer, unable to parse string as an integer"
     )
 
@@ -102,7 +102,7 @@ def test_call_stays_short_when_very_many_values_are_wrong(app):
 
     assert some.endswith("and 16 more")
     assert len(some) < 2000
-    assert many == "the body is no dict: 100001 of its values are wrong"
+    assert many == "the body is not a valid dict: 100001 of its values are wrong"
 
 
 @pytest.mark.parametrize(

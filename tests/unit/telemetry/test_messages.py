@@ -48,10 +48,10 @@ def test_sentence_is_one_line_for_every_event(kind):
             "018c Jira succeeded after 5 s, beyond its timeout of 3 s: that counts. Give it more time, or a call in it "
             "a limit of its own",
         ),
-        (e.TaskExhausted(UID, TaskName("Jira"), 2, "no"), "018c Jira failed for good (attempt 2): no"),
+        (e.TaskExhausted(UID, TaskName("Jira"), 2, "no"), "018c Jira failed permanently (attempt 2): no"),
         (
             e.MessageDeadLettered(UID, (TaskName("Jira"), TaskName("T"))),
-            "018c is a dead letter now: Jira, T failed for good",
+            "018c is a dead letter now: Jira, T failed permanently",
         ),
         (e.MessageDeadLettered(UID, ()), "018c is a dead letter now: no task takes it"),
         (
@@ -110,14 +110,14 @@ def test_sentence_is_one_line_for_every_event(kind):
             "message run again",
         ),
         (
-            e.StateDamaged(QueueName("r"), UID, 2, "it is no JSON", ("a", "b"), 60.0),
-            "r: 2 copies with a state that can't be read (it is no JSON): left alone and checked again in 60 s, the"
+            e.StateDamaged(QueueName("r"), UID, 2, "it is not JSON", ("a", "b"), 60.0),
+            "r: 2 copies with a state that can't be read (it is not JSON): left alone and checked again in 60 s, the"
             " last is 018c; groups a, b wait. Look at them with `mulligan peek` and mend or remove them at the broker",
         ),
         (
             e.TaskMissing(TaskName("Jira"), QueueName("r"), UID, 1, ("a",), 86_400.0),
             "r: 1 message waits for task Jira, which is not in tasks.xml here: the last is 018c; group a waits. Let a"
-            " process run that has the task; 24 h after it was due it has failed for good (TASK_MISSING_GRACE_S)",
+            " process run that has the task; 24 h after it was due it has failed permanently (TASK_MISSING_GRACE_S)",
         ),
     ],
 )

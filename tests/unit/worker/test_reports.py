@@ -82,11 +82,11 @@ def test_fault_in_handling_a_report_goes_to_whoever_put_it_and_the_others_keep_t
         if report is Report.CLAIMED:
             reports.put(Report.ADMITTED, flights)
             reports.put(Report.RESOLVED, flights)
-            raise RuntimeError("a fault of ours")
+            raise RuntimeError("a fault of the program")
 
     reports = connected(handle)
 
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(RuntimeError, match="a fault of the program"):
         reports.put(Report.CLAIMED, flights)
     reports.put(Report.SETTLED, flights)
 

@@ -254,7 +254,7 @@ class SqliteBroker:
     def _parsed(self, receipt: str) -> tuple[int, int]:
         number, _, count = receipt.partition(".")
         if not (number.isdecimal() and count.isdecimal()):
-            self._refuse(f"{receipt!r} is no receipt of this broker")
+            self._refuse(f"{receipt!r} is not a receipt of this broker")
         return int(number), int(count)
 
     def _refuse(self, reason: str) -> NoReturn:

@@ -146,7 +146,7 @@ def _hosts(given: Mapping[str, str]) -> Iterator[str]:
             yield name[1:].partition("]")[0]
             continue
         if not name.startswith("/"):
-            name = name.partition(":")[0]  # noqa: PLW2901 - the port is no part of it
+            name = name.partition(":")[0]  # noqa: PLW2901 - the port is not part of it
         if name:
             yield name
 

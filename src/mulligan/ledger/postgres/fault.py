@@ -30,7 +30,7 @@ _PASSING = {
     " write; to follow a change of roles name all hosts, or the name that moves with the primary.",
     "40": "Other transactions were in the way. It is tried again.",
     "53": "The server is short of disk, memory or connections. Work goes on by itself once it has some.",
-    "55P03": "A lock was not to be had. It is tried again; look for a session that keeps a transaction open.",
+    "55P03": "A lock was not available. It is tried again; look for a session that keeps a transaction open.",
     "57014": "The server took too long and the statement was ended. It is tried again; look for a session that keeps a"
     " transaction open (pg_stat_activity), or at the server's load.",
     "57P": "The server ends or starts. Work goes on once it is back.",

@@ -82,7 +82,7 @@ GIVE_BACK = _on_held(
 )
 END = _on_held("token = NULL, until = NULL, deaths = greatest(abs(record.deaths), 1)")
 
-# a row that somebody works on at this moment is no candidate, and several supervisors tidy up side by side
+# a row that somebody works on at this moment is not a candidate, and several supervisors tidy up side by side
 FORGET = f"""
 WITH t AS MATERIALIZED (SELECT coalesce($6::float8, {_NOW}) AS now),
 old AS MATERIALIZED (

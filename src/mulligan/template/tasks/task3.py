@@ -2,7 +2,7 @@
 
 s...   succeeds
 fp...  fails once, and passes when it is tried again from the rejects queue
-fo...  fails for good: the default task is run, and the message becomes a dead letter
+fo...  fails permanently: the default task is run, and the message becomes a dead letter
 """
 
 from mulligan import Task, TaskContext

@@ -126,7 +126,7 @@ class LeftAlone(msgspec.Struct, tag=True, frozen=True):
     id: the broker's, or another one of its own. until: monotonic seconds at which it may be received again, and so
     nobody can remove it before. version: of its state; None for a damaged one.
     in_group: others of its message group wait behind it. on_requests: it is on requests, not on rejects.
-    tasks: those that are missing; [] where it can't be read. lacks_body: its state can be read, its body can't be had.
+    tasks: those that are missing; [] where it can't be read. lacks_body: its state can be read, its body is missing.
     lacks_row: its row in the ledger can't be read.
     """
 

@@ -105,7 +105,7 @@ class IsolatedHandle:
             over.cancel()
 
     async def _until_started(self, flight: InFlight, task: LoadedTask) -> Channel[FromIsolated] | Failed | Interrupted:
-        """The channel to a child that has loaded the tasks. Failed when there is none to be had, after a few tries:
+        """The channel to a child that has loaded the tasks. Failed when there is none, after a few tries:
         whatever the reason is, it may stay.
         """
         for left in reversed(range(_TRIES)):

@@ -70,7 +70,7 @@ class Admission:
     def is_new(self, flight: InFlight) -> bool:
         """Whether nothing is known of the message, so that it goes the way of all new ones.
 
-        A copy whose body can't be had is none: it came with a retry state.
+        A copy whose body is not available is none: it came with a retry state.
         """
         answer = flight.answer
         return (
@@ -130,7 +130,7 @@ class Admission:
         flight.resolve(settlement, reason)
 
     def _leave(self, flight: InFlight, known: Progress | None, problem: str) -> None:
-        """Neither run nor remove a copy whose body can't be had, unless it has been finished already."""
+        """Neither run nor remove a copy whose body is not available, unless it has been finished already."""
         flight.progress = flight.saved = flight.carried if known is None else merge(known, flight.carried)
         now = self._clock.now()
         step = next_step(Route(()), flight.carried, flight.progress, now, can_run=False)

@@ -36,7 +36,7 @@ class Capacity:
     """How many messages a pipeline works on, who waits for that, and how many more may be received.
 
     places: messages that are worked on at once. slots: of the lease table, in which a message stays until its
-    settlement has ended. failed: called with a fault of ours that ends the worker.
+    settlement has ended. failed: called with a fault of the program that ends the worker.
     Reports `ADMITTED` of those that may be worked on now, and `TURNED_AWAY` of each that has waited for too long.
     """
 

@@ -37,7 +37,7 @@ class Packer:
         return await self._in_thread(lambda: self._pack(message, state, limits, target))
 
     async def unpack(self, message: Message, state: RetryState) -> Message:
-        """The message as it was before it was packed. Raises PackingError when that can't be had."""
+        """The message as it was before it was packed. Raises PackingError when that is not available."""
         if state.wrap is None:
             return message
         return await self._in_thread(lambda: packing.unpack(message, state, self._folder.load))

@@ -18,8 +18,8 @@ def _nobody(_: object) -> None:
 class Runtime:
     """clock: the process's. emit: where events go.
 
-    failed: called with a fault of ours that ends the process. recycle: called with the reason for which this process is
-    to be replaced by another. left_alone: called with what the supervisor has to know of a message that is held.
+    failed: called with a fault of the program that ends the process. recycle: called with the reason for which this
+    process is to be replaced by another. left_alone: called with what the supervisor has to know of a message that is held.
     """
 
     clock: SystemClock

@@ -1,7 +1,7 @@
 """Looks which message it is that carries a retry state where a producer may have written it, or none where all should.
 
-A copy of ours lies there when somebody has moved it. It is believed only if its uid, id and body belong together and
-the ledger vouches for it (`core.move`), and then only as to which message it is: where that stands is the ledger's
+A copy lies there when somebody has moved it. It is believed only if its uid, id and body belong together and the
+ledger vouches for it (`core.move`), and then only as to which message it is: where that stands is the ledger's
 word. So whoever forges one gets a repeat of a message whose id and body he has, and no task that is done runs again.
 
 What lies on rejects without a retry state may be a dead letter that has lost it: the ledger knows how far that one was.
@@ -37,7 +37,7 @@ _PACKED_MAX = 8
 
 @value
 class Verified:
-    """It is this message. known: where that stands. problem: why its body can't be had now."""
+    """It is this message. known: where that stands. problem: why its body is not available now."""
 
     message: Message
     state: RetryState

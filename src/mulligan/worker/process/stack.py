@@ -1,4 +1,4 @@
-"""The stacks of a worker that has to be killed: what its threads are at, but for those of ours that wait for work.
+"""The stacks of a worker that has to be killed: what its threads are at, but for mulligan's own that wait for work.
 
 faulthandler writes them, for it needs no interpreter that is free, behind the slots of the lease table: whoever kills
 the worker reads them there.
@@ -33,7 +33,7 @@ def register(descriptor: int) -> None:
 
 
 def tell(text: str) -> None:
-    """Write stacks to stderr, shortened. A stderr that is gone is no reason to fail."""
+    """Write stacks to stderr, shortened. A stderr that is gone is not a reason to fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(shortened(text) + "\n")
         sys.stderr.flush()

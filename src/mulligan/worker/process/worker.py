@@ -191,7 +191,7 @@ class Worker:
                 report_error(MulliganError(f"this worker ends, for {found}: {self._error}"), is_traced=False)
             elif isinstance(self._error, MulliganError):
                 report_error(self._error, is_traced=False)
-            else:  # a fault of ours: the supervisor counts it as a crash and starts another worker
+            else:  # a fault of the program: the supervisor counts it as a crash and starts another worker
                 report_error(self._error)
             await self._channel.flush()
             self._hub.close()

@@ -1,6 +1,6 @@
 """What a run with `--drain` has to leave: copies whose state this program can't read (see `held_copies`), those whose
-body can't be had, messages whose row in the ledger can't be read, and those that wait for a task which is not in its
-tasks.xml.
+body is not available, messages whose row in the ledger can't be read, and those that wait for a task which is not in
+its tasks.xml.
 
 Until such a message may be received again nobody can take it from its queue, so it is there for certain: what the
 broker counts beyond them is for us to do.
@@ -92,14 +92,14 @@ def _described(queue: QueueName, depth: int, left: Sequence[LeftAlone]) -> str:
         )
     if lacking := sum(one.lacks_body for one in left):
         parts.append(
-            f"{lacking} whose body can't be had, as the log says of each: put its file back into BODIES_URL, or remove"
-            " them at the broker"
+            f"{lacking} whose body is not available, as the log says of each: put its file back into BODIES_URL, or "
+            "remove them at the broker"
         )
     if waiting := sum(bool(one.tasks) and not one.lacks_body for one in left):
         tasks = sorted({task for one in left for task in one.tasks})
         parts.append(
             f"{waiting} with a task that is not in tasks.xml here ({', '.join(tasks)}): let a process"
-            " run that has it, or have them fail for good with TASK_MISSING_GRACE_S=0"
+            " run that has it, or have them fail permanently with TASK_MISSING_GRACE_S=0"
         )
     if count > len(left):
         parts.append(f"{count - len(left)} behind them in their message groups")

@@ -62,7 +62,7 @@ def encode(totals: RunStats) -> str:
 
 
 def read(file: Path) -> RunStats:
-    """The totals that were kept. Raises OSError, and ValueError when the file is none of ours."""
+    """The totals that were kept. Raises OSError, and ValueError when the file is not one of mulligan's."""
     data: Any = json.loads(file.read_text())
     try:
         messages = {counter: int(data["messages"][counter.name.lower()]) for counter in Counter}

@@ -45,7 +45,7 @@ async def _load(number: int, settings: Settings, folder: Path) -> Sequence[str]:
         channel = await SocketChannel.open(ours, from_worker)
         watcher = asyncio.ensure_future(ends_with(process, channel))
         try:
-            # broker and ledger are looked at elsewhere: a URL of theirs that can't be read is no fault of a task's file
+            # broker and ledger are looked at elsewhere: a URL that can't be read is not a fault of a task's file
             chosen = replace(settings.for_worker(folder), broker_url="memory://", ledger_url="none")
             channel.send(Setup(number, chosen, 1, 1, _SLOTS, str(folder)))
             return await _verdict(channel, process)

@@ -213,7 +213,7 @@ async def test_fault_of_ours_in_one_that_begins_later_ends_the_worker(slots, fai
 
     def begin_or_fail(_, flights):
         if begun:
-            raise RuntimeError("a fault of ours")
+            raise RuntimeError("a fault of the program")
         begun.extend(flights)
 
     reports = Reports()
@@ -225,7 +225,7 @@ async def test_fault_of_ours_in_one_that_begins_later_ends_the_worker(slots, fai
     capacity.leave([first])
     await asyncio.sleep(0)
 
-    assert [str(exc) for exc in failed] == ["a fault of ours"]
+    assert [str(exc) for exc in failed] == ["a fault of the program"]
 
 
 # -- room

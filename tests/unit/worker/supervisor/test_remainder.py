@@ -95,7 +95,7 @@ def test_remainder_knows_a_copy_whose_body_can_not_be_had():
 
     assert remainder.is_all(NONE, Depth(0, 0, 1), 0, 1.0)
     assert str(remainder.error(QUEUES, (0, 1))) == (
-        "shop-rejects-q: 1 message is left, neither run nor removed: 1 whose body can't be had, as the log says of"
+        "shop-rejects-q: 1 message is left, neither run nor removed: 1 whose body is not available, as the log says of"
         " each: put its file back into BODIES_URL, or remove them at the broker."
     )
 
@@ -118,7 +118,7 @@ def test_remainder_names_the_queue_and_the_tasks_that_messages_wait_for():
 
     assert str(remainder.error(QUEUES, (1, 1))) == (
         "shop-requests-q: 1 message is left, neither run nor removed: 1 with a task that is not in tasks.xml here"
-        " (Jira): let a process run that has it, or have them fail for good with TASK_MISSING_GRACE_S=0."
+        " (Jira): let a process run that has it, or have them fail permanently with TASK_MISSING_GRACE_S=0."
         " shop-rejects-q: 1 message is left, neither run nor removed: 1 with a task that is not in tasks.xml here"
-        " (Jira, Mail): let a process run that has it, or have them fail for good with TASK_MISSING_GRACE_S=0."
+        " (Jira, Mail): let a process run that has it, or have them fail permanently with TASK_MISSING_GRACE_S=0."
     )

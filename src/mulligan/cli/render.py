@@ -51,7 +51,7 @@ def attributes_text(message: Message) -> str:
 
 
 def body_text(body: bytes, *, whole: bool, limit: int = _BODY_SHOWN) -> str:
-    """The body as text, harmless for a terminal; bytes that are no UTF-8 as \\xNN. whole: without a limit."""
+    """The body as text, harmless for a terminal; bytes that are not UTF-8 as \\xNN. whole: without a limit."""
     text = body if whole else body[:limit]
     shown = harmless(text.decode("utf-8", "backslashreplace"))
     if len(text) == len(body):

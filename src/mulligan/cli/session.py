@@ -69,7 +69,7 @@ def settings() -> Loaded:
 
 
 def service_links() -> tuple[str, ...]:
-    """Variables of this process that Kubernetes has set, and that are no settings."""
+    """Variables of this process that Kubernetes has set, and that are not settings."""
     return kubernetes.service_links(ENVIRON)
 
 

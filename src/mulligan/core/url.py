@@ -24,7 +24,7 @@ class UrlFault(ValueError):
 
 
 def split_url(url: str, *, takes_several: bool = False) -> SplitResult:
-    """The parts of `scheme://user:password@host:port/path?query`. Blanks and line ends around it are no part of it.
+    """The parts of `scheme://user:password@host:port/path?query`. Blanks and line ends around it are not part of it.
 
     takes_several: hosts with commas between them; ask `hosts_of` then, not the result's `hostname` and `port`.
     Raises UrlFault.

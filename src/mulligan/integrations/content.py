@@ -57,7 +57,7 @@ def text_of(message: Message, limit: int) -> str:
     try:
         text = message.body.decode()
     except UnicodeDecodeError:
-        return f"({len(message.body):,} bytes that are no text)"
+        return f"({len(message.body):,} bytes that are not text)"
     return cut(_clean(text), limit)
 
 

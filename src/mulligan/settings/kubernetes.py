@@ -1,4 +1,4 @@
-"""Variables that Kubernetes sets in each container for the Services of its namespace. They are no settings. Pure.
+"""Variables that Kubernetes sets in each container for the Services of its namespace. They are not settings. Pure.
 
 A Service called mulligan-postgres makes MULLIGAN_POSTGRES_SERVICE_HOST, MULLIGAN_POSTGRES_PORT_5432_TCP_ADDR and so on
 (`enableServiceLinks: false` in the pod's spec keeps them away).

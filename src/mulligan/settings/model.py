@@ -60,7 +60,7 @@ OTHER_VARIABLES = {
     "MULLIGAN_WORKER": "Set by a worker for all that its tasks start, to end it with the worker (docs/tasks.md).",
     "MULLIGAN_FAILPOINT": "name:nth:kill|stop|raise; for tests of crashes: fail at that point. Off when not set.",
 }
-"""Variables of the environment that begin with the prefix and are no settings."""
+"""Variables of the environment that begin with the prefix and are not settings."""
 
 
 def _no_bool(value: Any) -> Any:

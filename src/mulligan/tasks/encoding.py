@@ -20,7 +20,7 @@ _ENCODING, _TYPE = "amqp-content-encoding", "amqp-content-type"
 _PACKED = frozenset(("gzip", "x-gzip", "deflate"))
 _SEPARATOR = re.compile(r"[\s,:;]+")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
-# by Python's own names. Not every codec that Python has: some are no charsets, and idna takes quadratic time
+# by Python's own names. Not every codec that Python has: some are not charsets, and idna takes quadratic time
 _CHARSETS = ("ascii", "big5", "cp", "euc", "gb", "iso2022", "iso8859", "koi8", "mac", "shift_jis", "utf-16", "utf-32")
 
 

@@ -90,7 +90,7 @@ def _json_converter(annotation: Any) -> Callable[[Message], Any]:
 
 
 def _refuse_non_numbers(body: bytes) -> None:
-    """Refuse NaN and Infinity outside of strings: they are no JSON, and pydantic would take them."""
+    """Refuse NaN and Infinity outside of strings: they are not JSON, and pydantic would take them."""
     from pydantic_core import from_json
 
     try:

@@ -99,7 +99,7 @@ class JsonLayout:
         try:
             return msgspec.json.encode(data, enc_hook=self._plain).decode() + "\n"
         except (UnicodeError, TypeError, ValueError, RecursionError, OverflowError):
-            # lone surrogates, keys that are no text, numbers beyond 64 bits: slower, and it takes anything
+            # lone surrogates, keys that are not text, numbers beyond 64 bits: slower, and it takes anything
             return json.dumps({key: self._simple(item) for key, item in data.items()}) + "\n"
 
     def _safe(self, item: Any) -> Any:

@@ -202,8 +202,8 @@ def _of_held(event: HeldEvent) -> str:
         verb = "waits" if event.copies == 1 else "wait"
         return (
             f"{verb} for task {event.task}, which is not in tasks.xml here: the last is {event.uid}{behind}. "
-            f"Let a process run that has the task; {duration(event.grace_s)} after it was due it has failed permanently "
-            "(TASK_MISSING_GRACE_S)"
+            f"Let a process run that has the task; {duration(event.grace_s)} after it was due it has failed "
+            "permanently (TASK_MISSING_GRACE_S)"
         )
     wait = f"left alone and checked again in {duration(event.again_in_s)}, the last is {event.uid}{behind}"
     match event:

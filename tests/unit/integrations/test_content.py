@@ -58,7 +58,7 @@ def test_title_is_the_field_that_is_called_so_in_whatever_case(body, title):
         (b"[[]]", "Message 018bcfe56800-00112233445566778899"),
         (b"", "Message 018bcfe56800-00112233445566778899"),
         (b"\n \n", "Message 018bcfe56800-00112233445566778899"),
-        (b"\xff\xfe", "(2 bytes that are no text)"),
+        (b"\xff\xfe", "(2 bytes that are not text)"),
     ],
 )
 def test_title_is_never_a_brace_alone(body, title):

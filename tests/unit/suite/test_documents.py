@@ -21,6 +21,14 @@ BANNED = {
 }
 """Phrases that slow a reader down, each with what to write."""
 
+BANNED_IN_CODE = {
+    r"(?<!there )\b(?:is|are) no (?!longer\b|more\b)": BANNED["is no "],
+    r"can't be had|\bto be had\b": BANNED["can't be had"],
+    r"\bof ours\b": BANNED["of ours"],
+    r"\bfor good\b": BANNED["for good"],
+}
+"""The same as patterns, for texts, comments and docstrings of src."""
+
 WRITTEN_LATER = {"docs/data/proof.json"}
 """Paths that need not be there: `make prove SIZE=full` writes this one."""
 
@@ -87,6 +95,11 @@ def _banned(page: str) -> list[str]:
     return [f'"{phrase}": {reason}' for phrase, reason in BANNED.items() if phrase in text]
 
 
+def _banned_in_code(code: str) -> list[str]:
+    text = " ".join(line.strip().removeprefix("# ") for line in code.splitlines()).lower()
+    return [f"{match[0]}: {reason}" for one, reason in BANNED_IN_CODE.items() for match in re.finditer(one, text)]
+
+
 def test_every_owner_in_the_glossary_exists():
     entries = _entries(_text("GLOSSARY.md"))
 
@@ -142,7 +155,23 @@ def test_page_has_no_phrase_that_slows_its_reader_down(page):
     assert _banned(_text(page)) == []
 
 
+def test_code_has_no_phrase_that_slows_its_reader_down():
+    found = {
+        str(path.relative_to(PACKAGE)): phrases
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if (phrases := _banned_in_code(path.read_text("utf-8")))
+    }
+
+    assert found == {}
+
+
 # -- what these tests would notice
+
+
+def test_phrase_in_a_comment_is_found_and_plain_english_is_not():
+    found = _banned_in_code("# that is no reason\n# there is no reason, and it is no longer asked for")
+
+    assert found == [f"is no : {BANNED['is no ']}"]
 
 
 def test_a_word_that_only_begins_like_one_in_src_is_unused():

@@ -199,7 +199,7 @@ def test_parse_tells_a_problem_when_the_file_is_something_else(data):
     _, problems = parse(data)
 
     assert len(problems) == 1
-    assert "is not XML" in problems[0]
+    assert "is not XML" in problems[0].replace("readable ", "")
 
 
 def test_parse_refuses_a_doctype_before_any_entity_is_read():

@@ -180,8 +180,8 @@ def stranger_hint(status: int, headers: Mapping[bytes, bytes], body: bytes) -> s
         return f"Something between compresses answers ({name}), which nobody has asked for: have it pass them on."
     if body.lstrip()[:1] == b"<":
         return (
-            "A proxy, a gateway or the login page of a network answers for SQS, or this is not an endpoint of SQS: look "
-            "at what is between, or correct the endpoint."
+            "A proxy, a gateway or the login page of a network answers for SQS, or this is not an endpoint of SQS: "
+            "look at what is between, or correct the endpoint."
         )
     return ""
 

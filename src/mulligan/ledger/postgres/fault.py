@@ -44,8 +44,8 @@ _MENDABLE = {
     "42501": "The user needs CREATE on the schema at the first start, and SELECT, INSERT, UPDATE, DELETE on its tables"
     " later. Grant them, or name a schema of the user's own: ?search_path=NAME.",
     "3F000": "There is no schema to make tables in. Create one, or name one in LEDGER_URL: ?search_path=NAME.",
-    "22023": "Correct the parameters of LEDGER_URL: those that are no connection options are settings of the server.",
-    "42704": "Correct the parameters of LEDGER_URL: those that are no connection options are settings of the server.",
+    "22023": "Correct the parameters of LEDGER_URL: those that are not connection options are settings of the server.",
+    "42704": "Correct the parameters of LEDGER_URL: those that are not connection options are settings of the server.",
 }
 
 

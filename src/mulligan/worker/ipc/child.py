@@ -186,7 +186,7 @@ def become(end: socket.socket, *descriptors: int) -> None:
         fork.keep_handler(number)
     fork.guard()
     _Origin.environ, _Origin.executable = dict(ENVIRON), sys.executable
-    sys.argv = ["mulligan"]  # ours are no business of a task file that parses its arguments when it is imported
+    sys.argv = ["mulligan"]  # ours are not the business of a task file that parses its arguments when it is imported
 
 
 def leave(code: int) -> None:

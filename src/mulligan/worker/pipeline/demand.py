@@ -16,7 +16,7 @@ class PollerCount:
 
 
 class CompletionRate:
-    """How fast messages end: over half a second at least, so that many that end together are no high rate."""
+    """How fast messages end: over half a second at least, so that many that end together are not a high rate."""
 
     __slots__ = ("_ended", "_ended_before", "_since", "_since_before")
 

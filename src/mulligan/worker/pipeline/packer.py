@@ -1,6 +1,6 @@
 """Packs the copies that the settler sends, unpacks those that the dispatcher gets: `core.packing`, in threads.
 
-Compressing and the disk take time that the event loop doesn't have. The threads are no task's threads: those may all
+Compressing and the disk take time that the event loop doesn't have. They are not the tasks' threads: those may all
 be taken by tasks that hang.
 """
 

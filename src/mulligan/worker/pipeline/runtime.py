@@ -19,7 +19,8 @@ class Runtime:
     """clock: the process's. emit: where events go.
 
     failed: called with a fault of the program that ends the process. recycle: called with the reason for which this
-    process is to be replaced by another. left_alone: called with what the supervisor has to know of a message that is held.
+    process is to be replaced by another. left_alone: called with what the supervisor has to know of a message that is
+    held.
     """
 
     clock: SystemClock

@@ -132,7 +132,7 @@ class LeaseKeeper:
     async def sweep(self, table: LeaseTable, *, guilty: Collection[int] | None) -> int:
         """End the claims of a worker that has ended, then release its messages; how many it held.
 
-        guilty: slots whose messages count a death; None for a worker that drained, whose left-overs are no suspects.
+        guilty: slots whose messages count a death; None for a worker that drained, whose left-overs are not suspects.
         """
         holdings = list(table.holdings())
         claimed = [one for one in holdings if one.token]

@@ -18,7 +18,8 @@ from mulligan.storage.body import BodyFolder
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.worker.ipc.channel import Setup
 from mulligan.worker.ipc.lease_table import SlotState
-from mulligan.worker.isolation.isolated_runner import IsolatedRunner, isolated_processes
+from mulligan.worker.isolation.isolated_handle import isolated_handles
+from mulligan.worker.isolation.isolated_runner import IsolatedRunner
 from mulligan.worker.pipeline.capacity import Capacity
 from mulligan.worker.pipeline.dispatcher import Dispatcher, Stages
 from mulligan.worker.pipeline.packer import Packer
@@ -65,9 +66,7 @@ async def stages(
 ):  # fmt: skip
     setup = Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd()))
     runner = Runner(runtime, watch, recorder, backpressure)
-    isolated = IsolatedRunner(
-        isolated_processes(SystemHost(), setup, runtime.emit), reports, gate, watch, failed.append
-    )
+    isolated = IsolatedRunner(isolated_handles(SystemHost(), setup, runtime.emit), reports, gate, watch, failed.append)
     settler = Settler(runtime, broker, queues, role, patient, Packer(BodyFolder(tmp_path)), slots, reports)
     capacity = Capacity(role.capacity, slots, reports, failed.append)
     yield Stages(

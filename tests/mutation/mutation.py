@@ -14,6 +14,7 @@ It is applied to a copy of `src` in a temporary folder; the tree stays as it is.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,19 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FOLDER", "Change", "Found", "Mutation", "MutationError", "apply", "load", "noticed", "read", "table"]
+__all__ = [
+    "FOLDER",
+    "Change",
+    "Found",
+    "Mutation",
+    "MutationError",
+    "apply",
+    "load",
+    "noticed",
+    "read",
+    "renew",
+    "table",
+]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).parent / "mutations"
@@ -78,6 +91,12 @@ def read(path: Path) -> Mutation:
         raise MutationError(f"mutation {path.stem}: expected either seeds or tests that notice it")
     changes = tuple(Change(one["file"], one["old"].strip("\n"), one["new"].strip("\n")) for one in data["change"])
     return Mutation(path.stem, data["safety"], seeds, tests, changes)
+
+
+def renew(name: str, seed: int, folder: Path = FOLDER) -> None:
+    """Write the only seed that is known to notice a mutation."""
+    path = folder / f"{name}.toml"
+    path.write_text(re.sub(r"^seeds = .*$", f"seeds = [{seed}]", path.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
 
 
 def apply(mutation: Mutation, source: Path) -> None:

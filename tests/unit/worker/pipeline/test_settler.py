@@ -1,6 +1,4 @@
 import asyncio
-import math
-from dataclasses import replace
 
 import pytest
 
@@ -10,7 +8,7 @@ from mulligan.core.delivery import EntryFault, Fault, Outgoing
 from mulligan.core.error import BrokerRefused, BrokerUnavailable
 from mulligan.core.event import BrokerDown, BrokerUp, MessageRejected, SettlementFailed
 from mulligan.core.lifecycle import Report
-from mulligan.core.message import Message, TaskName, Typed
+from mulligan.core.message import Message, TaskName
 from mulligan.core.progress import Mark, Progress, State
 from mulligan.core.step import ACK, Reject, Release
 from mulligan.ledger.base import OUTDATED, Claim, Granted
@@ -19,7 +17,7 @@ from mulligan.storage.body import BodyFolder
 from mulligan.worker.ipc.lease_table import Counter
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.patient_ledger import PatientLedger
-from mulligan.worker.pipeline.settler import Settler, rounded_up
+from mulligan.worker.pipeline.settler import Settler
 from tests.integration.worker.service import Network
 
 DOWN = BrokerUnavailable("down")
@@ -332,17 +330,6 @@ async def test_settler_tells_a_reject_only_when_its_copy_is_confirmed(settler, r
     assert table.count(Counter.REJECTED) == 1
 
 
-async def test_settler_keeps_typed_attributes_and_drops_the_producers_id(settler, receive, broker, queues):
-    flight = await receive(**{"mulligan-uid": "order-1", "price": Typed("Number", "1.50")})
-
-    settler.put([flight.resolve(Reject(0.0))])
-    await settler.drain()
-
-    (copy,) = await broker.receive(queues.rejects, 1, wait_s=0, lease_s=60)
-    assert set(copy.attributes) == {"price", retry_state.ATTRIBUTE}
-    assert copy.attributes["price"] == Typed("Number", "1.50")
-
-
 # -- bury
 
 
@@ -401,53 +388,3 @@ async def test_settler_gives_up_on_entries_that_stay_busy_but_not_on_their_neigh
 
     assert sorted(over(), key=id) == sorted(flights, key=id)
     assert await totals(broker, queues) == (1, 1, 0)
-
-
-# -- delays
-
-
-@pytest.mark.parametrize(
-    ("delay_s", "expected"),
-    [(0.0, 0.0), (-1.0, 0.0), (0.1, 1.0), (1.0, 1.0), (1.2, 2.0), (899.5, 900.0), (5000.0, 900.0)],
-)
-async def test_rounded_up_gives_whole_units_and_no_more_than_the_broker_can_hold(delay_s, expected):
-    assert rounded_up(delay_s, 1.0, 900.0) == expected
-
-
-async def test_rounded_up_is_never_shorter_than_asked():
-    for number in range(1, 2000):
-        delay_s = number * 0.00137
-        assert rounded_up(delay_s, 0.001, math.inf) >= delay_s
-
-
-async def test_flights_of_different_hops_have_copies_with_different_deduplication_ids(settler, receive, broker):
-    first, second = await receive(0), await receive(0)
-    second.hop = 1
-
-    for flight in (first, second):
-        settler.put([flight.resolve(Reject(0.0))])
-    await settler.drain()
-
-    (args,) = [args for name, args in broker.calls if name == "send"]
-    assert [outgoing.dedup_id for outgoing in args[1]] == [f"{UID}0-0-1", f"{UID}0-0-2"]
-    assert replace(args[1][0], dedup_id=None).group is None
-
-
-async def test_dead_letters_of_one_group_are_groups_of_their_own_so_that_none_hides_another(settler, receive, broker):
-    first, second = await receive(0), await receive(1)
-    for flight in (first, second):
-        flight.delivery = replace(flight.delivery, group="g")
-
-    settler.bury(first)
-    settler.put([second.resolve(Reject(0.0))])
-    await settler.drain()
-
-    sent = {args[0]: args[1][0] for name, args in broker.calls if name == "send"}
-    assert [(name, outgoing.group) for name, outgoing in sorted(sent.items())] == [
-        ("t-dead-q", f"{UID}0"),
-        ("t-rejects-q", "g"),
-    ]
-    told = [
-        retry_state.decode(outgoing.attributes[retry_state.ATTRIBUTE]).group for _, outgoing in sorted(sent.items())
-    ]
-    assert told == ["g", None]

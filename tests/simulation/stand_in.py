@@ -12,7 +12,7 @@ from mulligan.worker.host import Started
 from mulligan.worker.ipc.channel import Job, JobEnd, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.isolation import isolated_process
-from mulligan.worker.pipeline import runner
+from mulligan.worker.pipeline import invocation
 from mulligan.worker.process.worker import Worker
 from mulligan.worker.supervisor.allocation import allocate
 from tests.simulation.broker import SimBroker
@@ -205,7 +205,7 @@ class SimThreads:
             self._loop.call_later(0.001, self._tell, attempt, outcome)
             return
         process, message = PROCESS.get(), attempt.flight.message
-        context = runner.context_of(attempt)
+        context = invocation.context_of(attempt)
         runs, timeout_s = world.watch.runs(message, context), attempt.task.policy.timeout_s
         is_bad = attempt.number <= act.times
         takes_s = act.takes_s
@@ -231,10 +231,10 @@ class SimThreads:
         error = None
         try:
             work(attempt.flight.message, context)
-            outcome = runner.outcome_of_result(None)
+            outcome = invocation.outcome_of_result(None)
         except Exception as exc:
             error = type(exc).__name__
-            outcome = runner.outcome_of_error(attempt.task, exc)
+            outcome = invocation.outcome_of_error(attempt.task, exc)
         process.loop.world.watch.left(process, attempt.flight.message, context, error)
         self._tell(attempt, outcome)
 

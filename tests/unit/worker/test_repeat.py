@@ -8,7 +8,7 @@ from mulligan.core.delivery import Delivery
 from mulligan.core.message import TaskName
 from mulligan.core.progress import FRESH, Mark, Progress
 from mulligan.worker.pipeline.attempt import Attempt
-from mulligan.worker.pipeline.runner import context_of
+from mulligan.worker.pipeline.invocation import context_of
 
 TASK = TaskName("One")
 

@@ -29,12 +29,13 @@ from mulligan.worker.pipeline.decider import Decider
 from mulligan.worker.pipeline.dispatcher import Dispatcher, Stages
 from mulligan.worker.pipeline.held_copies import HeldCopies, MissingTasks
 from mulligan.worker.pipeline.intake import Intake
+from mulligan.worker.pipeline.invocation import Middleware
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.patient_ledger import PatientLedger
 from mulligan.worker.pipeline.poller import Pace, Pollers
 from mulligan.worker.pipeline.recorder import Recorder
 from mulligan.worker.pipeline.reporter import EventReporter
-from mulligan.worker.pipeline.runner import Middleware, Runner
+from mulligan.worker.pipeline.runner import Runner
 from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.pipeline.settler import Settler
 from mulligan.worker.pipeline.slots import Slots

@@ -222,33 +222,6 @@ async def test_runner_runs_a_hundred_waiting_tasks_side_by_side(start, ends, mak
     assert loop.time() - begun_at == pytest.approx(10)
 
 
-async def test_runner_needs_no_task_of_its_own_for_attempts_that_do_not_wait(start, ends, make_task):
-    drivers = set()
-
-    async def run(message, context):
-        drivers.add(asyncio.current_task())
-
-    for _ in range(100):
-        start(make_task(run))
-    await ends.until(100)
-
-    assert len(drivers) <= 2
-
-
-async def test_runner_shows_an_attempt_no_context_variable_of_the_one_before(start, ends, make_task):
-    seen = []
-
-    async def run(message, context):
-        seen.append(NAME.get())
-        NAME.set("somebody")
-
-    for _ in range(5):
-        start(make_task(run))
-    await ends.until(5)
-
-    assert seen == ["nobody"] * 5
-
-
 @pytest.mark.parametrize("waits", [True, False])
 async def test_runner_shows_an_attempt_no_context_variable_of_the_one_whose_end_led_to_it(
     runtime, watch, make_task, make_flight, waits
@@ -461,28 +434,6 @@ async def test_runner_burns_no_attempt_of_a_task_that_never_began_because_the_lo
     await ends.until()
 
     assert ends.outcomes == [("One", INTERRUPTED)]
-
-
-async def test_runner_begins_no_attempt_late_when_the_claim_may_have_run_out_meanwhile(start, ends, make_task):
-    async def run(message, context):
-        raise AssertionError("must not begin")
-
-    flight = start(make_task(run, timeout_s=60.0))
-    flight.claimed_until = asyncio.get_running_loop().time() + 0.5
-    asyncio.get_running_loop().jump(0.5)
-    await ends.until()
-
-    assert ends.outcomes == [("One", INTERRUPTED)]
-
-
-async def test_runner_begins_an_attempt_late_when_the_claim_is_still_held(start, ends, make_task):
-    async def run(message, context): ...
-
-    start(make_task(run, timeout_s=60.0))
-    asyncio.get_running_loop().jump(30.0)
-    await ends.until()
-
-    assert ends.outcomes == [("One", SUCCEEDED)]
 
 
 async def test_runner_burns_no_attempt_of_a_sync_task_that_got_no_thread_before_its_timeout(

@@ -7,29 +7,20 @@ from collections import deque
 from mulligan.brokers.base import Broker, Features
 from mulligan.core.delivery import Delivery
 from mulligan.core.error import BrokerRefused, BrokerUnavailable, Meddled
-from mulligan.core.event import BrokerWarning, ReceiveRefused
 from mulligan.core.message import QueueName
 from mulligan.core.value import value
 from mulligan.worker.failpoint import ARMED, Point
-from mulligan.worker.outage import of_broker
 from mulligan.worker.pipeline.capacity import Capacity
 from mulligan.worker.pipeline.demand import PollerCount, batch_size, scale
 from mulligan.worker.pipeline.intake import Intake
+from mulligan.worker.pipeline.pauses import Pauses
 from mulligan.worker.pipeline.runtime import Runtime
 
 __all__ = ["Pace", "Pollers", "poll_s"]
 
-_RETRY_FIRST_S = 0.25
-_RETRY_MAX_S = 30.0
-_RETRY_SHARE = 0.2  # of what an outage has lasted: after twenty seconds of it work goes on within four
-_RETRY_SHORT_S = 2.0  # and that share does not count below this
-_REFUSED_RETRY_S = 60.0
 _TOOK_MAX_S = 0.25
 _AT_ONCE_S = 0.5
 """A receive that was to wait, and comes back with nothing before: some services do so now and then."""
-_AT_ONCE_FREE = 3
-_AT_ONCE_PAUSE_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-"""After so many in a row. Asked again at once, it was thousands of requests a second, each of them paid for."""
 _FREE_PAUSE_S = 0.002  # without a price, waiting for fuller receives is worth no more than this
 
 
@@ -65,7 +56,6 @@ class Pollers:
         self._queue = queue
         self._pace = pace
         self._clock = runtime.clock
-        self._emit = runtime.emit
         self._failed = runtime.failed
         self._capacity = capacity
         self._intake = intake
@@ -89,8 +79,7 @@ class Pollers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._receives: set[asyncio.Task[list[Delivery]]] = set()
         self._stopping = asyncio.Event()
-        self._is_hurry_told = False
-        self._outage = of_broker(runtime.clock, runtime.emit, f"receiving from {queue}")
+        self._pauses = Pauses(runtime, queue, self._wait_s, self._stopping)
 
     def start(self) -> None:
         """Begin to ask."""
@@ -157,21 +146,20 @@ class Pollers:
             except BrokerUnavailable as exc:
                 self._asked -= count
                 failures += 1
-                await self._pause(self._pause_after(exc, failures))
+                await self._pauses.after_outage(exc, failures)
                 continue
             except BrokerRefused as exc:
                 self._asked -= count
                 self._width = PollerCount()
-                self._emit(ReceiveRefused(self._queue, str(exc)))
-                await self._pause(_REFUSED_RETRY_S)
+                await self._pauses.after_refusal(exc)
                 continue
             failures = 0
-            self._outage.is_over()
+            self._pauses.has_answered()
             # from here on they count as in flight
             self._asked -= count
             empties = 0 if deliveries or self._clock.monotonic() - asked_at > _AT_ONCE_S else empties + 1
-            if empties > _AT_ONCE_FREE:
-                await self._pause(self._pause_after_empties(empties - _AT_ONCE_FREE))
+            if empties:
+                await self._pauses.after_empties(empties)
             if deliveries:
                 now = self._clock.monotonic()
                 if len(deliveries) == count:  # others have waited for messages
@@ -186,7 +174,7 @@ class Pollers:
             if not self._width.is_short:
                 continue
             if self._has_price and self._pace.receive_linger_s > 0:
-                await self._pause(self._pace.receive_linger_s)
+                await self._pauses.rest(self._pace.receive_linger_s)
             else:
                 await asyncio.sleep(0)  # what was started begins now, not once the next request has been made
 
@@ -252,29 +240,3 @@ class Pollers:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-    def _pause_after_empties(self, count: int) -> float:
-        """How long to wait where nothing waits for messages; told once. count: of receives for which that is done."""
-        if count == len(_AT_ONCE_PAUSE_S) and not self._is_hurry_told:
-            self._is_hurry_told = True
-            text = (
-                f"receives come back with nothing, at once, though they are asked to wait for {self._wait_s:g} s: the "
-                f"server, or something on the way, keeps no long poll. It is asked once a second meanwhile, which is "
-                f"paid for; look at what is between."
-            )
-            self._emit(BrokerWarning(self._queue, text))
-        return _AT_ONCE_PAUSE_S[min(count, len(_AT_ONCE_PAUSE_S)) - 1]
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
-
-    def _pause_after(self, exc: BrokerUnavailable, failures: int) -> float:
-        """Tell of an outage once; how long to wait before the next try (jitter below a doubling bound)."""
-        self._outage.goes_on(exc)
-        longest_s = min(_RETRY_MAX_S, max(_RETRY_SHORT_S, _RETRY_SHARE * self._outage.lasts_s))
-        bound_s: float = min(longest_s, _RETRY_FIRST_S * 2.0 ** min(failures, 16))
-        return bound_s / 4 + bound_s * 3 / 4 * self._clock.random()

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 
 from mulligan.core.message import Message, Typed
 from mulligan.tasks.context import Failure, TaskContext
@@ -41,6 +42,9 @@ def _table(cls: type) -> str:
 def _rows(cls: type) -> Iterator[tuple[str, str, str]]:
     """(name, type, meaning): the fields in their order, then the properties."""
     fields = {name: str(one.annotation) for name, one in inspect.signature(cls).parameters.items()}
+    if not is_dataclass(cls):  # its constructor need not take what its attributes are
+        attributes = {name: kind for name, kind in inspect.get_annotations(cls).items() if name[0] != "_"}
+        fields = {name: inspect.formatannotation(kind) for name, kind in attributes.items()} or fields
     texts = _texts(cls, [*fields])
     for name, kind in fields.items():
         if name not in texts:

@@ -18,7 +18,7 @@ from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.outcome import NOT_TAKEN, Died, Failed, Interrupted, Outcome, Skipped, Succeeded, TimedOut
 from mulligan.core.policy import delay_s
 from mulligan.settings.model import Settings
-from mulligan.tasks.context import Failure, TaskContext
+from mulligan.tasks.context import AttemptFacts, Failure, TaskContext
 from mulligan.tasks.loader import load
 from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from mulligan.tasks.text import did_you_mean, shown
@@ -84,11 +84,9 @@ def _context(task: LoadedTask, message: Message, attempt: int, now: float, *, ma
     return TaskContext(
         message,
         task.name,
-        attempt,
-        max(attempt, task.policy.max_attempts),
+        AttemptFacts(attempt, max(attempt, task.policy.max_attempts), may_repeat=may_repeat),
         first_seen_at=now,
         failures=failures if task.is_default else (),
-        may_repeat=may_repeat,
     )
 
 

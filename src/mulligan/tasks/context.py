@@ -9,7 +9,7 @@ from mulligan.core.value import value
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["Failure", "TaskContext"]
+__all__ = ["FIRST_AND_ONLY", "AttemptFacts", "Failure", "TaskContext"]
 
 
 @value
@@ -24,6 +24,19 @@ class Failure:
     reason: str
     attempts: int
     failed_at: float | None = None
+
+
+@value
+class AttemptFacts:
+    """Which attempt of its task a context is of. The fields as in `TaskContext`; number is its `attempt`."""
+
+    number: int = 1
+    max_attempts: int = 1
+    previous_error: str | None = None
+    may_repeat: bool = False
+
+
+FIRST_AND_ONLY = AttemptFacts()
 
 
 class TaskContext:
@@ -54,30 +67,38 @@ class TaskContext:
         "succeeded",
         "task",
     )
+    message: Message
+    task: TaskName
+    attempt: int
+    max_attempts: int
+    generation: int
+    first_seen_at: float
+    failures: tuple[Failure, ...]
+    succeeded: tuple[TaskName, ...]
+    previous_error: str | None
+    may_repeat: bool
 
     def __init__(
         self,
         message: Message,
         task: TaskName,
-        attempt: int = 1,
-        max_attempts: int = 1,
+        facts: AttemptFacts = FIRST_AND_ONLY,
+        *,
         generation: int = 0,
         first_seen_at: float = 0.0,
         failures: tuple[Failure, ...] = (),
         succeeded: tuple[TaskName, ...] = (),
-        previous_error: str | None = None,
-        may_repeat: bool = False,
     ) -> None:
         self.message = message
         self.task = task
-        self.attempt = attempt
-        self.max_attempts = max_attempts
+        self.attempt = facts.number
+        self.max_attempts = facts.max_attempts
         self.generation = generation
         self.first_seen_at = first_seen_at
         self.failures = failures
         self.succeeded = succeeded
-        self.previous_error = previous_error
-        self.may_repeat = may_repeat
+        self.previous_error = facts.previous_error
+        self.may_repeat = facts.may_repeat
         self._log: FilteringBoundLogger | None = None
 
     def __repr__(self) -> str:

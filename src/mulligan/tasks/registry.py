@@ -9,7 +9,7 @@ from mulligan.core.policy import Policy
 from mulligan.core.progress import Progress, State
 from mulligan.core.route import Route
 from mulligan.core.value import value
-from mulligan.tasks.context import Failure, TaskContext
+from mulligan.tasks.context import AttemptFacts, Failure, TaskContext
 from mulligan.tasks.exceptions import Skip
 
 __all__ = ["LoadedTask", "TaskRegistry", "TaskSet"]
@@ -76,14 +76,11 @@ class LoadedTask:
         return TaskContext(
             message,
             self.name,
-            number,
-            self.policy.max_attempts,
-            generation,
-            first_seen_at,
-            failures,
-            succeeded,
-            None if mark is None else mark.reason,
-            may_repeat,
+            AttemptFacts(number, self.policy.max_attempts, None if mark is None else mark.reason, may_repeat),
+            generation=generation,
+            first_seen_at=first_seen_at,
+            failures=failures,
+            succeeded=succeeded,
         )
 
 

@@ -14,7 +14,7 @@ from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.policy import delay_s
 from mulligan.integrations import http
 from mulligan.tasks.base import Task
-from mulligan.tasks.context import Failure, TaskContext
+from mulligan.tasks.context import AttemptFacts, Failure, TaskContext
 from mulligan.tasks.exceptions import GiveUp, Retry
 from tests.fakes import jira, slack, trello
 from tests.fakes.jira import Jira
@@ -53,9 +53,12 @@ class Life:
     async def start(self) -> None:
         """One attempt, and the wait for the next."""
         context = TaskContext(
-            self.message, TaskName(type(self.task).__name__), self.attempt, self.task.max_attempts,
-            previous_error=self.error, may_repeat=self.may_repeat, first_seen_at=NOW, **self.context,
-        )  # fmt: skip
+            self.message,
+            TaskName(type(self.task).__name__),
+            AttemptFacts(self.attempt, self.task.max_attempts, self.error, self.may_repeat),
+            first_seen_at=NOW,
+            **self.context,
+        )
         self.may_repeat = False
         try:
             await self.task.run(self.message, context)

@@ -10,7 +10,7 @@ import pytest
 import mulligan
 from mulligan.core.message import Message, TaskName, Uid
 from mulligan.core.outcome import SUCCEEDED, Failed
-from mulligan.tasks.context import Failure, TaskContext
+from mulligan.tasks.context import AttemptFacts, Failure, TaskContext
 from mulligan.tasks.loader import load
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result
 
@@ -26,7 +26,7 @@ def tasks(app, monkeypatch):
 
 async def outcome(task, body: bytes, attempt: int = 1, failures=()):
     message = Message(Uid("018bcfe56800-00000000000000000000"), body, {}, 0.0)
-    context = TaskContext(message, task.name, attempt, 2, 0, 0.0, failures)
+    context = TaskContext(message, task.name, AttemptFacts(attempt, 2), failures=failures)
     try:
         result = task.call(message, context)
         return outcome_of_result(await result if task.is_async else result)

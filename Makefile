@@ -2,16 +2,16 @@
 #
 # PYTHON=...  the interpreter that .venv is made with
 # ARGS=...    more arguments: make run ARGS=--drain, make test ARGS="-k flow -x"
-# JOBS=...    how many tests run side by side; each process starts the servers that its tests need
+# JOBS=...    how many tests run side by side; each process starts the servers that its tests need. On two cores: unit
+#             keeps them busy with three; test waits for leases, timeouts and processes most of the time, prove less so
 # SIZE=full   make prove at length, by hand; its figures are kept in docs/data/proof.json
 # BUT=unit    make test without the folders of make unit: .ci/run has just run them (or without conformance, integration)
 
 SHELL := /bin/bash
 export PYTHON
 ARGS ?=
-JOBS ?= 3
-# in the order of the files but for those that are to run alone, which come last
-SIDE_BY_SIDE := -n $(JOBS) --no-loadscope-reorder
+# in the order of the files but for those that are to run alone, which come last. $(call SIDE_BY_SIDE,HOW MANY)
+SIDE_BY_SIDE = -n $(or $(JOBS),$(1)) --no-loadscope-reorder
 # a tier is some folders, the quick ones first; pytest keeps this order
 UNIT := tests/unit tests/typing
 TEST := $(if $(filter unit,$(BUT)),,$(UNIT)) $(patsubst %,tests/%,$(filter-out $(BUT),conformance integration acceptance))
@@ -38,17 +38,17 @@ run: ## start the system: queues, consumers, tasks (Ctrl-C ends it in order)
 
 unit: ## run the tests that need no service and no network: within a minute
 	@tools/setup.sh test
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(UNIT) $(ARGS)
+	@$(BIN)/python -m pytest $(call SIDE_BY_SIDE,3) $(UNIT) $(ARGS)
 
 interpreters: ## run the unit tests on every other CPython of this machine, in clean clones of HEAD
 	@tools/setup.sh test
 	@tools/interpreters.sh unit
 
 test: services ## run the unit tests, every broker and ledger, and every promise in small: within ten minutes
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST) $(ARGS)
+	@$(BIN)/python -m pytest $(call SIDE_BY_SIDE,6) $(TEST) $(ARGS)
 
 prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations, the other Debian (SIZE=full: for hours)
-	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(SIDE_BY_SIDE) $(PROVE) $(ARGS)
+	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(call SIDE_BY_SIDE,4) $(PROVE) $(ARGS)
 	@for release in $(RELEASES); do tools/chroot.sh $$release sh -c \
 		'make unit && make test $(ELSEWHERE) && make test TEST="$(RABBITMQ)" ARGS="-k rabbitmq"' || exit; done
 
@@ -95,7 +95,7 @@ soak: ## kill and break real processes for a while: BROKER=sqlite|sqs|rabbitmq M
 
 figures: ## run the tests that tell a figure of the promise, and write the table in docs/reliability.md
 	@tools/setup.sh test
-	@$(BIN)/python tools/figures.py $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/python tools/figures.py $(call SIDE_BY_SIDE,3) $(ARGS)
 
 metrics: ## print how src/ is built, in numbers (ARGS="BEFORE ." compares two checkouts, ARGS=--json prints JSON)
 	@tools/setup.sh test

@@ -18,7 +18,7 @@ NOT_SIMULATED = {
     "process/worker_process", "isolation/isolated_process",
     "ipc/channel", "ipc/child", "ipc/build", "ipc/leftover", "ipc/parent_death", "loop", "opening",
     "pipeline/thread_pool", "failpoint",  # what is stood in for, and what reads the machine
-    "process/extension", "process/impairment", "process/stack", "process/unknown_tasks", "supervisor/run_stats",
+    "extension", "process/impairment", "process/stack", "process/unknown_tasks", "supervisor/run_stats",
     "ipc/exits",
 }  # fmt: skip
 

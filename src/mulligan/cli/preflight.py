@@ -47,7 +47,7 @@ def require_own_names(folder: Path) -> None:
 
 def of_functions(chosen: Settings, folder: Path) -> str:
     """The functions around tasks and events. Imports them."""
-    from mulligan.worker.process.extension import load_functions
+    from mulligan.worker.extension import load_functions
 
     problems: list[str] = []
     for names, setting in ((chosen.middleware, "MIDDLEWARE"), (chosen.listeners, "LISTENERS")):

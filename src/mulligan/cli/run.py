@@ -13,9 +13,9 @@ from mulligan.settings.notice import notices
 from mulligan.tasks.unlisted import unlisted
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker.extension import load_functions
 from mulligan.worker.host import Host
 from mulligan.worker.loop import run as run_loop
-from mulligan.worker.process.extension import load_functions
 from mulligan.worker.supervisor.supervisor import Supervisor
 from mulligan.worker.system_host import SystemHost
 

@@ -72,9 +72,8 @@ async def suspect(service, *bodies):
 
 
 def worker(service, *tasks, **more):
-    return service.worker(
-        *tasks, setup=Setup(0, Settings(log_file=None).for_worker(), 1, 1, 10, str(Path.cwd())), keeps=False, **more
-    )
+    settings = Settings(log_file=None, **more.pop("settings", {}))
+    return service.worker(*tasks, setup=Setup(0, settings.for_worker(), 1, 1, 10, str(Path.cwd())), keeps=False, **more)
 
 
 def unseen(message, context):
@@ -457,6 +456,34 @@ async def test_suspects_stay_in_line_when_their_queue_would_move_them_away(servi
 
     assert starts(tmp_path, "one") == 5
     assert service.told(MessageReleased) == []
+
+
+async def test_middleware_is_around_the_attempt_of_a_suspect_too(service, app, tmp_path):
+    """It was around every attempt but those in a process of their own."""
+    app("""
+        class One(Task):
+            def run(self, body):
+                open("order", "a").write("run ")
+    """)
+    (tmp_path / "around_each.py").write_text(
+        dedent("""
+            async def outer(call_next, context):
+                open("order", "a").write(f"outer {context.attempt} ")
+                return await call_next()
+
+            async def inner(call_next, context):
+                open("order", "a").write("inner ")
+                return await call_next()
+        """)
+    )
+    settings = {"middleware": ("around_each:outer", "around_each:inner")}
+    one = worker(service, task("One", unseen), stages=(0,), starts=False, settings=settings)
+    await suspect(service)
+
+    one.start()
+    await service.until_empty(within_s=30)
+
+    assert (tmp_path / "order").read_text() == "outer 1 inner run "
 
 
 async def test_gate_is_left_when_the_end_of_a_suspects_task_is_on_record_and_not_before(service, app):

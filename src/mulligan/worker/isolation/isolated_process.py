@@ -4,16 +4,18 @@ It takes one job at a time and answers its end. It knows no broker and no ledger
 """
 
 import asyncio
+import contextvars
 import os
 import resource
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -28,6 +30,7 @@ from mulligan.tasks import loader
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.log import configure
+from mulligan.worker.extension import Middleware, around, load_functions
 from mulligan.worker.ipc.channel import Job, JobEnd, Setup, SocketChannel, from_parent, hear, tell
 from mulligan.worker.ipc.child import become, leave
 from mulligan.worker.ipc.parent_death import die_with_parent
@@ -53,23 +56,24 @@ def main() -> None:
     hub = configure(settings, worker=setup.worker, rotates=False, now=SystemClock.now)
     try:
         registry = loader.load(Path(setup.folder), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
+        middleware = load_functions(settings.middleware, "MIDDLEWARE", Path(setup.folder))
     except ConfigurationError as exc:
         tell(end, JobEnd("problems", _sendable(str(exc))))
         return
-    run_and_leave(_serve(end, registry))
+    run_and_leave(_serve(end, registry, middleware))
     hub.close()
     leave(0)
     os._exit(0)
 
 
-async def _serve(end: socket.socket, registry: TaskRegistry) -> None:
+async def _serve(end: socket.socket, registry: TaskRegistry, middleware: Sequence[Middleware]) -> None:
     fork.sole_loop(asyncio.get_running_loop())
     channel = await SocketChannel.open(end, from_parent)
     await asyncio.get_running_loop().run_in_executor(_THREAD, _nothing)  # the thread is there before they are counted
     before = _traces()
     channel.send(JobEnd("ready"))
     while isinstance(job := await channel.receive(), Job):
-        outcome = await _run(job, registry)
+        outcome = await _run(job, registry, middleware)
         if fork.FORKED.is_true:
             fork.end()
         channel.send(msgspec.structs.replace(_job_end(outcome), leaves=_traces() != before))
@@ -101,7 +105,7 @@ def _traces() -> object:
     )
 
 
-async def _run(job: Job, registry: TaskRegistry) -> Outcome:
+async def _run(job: Job, registry: TaskRegistry, middleware: Sequence[Middleware] = ()) -> Outcome:
     task = registry.tasks.get(TaskName(job.task))
     if task is None:  # tasks.xml is another one than when the worker was started; an error would look like a death
         return Interrupted(lacks_task=True)
@@ -114,15 +118,19 @@ async def _run(job: Job, registry: TaskRegistry) -> Outcome:
         first_seen_at=job.first_seen_at,
         may_repeat=True,  # what is run here is a suspect
     )
-    try:
+
+    async def call() -> Any:
         if task.is_async:
-            result = await task.invoke(message, context)
-        else:  # in a thread, as in a worker: much code begins an event loop of its own, or refuses to run in one
-            call = partial(caught, partial(task.invoke, message, context))
-            result, error = await asyncio.get_running_loop().run_in_executor(_THREAD, call)
-            if error is not None:
-                raise error
-        outcome = outcome_of_result(result)
+            return await task.invoke(message, context)
+        # in a thread, as in a worker: much code begins an event loop of its own, or refuses to run in one
+        work = partial(contextvars.copy_context().run, caught, partial(task.invoke, message, context))
+        result, error = await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+        if error is not None:
+            raise error
+        return result
+
+    try:
+        outcome = outcome_of_result(await around(middleware, call, context)())
     except BaseException as exc:  # noqa: BLE001 - user code may raise anything; here it becomes an outcome
         outcome = outcome_of_error(task, exc)
     return with_own_wait(task, job.attempt, outcome)

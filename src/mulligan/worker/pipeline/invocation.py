@@ -4,7 +4,7 @@ outcome.
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -17,16 +17,14 @@ from mulligan.fork import FORKED, end
 from mulligan.tasks.context import TaskContext
 from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_own_wait
 from mulligan.worker.claim_watch import ClaimWatch
+from mulligan.worker.extension import Middleware, around
 from mulligan.worker.failpoint import ARMED, Point
 from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.attempt import Attempt
 
-__all__ = ["Invocation", "Middleware", "context_of"]
+__all__ = ["Invocation", "context_of"]
 
 _LATE_S = 0.5
-
-Middleware = Callable[[Callable[[], Awaitable[Any]], TaskContext], Awaitable[Any]]
-"""`async (call_next, context)` around one attempt; what it returns or raises is the attempt's end."""
 
 
 class Invocation:
@@ -90,9 +88,7 @@ class Invocation:
                 return await task.invoke(message, context)
             return await _in_thread(self._executor, lambda: task.invoke(message, context))
 
-        for middleware in reversed(self._middleware):
-            call = _bound(middleware, call, context)
-        return await call()
+        return await around(self._middleware, call, context)()
 
     def run_sync(self, attempt: Attempt) -> Outcome:
         """Run an attempt of a sync task in this thread, if it may begin; its outcome, to be explained in the loop."""
@@ -110,8 +106,7 @@ class Invocation:
                 end()
 
     def explained(self, attempt: Attempt, outcome: Outcome) -> Outcome:
-        """The outcome as it is recorded: a failure of an attempt that was cancelled, or had to
-        end, has that reason, not its own.
+        """The outcome as it is recorded: a failure of an attempt that was cancelled, or had to end, has that reason.
 
         A success after the timeout is one all the same: a retry would repeat its effect.
         """
@@ -139,10 +134,6 @@ async def _in_thread(executor: Executor | None, call: Callable[[], Any]) -> Any:
     if error is not None:
         raise was_cancelled or error
     return result
-
-
-def _bound(middleware: Middleware, call_next: Callable[[], Awaitable[Any]], context: TaskContext) -> Any:
-    return lambda: middleware(call_next, context)
 
 
 def context_of(attempt: Attempt) -> TaskContext:

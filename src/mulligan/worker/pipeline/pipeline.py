@@ -15,6 +15,7 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Ledger
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.worker.claim_watch import ClaimWatch
+from mulligan.worker.extension import Middleware
 from mulligan.worker.host import Host
 from mulligan.worker.ipc.channel import OtherVersion, Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
@@ -29,7 +30,6 @@ from mulligan.worker.pipeline.decider import Decider
 from mulligan.worker.pipeline.dispatcher import Dispatcher, Stages
 from mulligan.worker.pipeline.held_copies import HeldCopies, MissingTasks
 from mulligan.worker.pipeline.intake import Intake
-from mulligan.worker.pipeline.invocation import Middleware
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.patient_ledger import PatientLedger
 from mulligan.worker.pipeline.poller import Pace, Pollers

@@ -12,13 +12,14 @@ from mulligan.core.outcome import INTERRUPTED, Outcome, TimedOut
 from mulligan.tasks.outcome_of import with_own_wait
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.claim_watch import ClaimWatch
+from mulligan.worker.extension import Middleware
 from mulligan.worker.host import ThreadPool
 from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.attempt import Attempt
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.deadline import Deadlines, Timed
 from mulligan.worker.pipeline.drivers import Drivers
-from mulligan.worker.pipeline.invocation import Invocation, Middleware
+from mulligan.worker.pipeline.invocation import Invocation
 from mulligan.worker.pipeline.recorder import Recorder
 from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.pipeline.thread_pool import Threads

@@ -20,6 +20,7 @@ from mulligan.tasks import loader
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
+from mulligan.worker.extension import load_functions
 from mulligan.worker.host import Host
 from mulligan.worker.ipc.channel import Problems, Setup, SocketChannel, from_supervisor, hear, tell
 from mulligan.worker.ipc.child import OWN_MARK, become, leave
@@ -28,7 +29,6 @@ from mulligan.worker.ipc.leftover import end_leftovers
 from mulligan.worker.ipc.parent_death import die_with_parent, outlive_parent
 from mulligan.worker.loop import run_and_leave
 from mulligan.worker.process import stack
-from mulligan.worker.process.extension import load_functions
 from mulligan.worker.process.worker import FATAL, Worker, report_error
 from mulligan.worker.system_host import SystemHost
 

@@ -1,15 +1,29 @@
-"""Finds what the settings name as "package.module:function": middleware and listeners of the user's own."""
+"""Finds what the settings name as "package.module:function": the user's middleware and listeners."""
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mulligan.core.error import ConfigurationError
+from mulligan.tasks.context import TaskContext
 from mulligan.tasks.text import raised
 
-__all__ = ["load_functions"]
+__all__ = ["Middleware", "around", "load_functions"]
+
+Call = Callable[[], Awaitable[Any]]
+
+Middleware = Callable[[Call, TaskContext], Awaitable[Any]]
+"""`async (call_next, context)` around one attempt; what it returns or raises is the attempt's end."""
+
+
+def around(middleware: Sequence[Middleware], call: Call, context: TaskContext) -> Call:
+    """The call with the middleware around it, the first one outermost."""
+    for one in reversed(middleware):
+        call = partial(one, call, context)
+    return call
 
 
 def load_functions(names: Sequence[str], setting: str, folder: Path) -> tuple[Callable[..., Any], ...]:

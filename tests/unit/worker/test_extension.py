@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from mulligan.core.error import ConfigurationError
-from mulligan.worker.process.extension import load_functions
+from mulligan.worker.extension import load_functions
 
 
 @pytest.fixture

@@ -24,4 +24,4 @@ def test_system_refuses_to_hold_groups_when_there_is_no_ledger(fifo):
     system = fifo.start(LEDGER_URL="none")
 
     assert system.wait() == 2
-    assert "FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none'" in system.log()
+    assert "FIFO_ON_FAILURE is 'block_group' and LEDGER_URL is 'none'" in system.log()

@@ -39,7 +39,7 @@ class Report(IntEnum):
 
     CLAIMED = 0
     """The ledger has answered its claim."""
-    ADMITTED = 1
+    PLACED = 1
     """It is its turn, and it has capacity if it needs any."""
     TURNED_AWAY = 2
     """It got no capacity in time, or the message before it in its group is not finished here."""
@@ -90,7 +90,7 @@ class Order(IntEnum):
     CANCEL = 10
     """Say that it is lost, and end what runs of it."""
     GIVE_BACK = 11
-    """End its claim, settle nothing."""
+    """End its claim; no ack and no copy. Where a delivery never comes back by itself, release it."""
     PARK = 12
     """Leave it in the lease table for the supervisor."""
     FREE = 13
@@ -113,7 +113,7 @@ TRANSITIONS: Mapping[Phase, Row] = {
         Report.LOST: (Phase.LOST, Order.CANCEL),  # whether there is a claim to end is known when the ledger answers
     },
     Phase.WAITING: {
-        Report.ADMITTED: (Phase.ACTIVE, Order.ADMIT),
+        Report.PLACED: (Phase.ACTIVE, Order.ADMIT),
         Report.TURNED_AWAY: (Phase.WAITING, Order.RETURN),
         Report.RESOLVED: (Phase.SETTLING, Order.SETTLE),
         Report.LOST: (Phase.LOST, Order.CANCEL),
@@ -140,7 +140,7 @@ TRANSITIONS: Mapping[Phase, Row] = {
         Report.RESOLVED: (Phase.SETTLING, Order.GIVE_BACK),
         Report.ENDED: (Phase.SETTLING, Order.GIVE_BACK),
         Report.ENDED_ALONE: (Phase.LOST, Order.RECORD),
-        Report.ADMITTED: (Phase.LOST, Order.NOTHING),
+        Report.PLACED: (Phase.LOST, Order.NOTHING),
         Report.EXHAUSTED: (Phase.LOST, Order.NOTHING),
         Report.SAVED: (Phase.LOST, Order.NOTHING),
         Report.LOST: (Phase.LOST, Order.NOTHING),
@@ -149,7 +149,7 @@ TRANSITIONS: Mapping[Phase, Row] = {
     Phase.SETTLING: {
         Report.SETTLED: (Phase.OVER, Order.FREE),
         # late words: a settlement that is under way is not called back
-        Report.ADMITTED: (Phase.SETTLING, Order.NOTHING),
+        Report.PLACED: (Phase.SETTLING, Order.NOTHING),
         Report.ENDED: (Phase.SETTLING, Order.NOTHING),
         Report.SAVED: (Phase.SETTLING, Order.NOTHING),
         Report.LOST: (Phase.SETTLING, Order.NOTHING),

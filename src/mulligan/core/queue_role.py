@@ -24,7 +24,7 @@ class QueueRole:
     """The queue that a pipeline serves, and how.
 
     index: as the lease table names it: 0 requests, 1 rejects. is_trusted: its messages' retry states are believed.
-    prefix: of the queues' names. lease_s: as messages are received. capacity: messages that are worked on at once.
+    prefix: of the queues' names. lease_s: as messages are received.
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
     holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
@@ -41,7 +41,6 @@ class QueueRole:
     is_trusted: bool
     prefix: str
     lease_s: float
-    capacity: int
     suspects_repeats: bool = False
     holds_groups: bool = False
     holds_deliveries: bool = False

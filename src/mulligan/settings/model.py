@@ -292,9 +292,9 @@ class Settings(BaseModel):
             )
         if self.holds_groups and self.ledger_url.strip().lower() in {"", "none"}:
             raise ValueError(
-                f"REQUESTS_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'hold' and LEDGER_URL is 'none': a "
-                "message that holds its group can't carry its attempts, so a ledger has to. Set LEDGER_URL, or "
-                "FIFO_ON_FAILURE to 'continue_group'."
+                f"REQUESTS_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'block_group' and LEDGER_URL is "
+                "'none': a message that blocks its group can't carry its attempts, so a ledger has to. Set LEDGER_URL, "
+                "or FIFO_ON_FAILURE to 'continue_group'."
             )
         if self.task_backoff_s > self.task_backoff_max_s:
             raise ValueError(

@@ -14,7 +14,7 @@ from mulligan.core.value import value
 from mulligan.ledger.base import Answer
 from mulligan.tasks.registry import LoadedTask
 
-__all__ = ["Damaged", "InFlight", "IsolatedStart", "LoneResult"]
+__all__ = ["Damaged", "InFlight", "IsolatedResult", "IsolatedStart"]
 
 
 @value
@@ -28,7 +28,7 @@ class Damaged:
 
 
 @value
-class LoneResult:
+class IsolatedResult:
     """The end of a task that ran alone. started_at: seconds of the loop. is_last: no other task follows it now."""
 
     task: LoadedTask
@@ -40,9 +40,9 @@ class LoneResult:
 class IsolatedStart:
     """The starts of a suspect's tasks, one after the other.
 
-    start: while it is being saved that a task is about to start:
-    whether it may. gate, leaving: the number at the gate of the present attempt, and of one whose end is not saved yet;
-    0 for none. result: of the attempt that has just ended.
+    start: set while it is being saved that a task is about to start; its result is whether the task may. gate, leaving:
+    the number at the gate of the present attempt, and of one whose end is not saved yet; 0 for none. result: of the
+    attempt that has just ended.
     """
 
     __slots__ = ("gate", "leaving", "result", "start")
@@ -50,10 +50,10 @@ class IsolatedStart:
     def __init__(self) -> None:
         self.start: asyncio.Future[bool] | None = None
         self.gate = self.leaving = 0
-        self.result: LoneResult | None = None
+        self.result: IsolatedResult | None = None
 
     def answer(self, *, may_start: bool) -> None:
-        """Tell whoever waits for the record, if somebody does."""
+        """Answer `start`, if it is set."""
         if self.start is not None and not self.start.done():
             self.start.set_result(may_start)
 

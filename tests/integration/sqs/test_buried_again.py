@@ -30,7 +30,7 @@ async def bury(fifo, fifo_queues, tmp_path):
     runtime = Runtime(clock, print, print)
     reports = Reports()
     reports.connect(lambda report, flights: None)
-    role = QueueRole(1, True, fifo_queues.prefix, 30.0, 10)
+    role = QueueRole(1, True, fifo_queues.prefix, 30.0)
     ledger = PatientLedger(MemoryLedger(clock), clock, print)
     packer = Packer(BodyFolder(tmp_path))
     settler = Settler(runtime, fifo, fifo_queues, role, ledger, packer, Slots(table, 1, 16), reports)

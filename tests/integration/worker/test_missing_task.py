@@ -18,7 +18,7 @@ from mulligan.core.message import TaskName, Uid
 from mulligan.core.outcome import Interrupted
 from mulligan.core.progress import FRESH, Mark, Progress, State
 from mulligan.core.retry_state import RetryState
-from mulligan.worker.in_flight import IsolatedStart, LoneResult
+from mulligan.worker.in_flight import IsolatedResult, IsolatedStart
 from tests.integration.worker.service import QUEUES, Recording, task
 
 JIRA, MAIL = TaskName("Jira"), TaskName("Mail")
@@ -243,10 +243,10 @@ async def test_suspect_whose_task_is_missing_in_its_own_process_waits(service, c
 
     def put(flight, tasks):
         flight.alone = IsolatedStart()
-        flight.alone.result = LoneResult(jira, Interrupted(lacks_task=True), 0.0, is_last=True)
+        flight.alone.result = IsolatedResult(jira, Interrupted(lacks_task=True), 0.0, is_last=True)
         recorder.ended_alone(flight)
 
-    worker.pipelines[1].solo.put = put
+    worker.pipelines[1].isolated.put = put
     await service.broker.send(QUEUES.rejects, [copy(clock, {JIRA: failed_once(clock)})])
     row = await service.ledger.claim([_claim(clock)], clock.now())
     assert row

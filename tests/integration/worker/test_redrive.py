@@ -67,7 +67,7 @@ def waiting(clock, wait_s, *, body=b"hello"):
     ],
 )
 def test_message_is_handed_on_at_its_last_receive_but_one(receives, count, delay_s, max_delay_s, expected):
-    stage = QueueRole(1, True, "t", 60.0, 10, receives=receives, max_delay_s=max_delay_s)
+    stage = QueueRole(1, True, "t", 60.0, receives=receives, max_delay_s=max_delay_s)
 
     assert stage.hands_on(count, delay_s) is expected
 

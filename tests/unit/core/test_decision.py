@@ -15,7 +15,7 @@ from mulligan.core.step import ACK, BURY, Ack, Reject, Release, Run
 NOW = 1_700_000_000.0
 ONE, TWO = TaskName("One"), TaskName("Two")
 ROUTE = Route((ONE,), (TaskName("Alert"),))
-ROLE = QueueRole(0, False, "t", 60.0, 10)
+ROLE = QueueRole(0, False, "t", 60.0)
 HOLDS = replace(ROLE, holds_groups=True)
 FEW = replace(ROLE, receives=4)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mulligan.core.queue_role import PATIENT_S, QueueRole
 
-ROLE = QueueRole(0, False, "t", 60.0, 10)
+ROLE = QueueRole(0, False, "t", 60.0)
 
 counts = st.integers(1, 1000)
 waits = st.floats(0.0, 1e6)

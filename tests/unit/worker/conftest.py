@@ -109,7 +109,7 @@ async def watch(table: LeaseTable, clock: VirtualClock) -> ClaimWatch:
 @pytest.fixture
 def role() -> QueueRole:
     """The queue of requests of a system with a ledger."""
-    return QueueRole(0, False, "t", 60.0, 10)
+    return QueueRole(0, False, "t", 60.0)
 
 
 @pytest.fixture

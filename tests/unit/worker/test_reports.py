@@ -43,9 +43,9 @@ def test_report_of_one_that_is_being_handled_is_handled_after_it_and_in_order(co
     def handle(report, _):
         order.append(f"{report.name} begins")
         if report is Report.CLAIMED:
-            reports.put(Report.ADMITTED, flights[:1])
+            reports.put(Report.PLACED, flights[:1])
             reports.put(Report.TURNED_AWAY, flights[1:])
-        if report is Report.ADMITTED:
+        if report is Report.PLACED:
             reports.put(Report.RESOLVED, flights[:1])
         order.append(f"{report.name} ends")
 
@@ -65,11 +65,11 @@ def test_reports_that_lead_to_one_another_are_a_loop_and_no_recursion(connected,
         nonlocal left
         left -= 1
         if left:
-            reports.put(Report.ADMITTED, flights)
+            reports.put(Report.PLACED, flights)
 
     reports = connected(handle)
 
-    reports.put(Report.ADMITTED, flights)
+    reports.put(Report.PLACED, flights)
 
     assert left == 0
 
@@ -80,7 +80,7 @@ def test_fault_in_handling_a_report_goes_to_whoever_put_it_and_the_others_keep_t
     def handle(report, _):
         handled.append(report)
         if report is Report.CLAIMED:
-            reports.put(Report.ADMITTED, flights)
+            reports.put(Report.PLACED, flights)
             reports.put(Report.RESOLVED, flights)
             raise RuntimeError("a fault of the program")
 
@@ -90,4 +90,4 @@ def test_fault_in_handling_a_report_goes_to_whoever_put_it_and_the_others_keep_t
         reports.put(Report.CLAIMED, flights)
     reports.put(Report.SETTLED, flights)
 
-    assert handled == [Report.CLAIMED, Report.ADMITTED, Report.RESOLVED, Report.SETTLED]
+    assert handled == [Report.CLAIMED, Report.PLACED, Report.RESOLVED, Report.SETTLED]

@@ -21,7 +21,7 @@ from mulligan.core.progress import at_rest
 from mulligan.tasks.registry import LoadedTask
 from mulligan.worker.background import Background
 from mulligan.worker.claim_watch import ClaimWatch
-from mulligan.worker.in_flight import InFlight, IsolatedStart, LoneResult
+from mulligan.worker.in_flight import InFlight, IsolatedResult, IsolatedStart
 from mulligan.worker.isolation.gate import Gate
 from mulligan.worker.isolation.isolated_handle import IsolatedHandle
 from mulligan.worker.reports import Reports
@@ -140,7 +140,7 @@ class IsolatedRunner:
             self._took_s += (loop.time() - started_at - self._took_s) / 4
             is_last = index == len(tasks) - 1 or isinstance(outcome, Died) or outcome == INTERRUPTED
             assert flight.alone is not None
-            flight.alone.result = LoneResult(task, outcome, started_at, is_last)
+            flight.alone.result = IsolatedResult(task, outcome, started_at, is_last)
             self._reports.put(Report.ENDED_ALONE, (flight,))
             if is_last:
                 return

@@ -37,7 +37,7 @@ class Capacity:
 
     places: messages that are worked on at once. slots: of the lease table, in which a message stays until its
     settlement has ended. failed: called with a fault of the program that ends the worker.
-    Reports `ADMITTED` of those that may be worked on now, and `TURNED_AWAY` of each that has waited for too long.
+    Reports `PLACED` of those that may be worked on now, and `TURNED_AWAY` of each that has waited for too long.
     """
 
     def __init__(self, places: int, slots: Slots, reports: Reports, failed: Callable[[BaseException], None]) -> None:
@@ -95,7 +95,7 @@ class Capacity:
     def acquire(self, flights: Sequence[InFlight]) -> None:
         """Begin with these, or have them wait behind those that do."""
         if not self._is_open or (not self._waiting and self._taken + len(flights) <= self._places):
-            self._admit(flights)
+            self._place(flights)
             return
         now = self._loop.time()
         for flight in flights:
@@ -127,14 +127,14 @@ class Capacity:
         waiting = self._waiting
         free = self._places - self._taken if self._is_open else len(waiting)
         if waiting and free > 0:
-            self._admit([waiting.popleft() for _ in range(min(free, len(waiting)))])
+            self._place([waiting.popleft() for _ in range(min(free, len(waiting)))])
 
-    def _admit(self, flights: Sequence[InFlight]) -> None:
+    def _place(self, flights: Sequence[InFlight]) -> None:
         self._taken += len(flights)
         for flight in flights:
             flight.waits_since = 0.0
             flight.has_place = True
-        self._reports.put(Report.ADMITTED, flights)
+        self._reports.put(Report.PLACED, flights)
 
     def _wait(self) -> None:
         if self._waiting and self._timer is None:

@@ -177,14 +177,14 @@ class Turns:
         if granted:
             self._capacity.acquire(granted)
         if len(granted) < len(flights):  # what isn't to be run needs no capacity
-            self._reports.put(Report.ADMITTED, [one for one in flights if not isinstance(one.answer, Granted)])
+            self._reports.put(Report.PLACED, [one for one in flights if not isinstance(one.answer, Granted)])
 
     def return_(self, flights: Sequence[InFlight]) -> None:
         """Release claimed messages that are not to be begun here, and of which not more is known than their claim."""
         for flight in flights:
             if isinstance(flight.answer, Granted) and self._role.hands_on(flight.delivery.receive_count, 0.0):
                 flight.must_leave, flight.is_fresh = True, False
-                self._reports.put(Report.ADMITTED, (flight,))  # a copy has to carry what the ledger knows
+                self._reports.put(Report.PLACED, (flight,))  # a copy has to carry what the ledger knows
             else:
                 self._reports.put(Report.RESOLVED, (flight.resolve(Release(0.0), flight.reason),))
 

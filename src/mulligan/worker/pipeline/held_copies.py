@@ -1,9 +1,9 @@
 """Copies whose state this program can't read, because a newer version wrote it or because it is damaged, and messages
-whose row in the ledger is damaged: each is left alone for a while, and told of. Which copies those are is decided in
-`core.retry_state`; the `dispatcher` brings them here unclaimed.
+whose row in the ledger is damaged: each is left alone for a while, and reported. Which copies those are is decided in
+`core.retry_state`; `intake` brings copies here, and `admission` the messages whose row is damaged, neither claimed.
 
-They may say of any task that it is done, so whoever can't read them must neither run nor remove them. `MissingTasks`
-tells of messages that wait for a task which this process doesn't know.
+They may say of any task that it is done, so a version that can't read them must neither run nor remove them.
+`MissingTasks` reports messages that wait for a task which this process doesn't know.
 """
 
 from mulligan.brokers.base import Emit

@@ -51,7 +51,7 @@ class PipelineDeps:
 
     wants: whether anybody hears events of a kind. new_token: called for the token of each claim. misses: counts what
     waits for tasks that this process doesn't know. changed: called when a child is of another build. executor: for sync
-    tasks behind middleware. solo_start_s: seconds that an isolated process has to load the tasks.
+    tasks behind middleware. isolated_start_s: seconds that an isolated process has to load the tasks.
     """
 
     runtime: Runtime
@@ -69,7 +69,7 @@ class PipelineDeps:
     changed: Callable[[OtherVersion], None] = lambda _: None
     middleware: Sequence[Middleware] = ()
     executor: Executor | None = None
-    solo_start_s: float = START_S
+    isolated_start_s: float = START_S
     gate: Gate = field(default_factory=Gate)
 
 
@@ -92,7 +92,7 @@ class QueuePipeline:
     ) -> None:
         runtime, settings, features = deps.runtime, deps.setup.settings, deps.broker.features
         role = QueueRole(
-            index, index == 1, deps.queues.prefix, pace.lease_s, pace.capacity,
+            index, index == 1, deps.queues.prefix, pace.lease_s,
             suspects_repeats=not deps.ledger.is_durable, holds_groups=holds_groups,
             holds_deliveries=not features.keeps_lease, counts_releases=features.counts_releases,
             buries_strays=settings.unknown_on_rejects == "dead", max_bytes=features.limits.max_bytes,
@@ -115,8 +115,8 @@ class QueuePipeline:
         self.runner = Runner(
             runtime, self.watch, self.recorder, backpressure, deps.middleware, deps.executor, deps.host.threads
         )
-        self.solo = IsolatedRunner(
-            isolated_handles(deps.host, deps.setup, runtime.emit, deps.solo_start_s, deps.changed),
+        self.isolated = IsolatedRunner(
+            isolated_handles(deps.host, deps.setup, runtime.emit, deps.isolated_start_s, deps.changed),
             reports,
             deps.gate,
             self.watch,
@@ -129,7 +129,7 @@ class QueuePipeline:
             runtime,
             role,
             Stages(
-                self.slots, self.claims, self.watch, self.capacity, admission, decider, self.runner, self.solo,
+                self.slots, self.claims, self.watch, self.capacity, admission, decider, self.runner, self.isolated,
                 deps.gate, self.recorder, self.settler, reporter,
             ),
             reports,

@@ -32,7 +32,7 @@ async def drain(pipelines: Sequence[QueuePipeline], grace_s: float) -> None:
     await _until_idle(pipelines, until)
     for pipeline in pipelines:
         pipeline.runner.interrupt()
-        pipeline.solo.interrupt()
+        pipeline.isolated.interrupt()
     await _until_idle(pipelines, loop.time() + _CANCEL_S)
     for pipeline in pipelines:
         pipeline.dispatcher.park(pipeline.runner.abandon())
@@ -43,7 +43,7 @@ async def drain(pipelines: Sequence[QueuePipeline], grace_s: float) -> None:
         pipeline.give_up()
     await _until_idle(pipelines, loop.time() + _SETTLE_S / 2, is_flushing=True)
     for pipeline in pipelines:
-        await pipeline.solo.close()
+        await pipeline.isolated.close()
         pipeline.runner.close()
 
 

@@ -130,7 +130,7 @@ class Worker:
                 changed=self._channel.send,
                 middleware=middleware,  # type: ignore[arg-type] # the user's; checked to be callable only
                 executor=ThreadPoolExecutor(threads, "mulligan-task") if middleware else None,
-                solo_start_s=max(START_S, _SLOWER * self._loaded_s),
+                isolated_start_s=max(START_S, _SLOWER * self._loaded_s),
                 gate=self._gate,
             )  # fmt: skip
             self._channel.send(Ready())

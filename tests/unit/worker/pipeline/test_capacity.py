@@ -11,7 +11,7 @@ from mulligan.worker.reports import Reports
 @pytest.fixture
 def begun(reported):
     """Called for those that have begun so far, as they began together."""
-    return lambda: reported.groups_of(Report.ADMITTED)
+    return lambda: reported.groups_of(Report.PLACED)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ async def test_one_that_ends_as_it_begins_makes_room_for_the_next(slots, failed,
     begun, given_back = [], []
 
     def handle(report, some):
-        if report is Report.ADMITTED:
+        if report is Report.PLACED:
             begun.extend(some)
             capacity.leave(some)
         else:

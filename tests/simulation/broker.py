@@ -144,6 +144,8 @@ class SimBroker:
             self.process.at_end.append(lambda: world.stored.disconnect(self))
 
     async def declare(self, queues: Any, *, create: bool, only: Any = None) -> Declared:
+        if self.world.is_away_at_start(self.world.broker_down_until):
+            raise BrokerUnavailable("the broker is away")
         return Declared((), receives=self.world.receives)
 
     lead = None

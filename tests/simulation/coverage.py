@@ -16,10 +16,10 @@ FOLDER = str(Path(mulligan.worker.__file__).parent) + "/"
 NOT_SIMULATED = {
     "system_host", "supervisor/trial", "supervisor/reaper",  # processes of the real machine
     "process/worker_process", "isolation/isolated_process",
-    "ipc/channel", "ipc/child", "ipc/build", "ipc/leftover", "ipc/parent_death", "loop", "opening",
+    "ipc/channel", "ipc/child", "ipc/build", "ipc/leftover", "ipc/parent_death", "loop",
     "pipeline/thread_pool", "failpoint",  # what is stood in for, and what reads the machine
-    "extension", "process/impairment", "process/stack", "process/unknown_tasks", "supervisor/run_stats",
-    "ipc/exits",
+    "extension", "process/impairment", "process/stack", "process/unknown_tasks",
+    "supervisor/run_stats", "ipc/exits",  # what is read and said elsewhere
 }  # fmt: skip
 
 

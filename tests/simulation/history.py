@@ -205,7 +205,7 @@ async def _end(world: World, hosts: list[int]) -> None:
         await _until_empty(world)
     for host in hosts:
         await _until_staffed(world, host)
-    for host in hosts:
+    for host in (*hosts, *hosts):  # one that a task took down may be started again while another is being stopped
         await _stop(world, host)
     began = world.loop.time()
     until = began + _ENDS_WITHIN_S

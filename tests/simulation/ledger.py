@@ -25,7 +25,8 @@ class SimLedger:
         self.process = PROCESS.get()
 
     async def open(self) -> None:
-        pass
+        if self.world.is_away_at_start(self.world.ledger_down_until):
+            raise LedgerUnavailable("the ledger is away")
 
     async def lead(self) -> None:
         return None

@@ -118,6 +118,8 @@ class SimHost:
 
     async def start_worker(self, setup: Setup, table: LeaseTable, *, is_first: bool) -> Started[Any]:
         world = self.world
+        if world.has_no_process(0.5):
+            raise OSError("no more processes")
         ours, theirs = Pipe.pair(world.loop)
         child = Process(world.loop, f"w{self.number}.{setup.worker}.{world.lives()}")  # survives its supervisor
         _close_at_end(world, child, theirs)
@@ -147,7 +149,7 @@ class SimHost:
         parent = PROCESS.get()
         assert parent is not None
         await asyncio.sleep(0.1)
-        if self.world.chance("no_child"):
+        if self.world.chance("no_child") or self.world.has_no_process(0.12):  # four in a row fail the attempt
             raise OSError("no more processes")
         ours, theirs = Pipe.pair(parent.loop)
         child = Process(parent.loop, f"{parent.name}/solo", parent)

@@ -26,7 +26,7 @@ def test_history_is_the_same_when_its_seed_is_run_again(seed):
 
 
 def test_histories_run_nine_tenths_of_the_worker():
-    result = covered(range(90))
+    result = covered(range(120))
 
     run_lines, lines = (sum(one[place] for one in result.values()) for place in (0, 1))
     missed = {name: lines for name, (_, _, lines) in result.items() if lines}

@@ -121,6 +121,9 @@ class World:
         self._running: dict[int, Supervisor] = {}
         self._drains: dict[int, bool] = {}
         self._lost: set[int] = set()
+        self._scarce = random.Random(f"scarce/{seed}")
+        self.is_scarce = seed % 17 in (9, 11, 12, 14) and not self.is_calm
+        """At times the system has no process, and services that are down can't be opened either."""
         self.isolated = 1 + seed % 3
         """Processes for suspects, of each worker's queues."""
         self.left_undone = False
@@ -143,6 +146,7 @@ class World:
             shutdown_s=dice.choice((2.0, 10.0, 25.0)),
             receive_linger_s=20.0 if seed % 7 == 3 else 0.1,  # long: then much is asked for ahead
             task_missing_grace_s=random.Random(f"grace/{seed}").choice((0.0, 100.0, 3000.0)),
+            start_wait_s=5.0 if self.is_scarce else 60.0,
             max_unrecorded_results=1 + seed % 3 if seed % 11 == 7 else 0,
         )  # fmt: skip
 
@@ -153,6 +157,13 @@ class World:
 
     def chance(self, name: str) -> bool:
         return self.is_bad and name in self.rates and self.dice.random() < self.rates[name]
+
+    def has_no_process(self, rate: float) -> bool:
+        return self.is_bad and self.is_scarce and self._scarce.random() < rate
+
+    def is_away_at_start(self, until: float) -> bool:
+        """Whether a service that is down until then can't be opened."""
+        return self.is_bad and self.is_scarce and until > self.loop.time()
 
     def latency(self) -> float:
         return self.dice.choice((0.0, 0.001, 0.01)) if self.is_bad else 0.001

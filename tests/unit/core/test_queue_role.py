@@ -16,7 +16,6 @@ roles = st.builds(
     is_trusted=st.booleans(),
     prefix=st.just("t"),
     lease_s=st.floats(1.0, 3600.0),
-    capacity=st.integers(1, 1000),
     suspects_repeats=st.booleans(),
     holds_groups=st.booleans(),
     holds_deliveries=st.booleans(),

@@ -94,7 +94,7 @@ def test_start_is_refused_when_a_companys_dead_letter_queue_is_named_for_the_ret
     assert system.wait() == 2
     assert checked.returncode == 2
     for told in (checked.stdout, system.log()):
-        assert "DEAD_LETTER_QUEUE is the first name of REJECTS_QUEUE, and it is the queue of retries, not of" in told
+        assert "DEAD_LETTER_QUEUE is an earlier name of REJECTS_QUEUE, and it is the queue of retries, not of" in told
         assert "Queue orders-dlq: REJECTS_QUEUE names it, it has no tag mulligan-prefix; 1 of about 1 messages" in told
         assert "set ADOPT_REJECTS=true" in told
     (message,) = client.receive_message(QueueUrl=theirs, WaitTimeSeconds=5)["Messages"]

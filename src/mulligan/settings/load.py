@@ -60,7 +60,7 @@ def load(app_dir: Path, environ: Mapping[str, str]) -> Loaded:
     aliased = _given(ALIASES, from_file, environ)
     problems += _contradictions(given, aliased)
     given |= _resolved(given, aliased)
-    renamed = [*_renamed(aliased), *_values_renamed(given)]
+    renamed = [*_renamed(aliased, given), *_values_renamed(given)]
     given = {name: _present(name, item) for name, item in given.items()}
     try:
         settings = Settings.model_validate({name.lower(): item.value for name, item in given.items()})
@@ -102,10 +102,13 @@ def _resolved(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) -> dic
     return {name: said for name, said in named.items() if name not in given or not given[name].is_said}
 
 
-def _renamed(aliased: Mapping[str, _Given]) -> Iterator[SettingRenamed]:
+def _renamed(aliased: Mapping[str, _Given], given: Mapping[str, _Given]) -> Iterator[SettingRenamed]:
+    """One per earlier name. Where the value is an earlier one too, `_values_renamed` names both."""
     for old, said in aliased.items():
-        if said.is_said:
-            yield SettingRenamed(old, ALIASES[old].name, ALIASES[old].meaning, said.place)
+        name = ALIASES[old].name
+        has_both = given.get(name) is said and _present(name, said) is not said
+        if said.is_said and not has_both:
+            yield SettingRenamed(old, name, ALIASES[old].meaning, said.place)
 
 
 def _values_renamed(given: Mapping[str, _Given]) -> Iterator[SettingRenamed]:

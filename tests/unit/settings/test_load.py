@@ -63,7 +63,7 @@ def test_load_takes_the_original_programs_names_of_the_queues_and_says_what_they
     [
         ("LATENCY_S", "0.25", "receive_linger_s", 0.25),
         ("UNRECORDED_MAX", "7", "max_unrecorded_results", 7),
-        ("UNROUTED", "bury", "on_unrouted", "dead_letter"),
+        ("UNROUTED", "drop", "on_unrouted", "drop"),
         ("RUN_FILE", "var/last.json", "run_stats_file", "var/last.json"),
     ],
 )
@@ -71,7 +71,26 @@ def test_load_takes_an_earlier_name_of_a_setting_and_warns_once(tmp_path, old, g
     loaded = load(tmp_path, {f"MULLIGAN_{old}": given})
 
     assert getattr(loaded.settings, field) == meant
-    assert [(one.old, one.name) for one in loaded.renamed if one.old == old] == [(old, field.upper())]
+    assert [(one.old, one.name) for one in loaded.renamed] == [(old, field.upper())]
+
+
+def test_load_warns_once_when_name_and_value_of_a_setting_are_both_earlier_ones(tmp_path):
+    """UNROUTED = "bury" was reported twice."""
+    configured(tmp_path, 'UNROUTED = "bury"\n')
+
+    loaded = load(tmp_path, {})
+
+    assert loaded.settings.on_unrouted == "dead_letter"
+    assert [(one.old, one.name) for one in loaded.renamed] == [("UNROUTED=bury", "ON_UNROUTED=dead_letter")]
+
+
+def test_load_refuses_an_earlier_name_of_a_setting_that_contradicts_the_present_one(tmp_path):
+    configured(tmp_path, 'UNROUTED = "bury"\n')
+
+    (problem,) = problems_of(tmp_path, {"MULLIGAN_ON_UNROUTED": "drop"})
+
+    assert "UNROUTED is 'bury', and ON_UNROUTED is 'drop' (environment variable MULLIGAN_ON_UNROUTED)" in problem
+    assert problem.endswith("Keep ON_UNROUTED, and remove UNROUTED.")
 
 
 @pytest.mark.parametrize(("old", "now"), [("hold", "block_group"), ("sidestep", "continue_group")])

@@ -95,7 +95,8 @@ def test_messages_rows_and_letters_of_an_earlier_version_are_finished_and_nothin
         assert "RuntimeError: as its name says" in shown[name]
         assert samples[name]["body"] in shown[name]
     assert before == Counter({(uids[name], task, attempt): 1 for name in samples for task, attempt in LEFT[name]})
-    assert f"{uids['crash']} was in flight at 1 death of a worker or its host: its tasks run alone now" in drained.log()
+    sentence = "was in flight at 1 death of a worker or its host: its tasks run in isolation now"
+    assert f"{uids['crash']} {sentence}" in drained.log()
     assert replayed.returncode == 0, replayed.stderr
     assert after == Counter({(uids[name], "Second", 1): 1 for name in names})
     assert app.left() == {"requests": 0, "rejects": 0}

@@ -21,10 +21,13 @@ from mulligan.tasks.exceptions import GiveUp
 from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from mulligan.worker.ipc.channel import Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.pipeline.held_copies import MissingTasks
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.process.drain import drain
+from mulligan.worker.system_host import SystemHost
 
 
 class Worker:
@@ -59,13 +62,14 @@ class Worker:
             name: LoadedTask(TaskName(name), policy, False, True, True, run)
             for name, run in (("Good", self.good), ("Bad", self.bad))
         }
-        shop = PipelineDeps(
-            broker, self.ledger, self.queues, TaskRegistry(tasks), self.table, self.clock, self.told.append,
-            lambda kind: True, packer=Packer(BodyFolder(Path(self.folder))),
-            setup=Setup(0, Settings().for_worker(), 1, 1, 50, str(self.folder)),
-            new_token=lambda: f"{random.getrandbits(64):x}", stuck=self.failed.append, failed=self.failed.append,
+        runtime = Runtime(self.clock, self.told.append, self.failed.append, recycle=self.failed.append)
+        deps = PipelineDeps(
+            runtime, broker, self.ledger, self.queues, SystemHost(), TaskRegistry(tasks), self.table,
+            packer=Packer(BodyFolder(Path(self.folder))),
+            setup=Setup(0, Settings().for_worker(), 1, 1, 50, str(self.folder)), wants=lambda kind: True,
+            new_token=lambda: f"{random.getrandbits(64):x}", misses=MissingTasks(self.clock, self.told.append),
         )  # fmt: skip
-        lines = [QueuePipeline(shop, stage, Pace(10, 60.0, 0.01, 1.0), 50) for stage in stages]
+        lines = [QueuePipeline(deps, stage, Pace(10, 60.0, 0.01, 1.0), 50) for stage in stages]
         for line in lines:
             line.pollers.start()
         async with asyncio.timeout(30):
@@ -177,7 +181,7 @@ async def test_request_that_is_moved_to_dead_is_a_dead_letter_without_a_story(co
     await move(other, queues.requests, queues.dead)
 
     (letter,) = await letters(other, queues, tmp_path)
-    assert (letter.story, letter.message.body) == (None, b"hello")
+    assert (letter.state, letter.message.body) == (None, b"hello")
 
 
 async def test_dead_letter_whose_attributes_are_lost_on_the_way_to_rejects_is_a_dead_letter_again(

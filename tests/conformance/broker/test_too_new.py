@@ -17,10 +17,13 @@ from mulligan.storage.body import BodyFolder
 from mulligan.tasks.registry import LoadedTask, TaskRegistry
 from mulligan.worker.ipc.channel import Setup
 from mulligan.worker.ipc.lease_table import LeaseTable
+from mulligan.worker.pipeline.held_copies import MissingTasks
 from mulligan.worker.pipeline.packer import Packer
 from mulligan.worker.pipeline.pipeline import PipelineDeps, QueuePipeline
 from mulligan.worker.pipeline.poller import Pace
+from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.process.drain import drain
+from mulligan.worker.system_host import SystemHost
 
 UID = "018bcfe56800-0b090fd81c3e1612c0f0"
 NEWER = f'{{"v":2,"uid":"{UID}","gen":0,"jobs":{{"Work":"done"}}}}'
@@ -51,13 +54,14 @@ def worker_of(queues, clock, tmp_path):
 
     def make(broker):
         task = LoadedTask(TaskName("Work"), Policy(), False, True, True, run)
-        shop = PipelineDeps(
-            broker, ledger, queues, TaskRegistry({task.name: task}), table, clock, told.append, lambda kind: True,
+        deps = PipelineDeps(
+            Runtime(clock, told.append, told.append, recycle=ran.append, left_alone=left.append),
+            broker, ledger, queues, SystemHost(), TaskRegistry({task.name: task}), table,
             packer=Packer(BodyFolder(Path(tmp_path))), setup=Setup(0, Settings().for_worker(), 1, 1, 50, str(tmp_path)),
-            new_token=iter(map(str, range(10**6))).__next__, stuck=ran.append, left_alone=lambda *one: left.append(one),
-            failed=told.append,
+            wants=lambda kind: True, new_token=iter(map(str, range(10**6))).__next__,
+            misses=MissingTasks(clock, told.append),
         )  # fmt: skip
-        return QueuePipeline(shop, 1, Pace(10, 60.0, 0.01), 50)
+        return QueuePipeline(deps, 1, Pace(10, 60.0, 0.01), 50)
 
     left = []
     yield make, ran, told, left, ledger

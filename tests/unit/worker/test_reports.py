@@ -53,7 +53,7 @@ def test_report_of_one_that_is_being_handled_is_handled_after_it_and_in_order(co
 
     reports.put(Report.CLAIMED, flights)
 
-    names = ("CLAIMED", "ADMITTED", "TURNED_AWAY", "RESOLVED")
+    names = ("CLAIMED", "PLACED", "TURNED_AWAY", "RESOLVED")
     assert order == [f"{name} {when}" for name in names for when in ("begins", "ends")]
 
 

@@ -63,7 +63,7 @@ def test_parse_url_finds(url, address):
         ("sqs://r?insecure=yes", "insecure is 'yes', expected true or false"),
         ("sqs://r?account=12345", "account is '12345', expected the 12 digits"),
         ("sqs://r?endpoint=127.0.0.1:9324", r"is not http\(s\)://HOST:PORT"),
-        ("sqs://r?endpoint=http://127.0.0.1:99999", "no number from 1 to 65535"),
+        ("sqs://r?endpoint=http://127.0.0.1:99999", "not a number from 1 to 65535"),
         ("sqs://r?endpoint=http://127.0.0.1:9324/queue", "is not http"),
     ],
 )

@@ -88,7 +88,7 @@ def test_address_that_can_not_be_used_is_refused_without_showing_the_password(ur
         ("postgresql://me:Super%Secret/9@h/db", "a # / ? in the password is written %23 / %2F / %3F"),
         ("postgresql://me:Super%Secret#9@h/db", "a # / ? in the password is written %23 / %2F / %3F"),
         ("postgresql://me:Secret@h/db#x", "a # ends it early"),
-        ("postgresql://me:Secret@h:five/db", "no number from 1 to 65535"),
+        ("postgresql://me:Secret@h:five/db", "not a number from 1 to 65535"),
         ("postgresql://h/db?user=me&password=Secret&Secret", "an & in a value is %26"),
     ],
 )

@@ -68,7 +68,7 @@ async def stages(
     runner = Runner(runtime, watch, recorder, backpressure)
     isolated = IsolatedRunner(isolated_handles(SystemHost(), setup, runtime.emit), reports, gate, watch, failed.append)
     settler = Settler(runtime, broker, queues, role, patient, Packer(BodyFolder(tmp_path)), slots, reports)
-    capacity = Capacity(role.capacity, slots, reports, failed.append)
+    capacity = Capacity(10, slots, reports, failed.append)
     yield Stages(
         slots, claims, watch, capacity, admission, decider, runner, isolated, gate, recorder, settler, reporter
     )

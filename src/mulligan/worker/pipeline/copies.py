@@ -3,7 +3,7 @@
 A copy that does not fit leaves its body in a file, on disk before the send; the file goes after the last ack, if ever.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mulligan.brokers.base import Queues
@@ -22,46 +22,39 @@ __all__ = ["Copies", "rounded_up"]
 
 
 class Copies:
-    """Makes and sends copies.
-
-    refused: called with the target, a flight and its fault for each copy that could not be made or was not confirmed.
-    """
+    """Makes and sends copies."""
 
     def __init__(
         self,
         broker: PatientBroker,
         queues: Queues,
         packer: Packer,
-        refused: Callable[[QueueName, InFlight, EntryFault], None],
     ) -> None:
         self._broker = broker
         self._queues = queues
         self._packer = packer
-        self._refused = refused
 
     async def send(
         self, target: QueueName, entries: Sequence[tuple[InFlight, float]], hops: int
-    ) -> list[tuple[InFlight, float]]:
-        """Send one copy per entry (flight, delay in seconds) to the target; returns the entries that it confirmed.
+    ) -> list[tuple[InFlight, float, EntryFault | None]]:
+        """Send one copy per entry (flight, delay in seconds) to the target; returns each entry with what was wrong with
+        its copy, None where the target confirmed it.
 
         hops: how many more than the original the copies have behind them.
         """
         packed: list[tuple[InFlight, float]] = []
+        answers: list[tuple[InFlight, float, EntryFault | None]] = []
         outgoing: list[Outgoing] = []
         for flight, delay_s in entries:
             try:
                 outgoing.append(await self._outgoing(target, flight, delay_s, hops))
             except PackingError as exc:
-                self._refused(target, flight, EntryFault(Fault.REFUSED, str(exc)))
+                answers.append((flight, delay_s, EntryFault(Fault.REFUSED, str(exc))))
             else:
                 packed.append((flight, delay_s))
-        confirmed: list[tuple[InFlight, float]] = []
-        for entry, fault in zip(packed, await self._broker.send(target, outgoing), strict=True):
-            if fault is None:
-                confirmed.append(entry)
-            else:
-                self._refused(target, entry[0], fault)
-        return confirmed
+        faults = await self._broker.send(target, outgoing)
+        answers += [(flight, delay_s, fault) for (flight, delay_s), fault in zip(packed, faults, strict=True)]
+        return answers
 
     async def drop_body(self, uid: Uid, name: str) -> None:
         """Remove the stored body of a message whose last copy is gone. One that stays is reported."""

@@ -8,11 +8,11 @@ and cancellation need. A task whose context variables were changed by an attempt
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable
 
-from mulligan.core.outcome import INTERRUPTED, Outcome
+from mulligan.core.outcome import INTERRUPTED
 from mulligan.fork import FORKED, end
 from mulligan.worker.pipeline.attempt import Attempt
+from mulligan.worker.pipeline.attempt_ends import AttemptEnds
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.invocation import Invocation
 
@@ -23,7 +23,7 @@ class Drivers:
     """As many asyncio tasks as attempts that wait, and one more.
 
     context: each driver begins in a copy of it. backpressure: the backpressure. While it is on, no attempt begins.
-    ended: called with each attempt and its outcome.
+    ends: gets each attempt with its outcome.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Drivers:
         context: contextvars.Context,
         invocation: Invocation,
         backpressure: Backpressure,
-        ended: Callable[[Attempt, Outcome], None],
+        ends: AttemptEnds,
     ) -> None:
         self._loop = loop
         self._context = context
         self._invocation = invocation
         self._backpressure = backpressure
-        self._ended = ended
+        self._ends = ends
         self._drivers: set[asyncio.Task[None]] = set()
         self.ready: deque[Attempt] = deque()
         """Attempts that wait to begin."""
@@ -81,7 +81,7 @@ class Drivers:
             if FORKED.is_true:
                 end()
             attempt.driver = None
-            self._ended(attempt, outcome)
+            self._ends.add(attempt, outcome)
             # a task that was cancelled, by us or by its attempt, may hold a cancellation back for its next wait
             if me.cancelling() or contextvars.copy_context() != clean:
                 self.ask()

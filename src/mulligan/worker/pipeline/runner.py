@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -16,6 +15,7 @@ from mulligan.worker.extension import Middleware
 from mulligan.worker.host import ThreadPool
 from mulligan.worker.in_flight import InFlight
 from mulligan.worker.pipeline.attempt import Attempt
+from mulligan.worker.pipeline.attempt_ends import AttemptEnds
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.deadline import Deadlines, Timed
 from mulligan.worker.pipeline.drivers import Drivers
@@ -60,22 +60,19 @@ class Runner:
         executor: Executor | None = None,
         threads: MakeThreads = Threads,
     ) -> None:
-        self._recursion_limit = sys.getrecursionlimit()
         self._backpressure = backpressure
         backpressure.on_ease(self._go_on)
         self._loop = asyncio.get_running_loop()
-        # an attempt's end leads to what runs next, and what it bound is none of that one's business
-        self._context = contextvars.copy_context()
-        self._recorder = recorder
+        context = contextvars.copy_context()
+        self._ends = AttemptEnds(self._loop, context, recorder)
         self._recycle = runtime.recycle
         self._emit = emit = runtime.emit
         self._takes_all_async = bool(middleware)
         self._invocation = invocation = Invocation(self._loop, emit, watch, middleware, executor)
-        self._drivers = Drivers(self._loop, self._context, invocation, backpressure, self._end)
+        self._drivers = Drivers(self._loop, context, invocation, backpressure, self._ends)
         self._ready = self._drivers.ready
         self._held: deque[Attempt] = deque()  # sync, while backpressure is on
-        self._running: dict[Attempt, None] = {}  # in the order of their starts, so that a simulation can be repeated
-        self._outcomes: list[tuple[Attempt, Outcome]] = []
+        self._running = self._ends.running
         self._deadlines = Deadlines(self._loop, self._expired)
         self._overdue = Deadlines(self._loop, self._overran)
         self._threads = threads(
@@ -122,7 +119,7 @@ class Runner:
             if attempt.driver is not None:
                 self._cancel(attempt, INTERRUPTED)
             elif self._withdraw(attempt):
-                self._end(attempt, INTERRUPTED)
+                self._ends.add(attempt, INTERRUPTED)
 
     def abandon(self) -> list[tuple[Attempt, Outcome]]:
         """Take what does not end as ended: timed out where it has been told so, else interrupted.
@@ -148,30 +145,15 @@ class Runner:
     def _collect(self, results: list[tuple[Attempt, Outcome]]) -> None:
         explained = self._invocation.explained
         for attempt, outcome in results:
-            self._end(attempt, explained(attempt, outcome))
+            self._ends.add(attempt, explained(attempt, outcome))
 
     # -- ends
-
-    def _end(self, attempt: Attempt, outcome: Outcome) -> None:
-        if attempt.has_ended:
-            return
-        attempt.has_ended = True
-        self._running.pop(attempt, None)
-        if not self._outcomes:
-            self._loop.call_soon(self._tell, context=self._context.copy())
-        self._outcomes.append((attempt, outcome))
-
-    def _tell(self) -> None:
-        if sys.getrecursionlimit() < self._recursion_limit:  # set by a task; all others and we run on it, too
-            sys.setrecursionlimit(self._recursion_limit)
-        outcomes, self._outcomes = self._outcomes, []
-        self._recorder.ended(outcomes)
 
     def _expired(self, item: Timed) -> None:
         assert isinstance(item, Attempt)
         attempt = item
         if self._withdraw(attempt):  # never began: the loop was held all the time, or the ledger is down
-            self._end(attempt, INTERRUPTED)
+            self._ends.add(attempt, INTERRUPTED)
             return
         outcome = with_own_wait(attempt.task, attempt.number, TimedOut(attempt.task.policy.timeout_s))
         if attempt.driver is not None:

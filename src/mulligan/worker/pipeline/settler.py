@@ -79,7 +79,7 @@ class Settler:
         failed = runtime.failed
         features = broker.features
         self._broker = PatientBroker(broker, queue, clock, runtime.emit)
-        self._copies = Copies(self._broker, queues, packer, self._not_copied)
+        self._copies = Copies(self._broker, queues, packer)
         self._unit_s = features.time_unit_s
         self._max_delay_s = features.max_delay_s
         self._max_lease_s = features.max_lease_s
@@ -189,7 +189,7 @@ class Settler:
 
     async def _reject(self, entries: list[tuple[InFlight, float]]) -> None:
         asked_at = self._clock.monotonic()
-        copied = await self._copies.send(self._queues.rejects, entries, hops=1)
+        copied = await self._copy(self._queues.rejects, entries, hops=1)
         if not copied:
             return
         if ARMED is not None:
@@ -210,23 +210,33 @@ class Settler:
             self._acks.put(flight)
 
     async def _bury(self, flights: list[InFlight]) -> None:
-        copied = await self._copies.send(self._queues.dead, [(flight, 0.0) for flight in flights], hops=0)
+        copied = await self._copy(self._queues.dead, [(flight, 0.0) for flight in flights], hops=0)
         if ARMED is not None and copied:
             ARMED.reach(Point.BURIED)
         if copied:
             self._slots.count(Counter.BURIED, len(copied))
             self._reports.put(Report.BURIED, [flight for flight, _ in copied])
 
+    async def _copy(
+        self, target: QueueName, entries: Sequence[tuple[InFlight, float]], hops: int
+    ) -> list[tuple[InFlight, float]]:
+        """Send copies; those that the target confirmed. The others are released, not removed."""
+        copied: list[tuple[InFlight, float]] = []
+        for flight, delay_s, fault in await self._copies.send(target, entries, hops):
+            if fault is None:
+                copied.append((flight, delay_s))
+            else:
+                self._not_copied(target, flight, fault)
+        return copied
+
     def _not_copied(self, target: QueueName, flight: InFlight, fault: EntryFault) -> None:
         rest_s = _REFUSED_DELAY_S if fault.fault is Fault.REFUSED else 0.0
-        if flight.is_handed_on or self._has_few_left(flight):
+        has_few_left = self._receives is not None and flight.delivery.receive_count >= self._receives - 1
+        if flight.is_handed_on or has_few_left:
             rest_s = _HANDED_ON_AGAIN_S
         action = "it is released, and tried again when it comes back"
         self._broker.report(flight.message.uid, f"copy to {target}", fault, action)
         self._put_release(flight, rest_s)
-
-    def _has_few_left(self, flight: InFlight) -> bool:
-        return self._receives is not None and flight.delivery.receive_count >= self._receives - 1
 
     def _report_left_alone(self, flight: InFlight, until: float, *, is_copy: bool) -> None:
         """Tell the supervisor of a message that is held until that monotonic second. is_copy: a copy was sent."""

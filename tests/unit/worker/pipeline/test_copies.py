@@ -38,15 +38,10 @@ async def broker(clock, queues):
 
 
 @pytest.fixture
-def refused():
-    return []
-
-
-@pytest.fixture
-def make_copies(broker, queues, runtime, refused):
+def make_copies(broker, queues, runtime):
     def make_copies(folder):
         patient = PatientBroker(broker, queues.requests, runtime.clock, runtime.emit)
-        return Copies(patient, queues, Packer(folder), lambda *args: refused.append(args))
+        return Copies(patient, queues, Packer(folder))
 
     return make_copies
 
@@ -73,7 +68,7 @@ def sent(broker):
 async def test_copies_keep_typed_attributes_and_drop_the_producers_id(copies, broker, queues, flight_of):
     flight = flight_of(**{"mulligan-uid": "order-1", "price": Typed("Number", "1.50")})
 
-    assert await copies.send(queues.rejects, [(flight, 0.0)], hops=1) == [(flight, 0.0)]
+    assert await copies.send(queues.rejects, [(flight, 0.0)], hops=1) == [(flight, 0.0, None)]
 
     (copy,) = await broker.receive(queues.rejects, 1, wait_s=0, lease_s=60)
     assert set(copy.attributes) == {"price", retry_state.ATTRIBUTE}
@@ -105,25 +100,25 @@ async def test_dead_letters_of_one_group_are_groups_of_their_own_so_that_none_hi
     assert [state.group for state in states] == ["g", None]
 
 
-async def test_copies_name_each_that_was_not_confirmed_and_its_fault(copies, broker, queues, flight_of, refused):
+async def test_copies_name_each_that_was_not_confirmed_and_its_fault(copies, broker, queues, flight_of):
     first, second = flight_of(0), flight_of(1)
     broker.faults["send"] = [[TOO_BIG, None]]
 
-    assert await copies.send(queues.rejects, [(first, 1.0), (second, 2.0)], hops=1) == [(second, 2.0)]
+    answers = await copies.send(queues.rejects, [(first, 1.0), (second, 2.0)], hops=1)
 
-    assert refused == [(queues.rejects, first, TOO_BIG)]
+    assert answers == [(first, 1.0, TOO_BIG), (second, 2.0, None)]
 
 
 async def test_copies_send_the_others_when_the_body_of_one_cannot_be_kept(
-    make_copies, tmp_path, broker, queues, flight_of, refused
+    make_copies, tmp_path, broker, queues, flight_of
 ):
     copies = make_copies(FullDisk(tmp_path))
     big = flight_of(0, body=random.Random(1).randbytes(broker.features.max_message_bytes))
     small = flight_of(1)
 
-    assert await copies.send(queues.rejects, [(big, 0.0), (small, 0.0)], hops=1) == [(small, 0.0)]
+    answers = await copies.send(queues.rejects, [(big, 0.0), (small, 0.0)], hops=1)
 
-    assert refused == [(queues.rejects, big, EntryFault(Fault.REFUSED, "the disk is full"))]
+    assert answers == [(big, 0.0, EntryFault(Fault.REFUSED, "the disk is full")), (small, 0.0, None)]
 
 
 async def test_copies_report_a_stored_body_that_stays(make_copies, tmp_path, events):

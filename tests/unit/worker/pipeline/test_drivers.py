@@ -5,6 +5,7 @@ import pytest
 
 from mulligan.core.outcome import INTERRUPTED, SUCCEEDED, Failed
 from mulligan.worker.pipeline.attempt import Attempt
+from mulligan.worker.pipeline.attempt_ends import AttemptEnds
 from mulligan.worker.pipeline.backpressure import Backpressure
 from mulligan.worker.pipeline.drivers import Drivers
 from mulligan.worker.pipeline.invocation import Invocation
@@ -16,6 +17,16 @@ NAME = contextvars.ContextVar("name", default="nobody")
 def ends():
     """What ended: tasks' names and outcomes, in order."""
     return []
+
+
+class Listener:
+    """What gets the ends in the recorder's place."""
+
+    def __init__(self, ends):
+        self._ends = ends
+
+    def ended(self, ends):
+        self._ends.extend((attempt.number, outcome) for attempt, outcome in ends)
 
 
 @pytest.fixture
@@ -33,7 +44,7 @@ async def drivers(runtime, watch, backpressure, ends):
         contextvars.copy_context(),
         invocation,
         backpressure,
-        lambda attempt, outcome: ends.append((attempt.number, outcome)),
+        AttemptEnds(loop, contextvars.copy_context(), Listener(ends)),
     )
 
 

@@ -1,8 +1,8 @@
-"""Record what a version writes: `PYTHON_OF_THE_VERSION -m tests.golden.record FOLDER [SERVICE ...]`, from this clone.
+"""Record what a version writes: `PYTHON_OF_THE_VERSION -m tests.golden.record FOLDER [KIND ...]`, from this clone.
 
 The python says which version's program is started (its own `make setup` made it); the helpers are this clone's. Each
-message is brought to the state that its sample is named after, and then everything is killed: what is left is recorded.
-README.md has the states.
+message is brought to the state that its sample is named after, and then the program is ended: what is left is recorded.
+README.md has the states, and which of them are ended by SIGTERM and which by SIGKILL.
 """
 
 import json
@@ -11,14 +11,14 @@ import signal
 import string
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.acceptance.harness import app as application
 from tests.acceptance.harness.app import App, System, until
-from tests.acceptance.harness.recorded import Embedded, Postgres, Rabbit, Service, Sqs
+from tests.acceptance.harness.recorded import Embedded, Postgres, Rabbit, Service, Sqs, SqsFifo
 from tests.acceptance.harness.sqs import SqsProgram, start_server
 from tests.support import postgres, rabbitmq
 
@@ -43,6 +43,7 @@ CODE = """
             with effect(data[:40], context):
                 pass
 """
+KINDS = ("sqlite", "postgres", "sqs", "sqs-fifo", "rabbitmq", "rabbitmq-envelope")
 LIMIT_BYTES = 2048  # of a message of the SQS queues: small, so that the samples of bodies beyond it are
 LONG_S, SHORT_S = (
     600.0,
@@ -51,16 +52,20 @@ LONG_S, SHORT_S = (
 
 
 class Sample(NamedTuple):
-    """left: messages on requests, rejects and dead in the end. until: what to wait for before all is killed.
+    """left: messages on requests, rejects and dead in the end. failpoint: where a worker is stopped or killed.
 
-    text: what follows the name in the body. attributes: the producer's.
+    text: what follows the name in the body. attributes: the producer's. group: of a FIFO queue. behind: another message
+    of the group, that is sent after it. settings: of the program.
     """
 
     name: str
     left: tuple[int, int, int]
     failpoint: str = ""
     text: str = ""
-    attributes: int = 0
+    attributes: Mapping[str, str] = {}
+    group: str = ""
+    behind: bool = False
+    settings: Mapping[str, str] = {}
 
 
 SAMPLES = (
@@ -79,7 +84,21 @@ ON_SQS = (
     Sample("once-packed", (0, 1, 0), text="-" + "compressible " * 145),
     Sample("once-stored", (0, 1, 0), text="-" + _NOISE),
     Sample("never-stored", (0, 0, 1), text="-" + _NOISE),
-    Sample("once-full", (0, 1, 0), attributes=9),
+    Sample("once-full", (0, 1, 0), attributes={f"color{at}": f"red{at}" for at in range(9)}),
+)
+ON_FIFO = (
+    Sample("never", (0, 0, 1), group="of-never"),
+    Sample("held", (2, 0, 0), group="of-held", behind=True),
+    Sample("cut", (2, 0, 0), group="of-cut", behind=True),
+    Sample("once-aside", (0, 1, 0), group="of-aside", settings={"FIFO_ON_FAILURE": "sidestep"}),
+    Sample("buried", (1, 0, 1), "buried:1:stop", group="of-buried"),
+)
+LAST_ON_FIFO = LAST._replace(group="of-crash")
+FRAME_BYTES = 8192  # of a RabbitMQ connection: small, so that the samples of headers beyond it are
+_WIDE = {f"wide{at}": _NOISE for at in range(4)}  # fills a frame but for 300 bytes, and the retry state has more
+IN_ENVELOPE = (
+    Sample("once-wide", (0, 1, 0), attributes=_WIDE),
+    Sample("never-wide", (0, 0, 1), attributes=_WIDE),
 )
 
 
@@ -90,24 +109,22 @@ class Recording:
         self.service = service
         self.app = service.app
         self._systems = systems
-        self.samples: dict[str, dict[str, str]] = {}
+        self.samples: dict[str, dict[str, Any]] = {}
 
     def record(self, sample: Sample, *, delay_s: float) -> None:
         """Bring a message into the sample's state."""
-        body = f"{sample.name}{sample.text}"
-        more = [word for at in range(sample.attributes) for word in ("-a", f"color{at}=red{at}")]
-        told = self.app.cli("send", *more, "--", body)
-        assert told.returncode == 0, told.stderr
-        uid = told.stdout.strip()
-        self.samples[sample.name] = {"uid": uid, "body": body}
+        uid = self._send(sample.name, sample)
+        if sample.behind:
+            self._send(f"{sample.name}-behind", sample)
         if sample.failpoint:
             self.app.environment["MULLIGAN_FAILPOINT"] = sample.failpoint
-        system = self.app.start(TASK_BACKOFF_S=0.2 if sample.name.startswith(("never", "buried")) else delay_s)
+        backoff_s = 0.2 if sample.name.startswith(("never", "buried")) else delay_s
+        system = self.app.start(TASK_BACKOFF_S=backoff_s, **sample.settings)
         self.app.environment.pop("MULLIGAN_FAILPOINT", None)
         until(lambda: self._is_there(sample, uid, system), f"{sample.name} is there")
         if sample.name == "crash":
             system.kill()  # before another worker has begun
-        if sample.failpoint or sample.name.startswith(("cut", "once")):
+        if sample.failpoint or sample.name.startswith(("cut", "once", "held")):
             system.signal_all(signal.SIGKILL)
         else:
             system.terminate()
@@ -115,11 +132,27 @@ class Recording:
         system.end()
         print(sample.name, uid, self.service.progress().get(uid), flush=True)
 
+    def _send(self, name: str, sample: Sample) -> str:
+        """The uid of the message of this name."""
+        body = f"{name}{sample.text}"
+        more = ["--group", sample.group] if sample.group else []
+        more += [word for name, item in sample.attributes.items() for word in ("-a", f"{name}={item}")]
+        sent = self.app.cli("send", *more, "--", body)
+        assert sent.returncode == 0, sent.stderr
+        uid = sent.stdout.strip()
+        self.samples[name] = {"uid": uid, "body": body}
+        if sample in IN_ENVELOPE:
+            self.samples[name]["attributes"] = dict(sample.attributes)
+        if sample.group:
+            self.samples[name]["group"] = sample.group
+        return uid
+
     def _is_there(self, sample: Sample, uid: str, system: System) -> bool:
         assert system.popen.poll() is None, system.log()[-3000:]
         token, progress, deaths = self.service.progress().get(uid, (None, None, 0))
         if sample.failpoint.endswith(":stop"):
-            return any(_is_stopped(pid) for pid in system.workers())
+            # any of its processes: what a worker's command is differs between versions
+            return any(_is_stopped(process.pid) for process in system.group())
         tasks = json.loads(progress or "{}").get("tasks", {})
         match sample.name.partition("-")[0]:
             case "ok":
@@ -128,6 +161,8 @@ class Recording:
                 return self.app.left() == {"requests": 0, "rejects": 1}
             case "never":
                 return "default tasks have ended" in system.log()
+            case "held":
+                return f"{uid} was given back" in system.log() and token is None
             case "cut":
                 return tasks.get("First") == ["d", 1]
             case "crash":
@@ -136,7 +171,11 @@ class Recording:
 
 
 def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return False
+    return text.rpartition(")")[2].split()[0] == "T"
 
 
 def lay_out(folder: Path, systems: list[System]) -> App:
@@ -204,7 +243,7 @@ def ending() -> Iterator[list[System]]:
 
 
 def recorded(name: str, folder: Path, stack: ExitStack) -> Recording:
-    """The samples of one service."""
+    """The samples of one kind."""
     systems = stack.enter_context(ending())
     place = stack.enter_context(tempfile.TemporaryDirectory(prefix="mulligan-record-"))
     app = lay_out(Path(place) / "app", systems)
@@ -216,14 +255,20 @@ def recorded(name: str, folder: Path, stack: ExitStack) -> Recording:
         case "sqs":
             recording = Recording(Sqs(app, 0.0), systems)
             return apart(recording, (*SAMPLES, *ON_SQS, LAST), lambda: small_queues(stack, app), folder)
+        case "sqs-fifo":
+            recording = Recording(SqsFifo(app, 0.0), systems)
+            return apart(recording, (*ON_FIFO, LAST_ON_FIFO), lambda: sqs_server(stack, app), folder)
         case "rabbitmq":
             rabbit = stack.enter_context(rabbitmq.running())
             return apart(Recording(Rabbit(app, 0.0, rabbit), systems), (*SAMPLES, LAST), lambda: rabbit, folder)
-    raise SystemExit(f"no service {name!r}: there is sqlite, postgres, sqs and rabbitmq.")
+        case "rabbitmq-envelope":
+            rabbit = stack.enter_context(rabbitmq.running(f"frame_max = {FRAME_BYTES}"))
+            return apart(Recording(Rabbit(app, 0.0, rabbit), systems), IN_ENVELOPE, lambda: rabbit, folder)
+    raise SystemExit(f"no kind {name!r}: there is {', '.join(KINDS)}.")
 
 
 def main(target: Path, wanted: list[str]) -> None:
-    for name in wanted or ["sqlite", "postgres", "sqs", "rabbitmq"]:
+    for name in wanted or KINDS:
         folder = target / name
         folder.mkdir(parents=True)
         with ExitStack() as stack:

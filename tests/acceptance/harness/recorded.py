@@ -26,7 +26,7 @@ from tests.acceptance.harness.sqs import SqsProgram
 from tests.support.postgres import PASSWORD, Server
 from tests.support.rabbitmq import RabbitServer
 
-__all__ = ["RECORDED_AT", "Embedded", "Postgres", "Rabbit", "Service", "Sqs"]
+__all__ = ["RECORDED_AT", "Embedded", "Postgres", "Rabbit", "Service", "Sqs", "SqsFifo"]
 
 RECORDED_AT = 1_700_000_000.0
 ROLES = ("requests", "rejects", "dead")
@@ -165,9 +165,16 @@ class Sqs(Service):
             url = client.get_queue_url(QueueName=self.names[role])["QueueUrl"]
             for message in messages:
                 client.send_message(
-                    QueueUrl=url, MessageBody=message["Body"], MessageAttributes=message["MessageAttributes"]
+                    QueueUrl=url,
+                    MessageBody=message["Body"],
+                    MessageAttributes=message["MessageAttributes"],
+                    **self.place(message["Attributes"]),
                 )
         client.close()
+
+    def place(self, attributes: Mapping[str, str]) -> dict[str, str]:
+        """What else SendMessage needs. attributes: of the system, as ReceiveMessage gave them."""
+        return {}
 
     def taken(self, counts: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
         """All messages, as ReceiveMessage gives them once their leases and delays have ended. counts: how many."""
@@ -186,6 +193,30 @@ class Sqs(Service):
                 found[role] += answer.get("Messages", [])
         client.close()
         return found
+
+
+class SqsFifo(Sqs):
+    """FIFO queues of an SQS server, and a SQLite ledger. The settings have names that every version reads."""
+
+    names: Mapping[str, str] = {role: f"msgparser-{role}-q.fifo" for role in ROLES}
+
+    def __init__(self, app: App, after_s: float) -> None:
+        super().__init__(app, after_s)
+        requests, rejects, dead = self.names.values()
+        app.settings |= {"MAIN_QUEUE": requests, "DEAD_LETTER_QUEUE": rejects, "DEAD_QUEUE": dead}
+
+    def place(self, attributes: Mapping[str, str]) -> dict[str, str]:
+        return {name: attributes[name] for name in ("MessageGroupId", "MessageDeduplicationId")}
+
+    def groups(self, role: str) -> list[str]:
+        """Of up to ten messages that can be received now; they stay so."""
+        client = self._server.client()
+        answer = client.receive_message(
+            QueueUrl=client.get_queue_url(QueueName=self.names[role])["QueueUrl"],
+            MaxNumberOfMessages=10, VisibilityTimeout=0, MessageSystemAttributeNames=["MessageGroupId"],
+        )  # fmt: skip
+        client.close()
+        return [message["Attributes"]["MessageGroupId"] for message in answer.get("Messages", [])]
 
 
 # -- RabbitMQ

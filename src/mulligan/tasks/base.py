@@ -9,27 +9,27 @@ __all__ = ["Note", "Task"]
 
 
 class Note(str):
-    """A sentence of `Task.probe` about something that is worth knowing and keeps nothing from working."""
+    """A sentence of `Task.probe` about something worth knowing that does not prevent the task from working."""
 
     __slots__ = ()
 
 
 class Task:
-    """One thing to do with every message. Subclass it, and write `run`.
+    """One thing to do with each message. Subclass it and implement `run`.
 
     `run` takes the payload, and optionally a `TaskContext`; it may be sync or async, a method, a classmethod or a
-    staticmethod. What it gets follows the annotation of the payload: none or `str`: the body as text; `bytes`;
-    `Message`; anything else that pydantic can validate from JSON. It fails by raising or by returning False; every
-    other return is success. One object of the class serves all messages of a worker, several at once: keep what
-    belongs to one message in local variables. It is made without arguments.
+    staticmethod. The annotation of the payload decides what it gets: none or `str`: the body as text; `bytes`: the
+    body as it is; `Message`; any other type: what pydantic validates from JSON. It fails by raising or by returning
+    False; any other return value is success. A worker creates one instance, without arguments, and calls it for all
+    messages, several concurrently: keep the state of a message in local variables.
 
-    max_attempts: all attempts, the first included. None: the setting TASK_MAX_ATTEMPTS.
-    backoff: seconds before the second attempt (they double from there), or a `Backoff`, or a function that gets the
-        number of attempts so far and gives the seconds. None: the setting TASK_BACKOFF_S.
+    max_attempts: the number of attempts, including the first. None: the setting TASK_MAX_ATTEMPTS.
+    backoff: seconds before the second attempt (they double from there), or a `Backoff`, or a function that takes the
+        number of attempts so far and returns the seconds. None: the setting TASK_BACKOFF_S.
     timeout_s: seconds that one attempt may take. None: the setting TASK_TIMEOUT_S.
-    give_up_on: exceptions after which another attempt would be of no use.
+    give_up_on: exceptions that exhaust the task at once, as `GiveUp` does, because a retry would be pointless.
 
-    <attempts> and <timeout> in tasks.xml win over the class.
+    <attempts> and <timeout> in tasks.xml override the class.
     """
 
     max_attempts: int | None = None
@@ -38,23 +38,24 @@ class Task:
     give_up_on: tuple[type[BaseException], ...] = ()
 
     def accepts(self, message: Message) -> bool:  # noqa: ARG002 - the signature is what a subclass overrides
-        """Whether the message is any business of this task. Asked before the first attempt, and again by each attempt.
+        """Whether this task handles the message. Called before the first attempt, and again at each attempt.
 
-        Quick and without effects: it runs on the event loop, for every message. Raising is a failed attempt.
+        Keep it quick and free of side effects: it runs on the event loop, for each message. Raising is a failed
+        attempt.
         """
         return True
 
     def check(self) -> Sequence[str]:
-        """What keeps this task from working, as sentences: a missing environment variable, say. Asked once at start.
+        """What prevents this task from working, as sentences: a missing environment variable, say.
 
-        The system does not start while any task names a problem.
+        Called once at start. The system does not start while any task reports a problem.
         """
         return ()
 
     async def probe(self) -> Sequence[str]:
-        """What a look at the services that this task calls shows to be wrong, as sentences: a token, a missing right.
+        """Problems with the services that this task calls, as sentences: an invalid token, a missing right.
 
-        Asked by `mulligan check` only, never at start: a service that is down must not keep the system from working.
-        It changes nothing there. A `Note` among the sentences is shown, and is not a problem.
+        Called by `mulligan check` only, never at start: a service that is down must not stop the system from working.
+        It must not change anything there. A `Note` among the sentences is shown, but is not a problem.
         """
         return ()

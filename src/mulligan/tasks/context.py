@@ -14,9 +14,9 @@ __all__ = ["FIRST_AND_ONLY", "AttemptFacts", "Failure", "TaskContext"]
 
 @value
 class Failure:
-    """A task that could not be done for a message, as its default tasks are told.
+    """A task that was exhausted for a message, as reported to the message's default tasks.
 
-    task: its name. reason: the last error. attempts: all that were made.
+    task: its name. reason: the last error. attempts: how many were made.
     failed_at: epoch seconds (UTC) of the last failure.
     """
 
@@ -40,18 +40,18 @@ FIRST_AND_ONLY = AttemptFacts()
 
 
 class TaskContext:
-    """One attempt of one task on one message. A new one is made for every attempt.
+    """One attempt of one task on one message. Each attempt gets a new one.
 
     message: as it was sent. task: the name of this task.
-    attempt: 1 for the first. max_attempts: how often this task is tried in all.
-    generation: 0, and one more at each replay of a dead letter.
+    attempt: 1 for the first. max_attempts: the number of attempts that this task gets.
+    generation: 0, plus 1 per replay as a dead letter.
     first_seen_at: epoch seconds (UTC) at which the message was first received in this generation.
     failures: the exhausted tasks of the message, for default tasks; () for others.
-    succeeded: the finished ones, likewise.
-    previous_error: why the attempt before this one failed, None at the first.
-    may_repeat: this attempt may have been started before, with an end that nobody recorded: its worker died, or was
-        told to stop. What it does may have been done. True without need now and then, False by mistake hardly ever
-        where there is a ledger.
+    succeeded: the tasks that succeeded, for default tasks; () for others.
+    previous_error: why the previous attempt failed; None on the first.
+    may_repeat: this attempt may have been started before without a recorded result, because its worker died or was
+        stopped. Its side effects may already exist. May be true unnecessarily; with a ledger it is almost never
+        wrongly false.
     """
 
     __slots__ = (
@@ -116,9 +116,9 @@ class TaskContext:
 
     @property
     def idempotency_key(self) -> str:
-        """A key that is the same on every attempt of this task on this message, and on no other.
+        """A key that all attempts of this task on this message share, and nothing else has.
 
-        Hand it to the service that is called, so that an attempt repeated after a crash has its effect once.
+        Pass it to the service that you call, so that an attempt repeated after a crash takes effect only once.
         """
         return fingerprint.idempotency_key(self.message.uid, self.task)
 

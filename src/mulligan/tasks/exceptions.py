@@ -26,7 +26,7 @@ class Retry(Exception):
 
 
 class GiveUp(Exception):
-    """This task can't be done for this message: no further attempt. reason: for the log and the dead letter."""
+    """This task can't handle this message: no further attempt. reason: for the log and the dead letter."""
 
     def __init__(self, reason: str) -> None:
         self.reason = _checked_text("GiveUp", reason)
@@ -37,7 +37,7 @@ class GiveUp(Exception):
 
 
 class Skip(Exception):
-    """The message is none of this task's business. Counts as done. reason: for the log."""
+    """This message is not for this task. Counts as done. reason: for the log."""
 
     def __init__(self, reason: str) -> None:
         self.reason = _checked_text("Skip", reason)

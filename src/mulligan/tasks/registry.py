@@ -28,7 +28,7 @@ class LoadedTask:
     call: converts the body and calls `run`. Raises `PayloadError` when the body is not what `run` takes, and whatever
         the user's code raises.
     accepts: None when the task takes every message.
-    give_up_on: exceptions that are final.
+    give_up_on: exceptions that exhaust the task at once.
     backoff_fn: the user's function from attempts so far to seconds (finite, at least 0), else None. It may raise.
     folder: the application's folder, with a separator at the end: what lies in it is the user's code.
     origin: where the class is, e.g. "tasks/task1.py:12".

@@ -3,7 +3,7 @@
 # PYTHON=...  the interpreter that .venv is made with
 # ARGS=...    more arguments: make run ARGS=--drain, make test ARGS="-k flow -x"
 # JOBS=...    how many tests run side by side; each process starts the servers that its tests need. On two cores: unit
-#             keeps them busy with three; test waits for leases, timeouts and processes most of the time, prove less so
+#             and prove keep them busy with three; test waits for leases, timeouts and processes most of the time
 # SIZE=full   make prove at length, by hand; its figures are kept in docs/data/proof.json
 # BUT=unit    make test without the folders of make unit: .ci/run has just run them (or without conformance, integration)
 
@@ -45,10 +45,10 @@ interpreters: ## run the unit tests on every other CPython of this machine, in c
 	@tools/interpreters.sh unit
 
 test: services ## run the unit tests, every broker and ledger, and every promise in small: within ten minutes
-	@$(BIN)/python -m pytest $(call SIDE_BY_SIDE,6) $(TEST) $(ARGS)
+	@$(BIN)/python -m pytest $(call SIDE_BY_SIDE,4) $(TEST) $(ARGS)
 
 prove: services ## run the long proofs: kills, crashes, power cuts, simulation, mutations, the other Debian (SIZE=full: for hours)
-	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(call SIDE_BY_SIDE,4) $(PROVE) $(ARGS)
+	@MULLIGAN_TEST_SIZE=$(SIZE) $(BIN)/python $(if $(filter full,$(SIZE)),tools/proof.py,-m pytest) $(call SIDE_BY_SIDE,3) $(PROVE) $(ARGS)
 	@for release in $(RELEASES); do tools/chroot.sh $$release sh -c \
 		'make unit && make test $(ELSEWHERE) && make test TEST="$(RABBITMQ)" ARGS="-k rabbitmq"' || exit; done
 

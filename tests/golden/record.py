@@ -162,7 +162,8 @@ class Recording:
             case "never":
                 return "default tasks have ended" in system.log()
             case "held":
-                return f"{uid} was given back" in system.log() and token is None
+                was = (f"{uid} was {verb}" in system.log() for verb in ("given back", "released"))  # earlier, and now
+                return token is None and any(was)
             case "cut":
                 return tasks.get("First") == ["d", 1]
             case "crash":

@@ -144,7 +144,7 @@ def test_start_and_check_say_that_a_ledger_is_of_one_host_when_the_queues_are_no
 
     assert "note     ledger    the ledger is local (sqlite:" in checked.stdout
     assert "the ledger is local (sqlite:" in system.log()
-    assert "note     settings  COMMON_PREFIX is 'msgparser', everybody's default" in checked.stdout
+    assert "note     settings  COMMON_PREFIX is 'msgparser', the default" in checked.stdout
 
 
 def test_message_whose_attempts_are_cut_short_again_and_again_is_not_moved_away_by_the_redrive_of_its_queue(

@@ -15,7 +15,7 @@ def size_fault(entry: Outgoing, features: Features) -> EntryFault | None:
     return EntryFault(
         Fault.REFUSED,
         f"the message has {size} bytes (body {len(entry.body)}, attributes {size - len(entry.body)}), at most"
-        f" {features.max_message_bytes} can be sent. Put the content elsewhere and send a reference to it.",
+        f" {features.max_message_bytes} can be sent. Store the content elsewhere and send a reference to it.",
     )
 
 

@@ -36,4 +36,4 @@ def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker
             from mulligan.brokers.rabbitmq import open_rabbitmq
 
             return open_rabbitmq(url, clock=clock, emit=emit, base_dir=base_dir)
-    raise ConfigurationError([f"BROKER_URL: {redacted_url(url)!r} is known but not built in."])
+    raise ConfigurationError([f"BROKER_URL: {redacted_url(url)!r} is not available here."])

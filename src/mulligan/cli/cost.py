@@ -18,9 +18,9 @@ def cost() -> None:
     try:
         totals = read(file)
     except FileNotFoundError:
-        raise MulliganError(f"{file} is not there: nothing has run in this folder yet. Run: mulligan run") from None
+        raise MulliganError(f"{file} does not exist: nothing has run in this folder yet. Run: mulligan run") from None
     except (OSError, ValueError) as exc:
-        raise MulliganError(f"{file} can't be read ({exc}). Remove it; the next run writes it anew.") from None
+        raise MulliganError(f"{file} can't be read ({exc}). Remove it; the next run creates it again.") from None
     write(summary(totals, chosen.price_per_million))
 
 

@@ -45,7 +45,7 @@ def unknown(text: str, seen: Sequence[str], hidden: int) -> str:
 def _held(hidden: int) -> str:
     if not hidden:
         return ""
-    return f", but {hidden} can't be seen now: somebody looks at them, they come back within {LEASE_S:.0f} s"
+    return f", but {hidden} can't be seen now: they are being inspected elsewhere, and come back within {LEASE_S:.0f} s"
 
 
 async def _listed(session: Session) -> tuple[list[DeadLetter], int, float]:
@@ -75,7 +75,7 @@ async def _matching(session: Session, text: str) -> list[DeadLetter]:
     if not uids:
         raise MulliganError(unknown(text, seen, walked.hidden))
     if len(uids) > 1:
-        raise MulliganError(f"{text!r} begins {len(uids)} uids, such as {uids[0]} and {uids[1]}. Give more of it.")
+        raise MulliganError(f"{text!r} begins {len(uids)} uids, such as {uids[0]} and {uids[1]}. Give more characters.")
     return sorted(letters.values(), key=lambda letter: letter.generation)
 
 

@@ -136,7 +136,7 @@ def _refused(error: OSError) -> Code:
     """What the parser prints, help and version, it prints itself: there a full stdout is an error of no file."""
     if error.errno == ENOSPC and error.filename is None:
         drop()
-        return _failed(MulliganError(f"stdout can't be written: {error.strerror}. Send it elsewhere."))
+        return _failed(MulliganError(f"stdout can't be written: {error.strerror}. Redirect it elsewhere."))
     return _unexpected(error)
 
 
@@ -147,7 +147,7 @@ def _unexpected(error: Exception) -> Code:
     described = with_causes(f"unexpected {type(error).__name__}{place}: {error}", error)
     say(f"error: {described}{'.' + hint if hint else ''}")
     if not _trace(error) and not hint:
-        say("This is a fault of the program. MULLIGAN_DEBUG=1 shows where it comes from.")
+        say("This is a bug in mulligan. MULLIGAN_DEBUG=1 shows where it comes from.")
     return Code.USAGE if hint else Code.FAILURE
 
 

@@ -51,7 +51,7 @@ def init(folder: str) -> None:
     )
     there = [name for name in dict.fromkeys(name.partition("/")[0] for name in FILES) if os.path.lexists(target / name)]
     if there:
-        raise UsageError(f"{target}: {', '.join(there)} is there already. Choose an empty folder, or move it away.")
+        raise UsageError(f"{target}: {', '.join(there)} is there already. Choose an empty folder, or move them away.")
     try:
         for name, content in contents.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +76,6 @@ def _content(name: str) -> bytes:
         return (TEMPLATE / name).read_bytes()
     except OSError as exc:
         raise MulliganError(
-            f"{TEMPLATE / name}, which mulligan init lays out, can't be read: {exc.strerror or exc}. "
+            f"{TEMPLATE / name}, which mulligan init copies, can't be read: {exc.strerror or exc}. "
             "Install mulligan again."
         ) from None

@@ -54,7 +54,7 @@ def write(text: str) -> None:
     Raises BrokenPipeError when its reader has gone, MulliganError when it is closed or full.
     """
     if sys.stdout is None:
-        raise MulliganError("there is no stdout to print to. Don't close it, or send it to /dev/null.")
+        raise MulliganError("there is no stdout to print to. Leave it open, or redirect it to /dev/null.")
     with _taken():
         _put(sys.stdout, text + "\n")
 
@@ -76,7 +76,7 @@ def _taken() -> Iterator[None]:
         raise
     except OSError as exc:
         drop()
-        raise MulliganError(f"stdout can't be written: {exc.strerror or exc}. Send it elsewhere.") from None
+        raise MulliganError(f"stdout can't be written: {exc.strerror or exc}. Redirect it elsewhere.") from None
 
 
 def drop() -> None:

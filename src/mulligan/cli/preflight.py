@@ -27,7 +27,7 @@ def require_application(folder: Path, loaded: Loaded) -> None:
         raise ConfigurationError(
             [
                 f"there is no application in {folder}: neither tasks/ nor config/configuration.py, and "
-                "MULLIGAN_BROKER_URL is not set. Change to the application's folder, or lay one out: mulligan init"
+                "MULLIGAN_BROKER_URL is not set. Change to the application's folder, or create one: mulligan init"
             ]
         )
 
@@ -39,7 +39,7 @@ def require_own_names(folder: Path) -> None:
     if found := hiding(folder):
         raise ConfigurationError(
             [
-                f"{file} is taken by the workers for the module {file.stem!r} of Python or of a package. Rename it."
+                f"{file} hides the module {file.stem!r} of Python or of a package from the workers. Rename it."
                 for file in found
             ]
         )
@@ -76,8 +76,8 @@ def of_bodies(chosen: Settings, folder: Path) -> str:
             reason = "a file is in its place"
         raise ConfigurationError(
             [
-                f"BODIES_URL: the folder {str(path)!r} can't be written: {reason}. A message that fills its queue "
-                "could not be tried again. Give a folder that this user may write to."
+                f"BODIES_URL: the folder {str(path)!r} can't be written: {reason}. A message as large as its "
+                "queue allows could not be retried. Name a folder that this user can write to."
             ]
         ) from None
     held = f", {len(sizes)} in it with {sum(sizes):,} bytes" if sizes else ""

@@ -69,7 +69,7 @@ def attributes_of(pairs: Sequence[str]) -> dict[str, str]:
                 f"--attribute {pair!r}: the name {retry_state.ATTRIBUTE!r} is mulligan's own. Choose another."
             )
         if name in found:
-            raise UsageError(f"--attribute {name!r} is given twice. Give it once.")
+            raise UsageError(f"--attribute {name!r} is given twice, expected once. Remove one.")
         found[name] = content
     return found
 
@@ -171,7 +171,7 @@ async def _stream(session: Session, fd: int, wish: SendOptions, kind: str) -> No
             raise
         raise PartialError(
             f"{sender.sent} messages were sent and confirmed, then: {exc} "
-            f"All lines up to {reached} are dealt with; of later ones some may be sent too."
+            f"All lines up to {reached} are done; some later ones may be sent, too."
         ) from exc
     finally:
         say(f"sent {sender.sent} message{'' if sender.sent == 1 else 's'} to {queue}")
@@ -198,7 +198,7 @@ def _check_delay(delay_s: float, features: Features) -> None:
 def _too_long(size: int, features: Features) -> str:
     return (
         f"the body has {size:,} bytes, and this broker takes messages of at most {features.max_message_bytes:,}. "
-        "Put the content elsewhere and send a reference to it."
+        "Store the content elsewhere and send a reference to it."
     )
 
 
@@ -206,9 +206,9 @@ def _stdin() -> int:
     try:
         fd = sys.stdin.fileno()
     except (AttributeError, OSError, ValueError):
-        raise UsageError("-: there is no standard input. Pipe the messages in, one a line.") from None
+        raise UsageError("-: there is no standard input. Pipe the messages in, one per line.") from None
     if os.isatty(fd):
-        say("one message a line; Ctrl-D ends")
+        say("one message per line; Ctrl-D ends")
     return fd
 
 
@@ -220,7 +220,7 @@ def _opened(name: str) -> int:
         raise UsageError(f"@{name}: the file can't be read: {reason}. Correct its name after the @.") from None
     if Path(name).is_dir():
         os.close(fd)
-        raise UsageError(f"@{name} is a folder, expected a file with one message a line.")
+        raise UsageError(f"@{name} is a folder, expected a file with one message per line.")
     return fd
 
 

@@ -69,7 +69,7 @@ async def _attempt(task: LoadedTask, context: TaskContext) -> Outcome:
 
     try:
         if task.accepts is not None and not task.accepts(context.message):
-            return Skipped(f"{NOT_TAKEN}: the message would not get this task")
+            return Skipped(f"{NOT_TAKEN}: the message would not be passed to this task")
         return await attempt(task, context)
     finally:
         await http.close()

@@ -91,4 +91,4 @@ class Meddled(MulliganError):
     """A part of a worker was cancelled by somebody else's code, as a task does that cancels `asyncio.all_tasks()`."""
 
     def __init__(self, part: str) -> None:
-        super().__init__(f"{part} was cancelled by a task, and can't go on. Let tasks cancel only what is their own.")
+        super().__init__(f"{part} was cancelled by a task, and can't continue. A task may cancel only what it started.")

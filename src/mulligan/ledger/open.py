@@ -38,4 +38,4 @@ def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
             from mulligan.ledger.none import NoLedger
 
             return NoLedger()
-    raise ConfigurationError([f"LEDGER_URL: {redacted_url(url)!r} is known but not built in."])
+    raise ConfigurationError([f"LEDGER_URL: {redacted_url(url)!r} is not available here."])

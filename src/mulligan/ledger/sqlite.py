@@ -194,8 +194,8 @@ class SqliteLedger:
             # raised, not guessed: granted without progress, tasks that are done would run again
             raise LedgerError(
                 f"ledger database {self._path}: the row of message {key[0]}, generation {key[1]}, can't be"
-                f" read: {exc}. Nothing of the batch was claimed. Mend the row's progress; or remove the row, and every"
-                " task of that message runs again."
+                f" read: {exc}. No row of the batch was claimed. Repair the row's progress; or remove the row, and"
+                " every task of that message runs again."
             ) from None
 
     async def look(self, keys: Sequence[Key]) -> list[Known | None]:

@@ -91,7 +91,7 @@ def _contradictions(given: Mapping[str, _Given], aliased: Mapping[str, _Given]) 
         if str(_present(other.name, other).value) != str(_present(other.name, said).value):
             yield (
                 f"{said.place}: {old} is {shown(other.name, said.value)}, and {other.name} is "
-                f"{shown(other.name, other.value)} ({other.place}). They are two names of one setting: "
+                f"{shown(other.name, other.value)} ({other.place}). They are two names for one setting: "
                 f"{ALIASES[old].meaning}. Keep {other.name}, and remove {old}."
             )
 

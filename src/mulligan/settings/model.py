@@ -285,15 +285,15 @@ class Settings(BaseModel):
             )
         if self.queues.locators and not self.broker_url.lower().startswith("sqs:"):
             raise ValueError(
-                f"Of REQUESTS_QUEUE, REJECTS_QUEUE and DEAD_QUEUE some are a URL or an ARN "
+                "REQUESTS_QUEUE, REJECTS_QUEUE or DEAD_QUEUE is a URL or an ARN "
                 f"({', '.join(one.name for one in self.queues.locators)}), and "
-                f"BROKER_URL is {redacted_url(self.broker_url)!r}: only queues on SQS have those. Write their names "
-                f"alone, or set BROKER_URL to sqs://REGION."
+                f"BROKER_URL is {redacted_url(self.broker_url)!r}: only SQS queues have those. Write the name alone, "
+                "or set BROKER_URL to sqs://REGION."
             )
         if self.holds_groups and self.ledger_url.strip().lower() in {"", "none"}:
             raise ValueError(
                 f"REQUESTS_QUEUE is the FIFO queue {names[0]!r}, FIFO_ON_FAILURE is 'block_group' and LEDGER_URL is "
-                "'none': a message that blocks its group can't carry its attempts, so a ledger has to. Set LEDGER_URL, "
+                "'none': a message that blocks its group can't carry its attempts; they need a ledger. Set LEDGER_URL, "
                 "or FIFO_ON_FAILURE to 'continue_group'."
             )
         if self.task_backoff_s > self.task_backoff_max_s:

@@ -17,7 +17,7 @@ def is_networked(chosen: Settings) -> bool:
 
 
 def notices(loaded: Loaded) -> list[SettingRenamed | LedgerLocal]:
-    """The events of these settings, for a start to tell."""
+    """The events of these settings, for a start to report."""
     chosen = loaded.settings
     is_local = is_networked(chosen) and chosen.ledger_url.startswith("sqlite:")
     local = [LedgerLocal(redacted_url(chosen.ledger_url), redacted_url(chosen.broker_url))] if is_local else []
@@ -29,7 +29,7 @@ def prefix_note(chosen: Settings) -> str | None:
     if not is_networked(chosen) or chosen.common_prefix != default_of("COMMON_PREFIX"):
         return None
     return (
-        f"COMMON_PREFIX is {chosen.common_prefix!r}, everybody's default: another application on this broker that "
-        "leaves it so takes these messages for its own, and buries them. Set one of your own before the first message; "
-        "a change later gives every queue another name."
+        f"COMMON_PREFIX is {chosen.common_prefix!r}, the default: another application on this broker "
+        "that keeps the default takes these messages, and makes them dead letters. Set your own prefix before the "
+        "first message; changing it later renames every queue."
     )

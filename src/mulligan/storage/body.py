@@ -72,7 +72,7 @@ class BodyFolder(BodyStore):
             ) from None
         if len(content) != size:
             raise PackingError(
-                f"its stored body {path} hasn't the {size} bytes that were stored. Put the right file back."
+                f"its stored body {path} does not have the {size} bytes that were stored. Restore the right file."
             )
         return content
 

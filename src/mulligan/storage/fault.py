@@ -31,11 +31,11 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # the -shm file can't grow or memory is short: both pass, although SQLite files them under broken I/O
 _PASSING_IOERR = {sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_NOMEM}
 _PASSING = {
-    sqlite3.SQLITE_FULL: "The disk is full or over quota. Make room; work goes on by itself.",
-    sqlite3.SQLITE_READONLY: "It can't be written any more. Make file and folder writable; work goes on by itself.",
-    sqlite3.SQLITE_CANTOPEN: "One of its files can't be opened (rights, open files). Work goes on once it can.",
-    sqlite3.SQLITE_NOMEM: "Memory is short. Work goes on when there is some.",
-    sqlite3.SQLITE_INTERRUPT: "The operation was interrupted. It can be repeated.",
+    sqlite3.SQLITE_FULL: "The disk is full or over quota. Make room; work then resumes.",
+    sqlite3.SQLITE_READONLY: "It can't be written any more. Make file and folder writable; work then resumes.",
+    sqlite3.SQLITE_CANTOPEN: "One of its files can't be opened (rights, open files). Work resumes once it can.",
+    sqlite3.SQLITE_NOMEM: "Memory is short. Work resumes once there is more.",
+    sqlite3.SQLITE_INTERRUPT: "The operation was interrupted. Retrying is safe.",
 }
 _MENDABLE_AT_OPEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 
@@ -51,13 +51,13 @@ def translate(exc: sqlite3.Error, path: Path, kinds: ErrorTypes) -> MulliganErro
     primary = code & 0xFF
     if primary in _BUSY:
         return kinds.unavailable(
-            f"database {path}: other processes kept it locked for too long ({seen}). It is tried again; if that goes"
-            " on, look for a process that holds a transaction open, such as a database browser."
+            f"database {path}: other processes kept it locked for too long ({seen}). Retrying; if this"
+            " continues, look for a process that holds a transaction open, such as a database browser."
         )
     if code == sqlite3.SQLITE_READONLY_DBMOVED:
         return replaced(path)
     if code in _PASSING_IOERR:
-        return kinds.unavailable(f"database {path}: {seen}. The disk or the memory is full. Make room; work goes on.")
+        return kinds.unavailable(f"database {path}: {seen}. Disk or memory is full. Make room; work then resumes.")
     if primary in _PASSING:
         return kinds.unavailable(f"database {path}: {seen}. {_PASSING[primary]}")
     if primary == sqlite3.SQLITE_IOERR:

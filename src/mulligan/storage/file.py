@@ -31,7 +31,7 @@ def prepare(path: Path, what: str) -> None:
     kind = file_system(path.parent)
     if kind is not None and kind in _NETWORK:
         raise _problem(
-            f"{what} {path} is on a network file system ({kind}), where locks and shared memory can't be trusted:"
+            f"{what} {path} is on a network file system ({kind}), where locks and shared memory are unreliable:"
             " messages could be lost. Give a path on a disk of this host, or use a broker and ledger with a server."
         )
     try:
@@ -108,7 +108,7 @@ def _found(path: Path, what: str) -> os.stat_result:
     try:
         return path.stat()
     except OSError as exc:
-        raise _problem(f"{what} {path} can't be looked at: {exc.strerror}. Check the path and its rights.") from None
+        raise _problem(f"{what} {path} can't be inspected: {exc.strerror}. Check the path and its rights.") from None
 
 
 def _unescaped(text: str) -> str:

@@ -80,7 +80,7 @@ def connect(path: Path, wanted: Schema, patiently: Patiently) -> sqlite3.Connect
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise _problem(
             f"{wanted.what} {path}: this Python has SQLite {sqlite3.sqlite_version}, expected"
-            f" {'.'.join(map(str, OLDEST_SQLITE))} or later. Use a Python that was built with a newer one."
+            f" {'.'.join(map(str, OLDEST_SQLITE))} or later. Use a Python built with a newer one."
         )
     connection = _open(path)
     try:
@@ -147,7 +147,7 @@ def _version(connection: sqlite3.Connection, path: Path, wanted: Schema) -> int:
     application_id = _pragma(connection, "application_id")
     if application_id != wanted.application_id and (application_id or mark or count):
         raise _problem(
-            f"{path} is not a {wanted.what} but a database of another purpose (application id {application_id:#x},"
+            f"{path} is not a {wanted.what} but a database with another purpose (application id {application_id:#x},"
             f" expected {wanted.application_id:#x}). Give the path of another file."
         )
     oldest, version = divmod(mark, _OLDEST_AT)

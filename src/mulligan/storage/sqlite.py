@@ -113,7 +113,7 @@ class Database:
     async def open(self) -> None:
         """Open or create the file, and bring its layout up to date. Twice is once; a failure may be repeated."""
         if self._is_closed:
-            raise self._kinds.refused(f"database {self.path} was closed. Make a new object to open it again.")
+            raise self._kinds.refused(f"database {self.path} was closed. Create a new object to open it again.")
         if self._opened is None:
             self._loop = asyncio.get_running_loop()
             self._opened, self._ended = self._loop.create_future(), self._loop.create_future()

@@ -34,7 +34,7 @@ def scheme_of(url: str, setting: str, known: Sequence[str], *, untold: Sequence[
     near = difflib.get_close_matches(scheme, known, n=1)
     hint = f" Did you mean {near[0]}://?" if near else ""
     raise ConfigurationError(
-        [f"{setting}: nothing is known for {scheme}:// in {redacted_url(url)!r}, expected one of {expected}.{hint}"]
+        [f"{setting}: the scheme {scheme}:// is unknown in {redacted_url(url)!r}, expected one of {expected}.{hint}"]
     )
 
 

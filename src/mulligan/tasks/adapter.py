@@ -82,7 +82,7 @@ def _made(cls: type[Task], problems: list[str]) -> Task | None:
         return cls()
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code
         problems.append(
-            f"{cls.__name__}() raises {raised(exc)}. A task is made without arguments, once, at start: "
+            f"{cls.__name__}() raises {raised(exc)}. It is created once at start, without arguments: "
             "correct its __init__."
         )
         return None
@@ -108,7 +108,7 @@ def _accepts(task: Task, problems: list[str]) -> Callable[[Message], bool] | Non
         return None
     if not callable(accepts) or not takes_one(accepts) or inspect.iscoroutinefunction(accepts):
         problems.append(
-            "its `accepts` can't be asked. Write def accepts(self, message): return True or False (no async)."
+            "its `accepts` can't be called. Write def accepts(self, message): return True or False (no async)."
         )
         return None
     checked: Callable[[Message], bool] = accepts

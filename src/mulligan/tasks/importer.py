@@ -100,7 +100,7 @@ def _missing(app_dir: Path, module: str) -> str:
     if top != module and (app_dir / f"{top}.py").is_file():
         beside = f", and hides the folder {top}/" if (app_dir / top).is_dir() else ""
         cure = "Rename it" if beside or hides(top, app_dir) else "Correct the import, or rename it"
-        return f"there is no module {module!r}: {app_dir / top}.py is taken for {top!r}{beside}. {cure}."
+        return f"there is no module {module!r}: {app_dir / top}.py is imported as {top!r}{beside}. {cure}."
     if own := _own(app_dir, top):
         return f"there is no module {module!r} to import by that name. For your own {own[0]} write: {own[1]}"
     if top != module and top in sys.modules:

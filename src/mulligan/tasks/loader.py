@@ -55,7 +55,7 @@ def _conditions() -> Iterator[None]:
 def _load(app_dir: Path, tasks_file: str, policy: Policy, *, drops_unrouted: bool) -> TaskRegistry:
     folder = app_dir / importer.PACKAGE
     if not folder.is_dir():
-        hint = "Change to the application's folder, or lay one out: mulligan init"
+        hint = "Change to the application's folder, or create one: mulligan init"
         raise ConfigurationError([f"there is no folder {importer.PACKAGE!r} in {app_dir}. {hint}"])
     importer.prepare(app_dir)
     path = app_dir / tasks_file
@@ -65,7 +65,7 @@ def _load(app_dir: Path, tasks_file: str, policy: Policy, *, drops_unrouted: boo
         tasks, problems = _found(app_dir, policy)
     if not problems and not any(not task.is_default for task in tasks):
         problems.append(
-            f"{tasks_file}: every task in it is a default one, so nothing would be done with a message. "
+            f"{tasks_file}: every task in it is a default (alert) task, so no task would handle a message. "
             "Set <default>false</default> for at least one."
         )
     if problems:
@@ -82,7 +82,7 @@ def _listed(app_dir: Path, path: Path, defaults: Policy) -> Loaded:
         listed, problems = manifest.read(path)
     except OSError as exc:
         raise ConfigurationError(
-            [f"TASKS_XML_FILE: {shown(str(path))} can't be read: {exc.strerror or exc}. Give a file that you may read."]
+            [f"TASKS_XML_FILE: {shown(str(path))} can't be read: {exc.strerror or exc}. Name a file that you can read."]
         ) from None
     modules: dict[str, ModuleType | None] = {}
     tasks: list[LoadedTask] = []
@@ -184,5 +184,5 @@ def _twice(task: LoadedTask, origins: dict[TaskName, str]) -> list[str]:
     first = origins.setdefault(task.name, task.origin)
     if first == task.origin:
         return []
-    hint = "A task is known by its class name: rename one of them."
+    hint = "Tasks are identified by their class name: rename one of them."
     return [f"{task.origin}: the class {task.name!r} is in {first}, too. {hint}"]

@@ -74,13 +74,13 @@ def parse(data: bytes, name: str = "tasks.xml") -> tuple[Manifest, list[str]]:
     if len(data) > SIZE_MAX_BYTES:
         return Manifest(()), [f"{name} has more than {SIZE_MAX_BYTES} bytes. Is it the right file?"]
     if not data.strip():
-        return Manifest(()), [f"{name} is empty. It needs <tasks> with one <task> for each task. Or remove it: {ALL}"]
+        return Manifest(()), [f"{name} is empty. It needs <tasks> with one <task> per task. Or remove it: {ALL}"]
     reader = _Reader(name)
     reader.read(data)
     return Manifest(tuple(reader.entries)), reader.problems
 
 
-ALL = "without it every Task class in the files of the tasks folder is taken."
+ALL = "without it every Task class in the files of the tasks folder is used."
 
 
 class _Stop(Exception):
@@ -126,12 +126,10 @@ class _Reader:
             self._broken(exc)
             return
         except (LookupError, ValueError) as exc:  # an encoding that Python or expat doesn't know
-            self._problem(1, f"is not readable XML: {exc}. Save it as UTF-8, and say so in its first line.")
+            self._problem(1, f"is not readable XML: {exc}. Save it as UTF-8, and declare that in its first line.")
             return
         if not self._tasks_count:
-            self._problem(
-                1, f"has no <task>, so there is nothing to run. Add one for each task, or remove the file: {ALL}"
-            )
+            self._problem(1, f"has no <task>, so there is nothing to run. Add one per task, or remove the file: {ALL}")
 
     def _problem(self, line: int, text: str) -> None:
         self.problems.append(f"{self.name} line {line}: {text}")
@@ -145,14 +143,14 @@ class _Reader:
 
     def _broken(self, exc: expat.ExpatError) -> None:
         what = expat.ErrorString(exc.code) or "not XML"
-        hint = "Correct it; what follows was not read."
+        hint = "Correct it; the rest was not read."
         if self._open:
             element = self._open[-1]
             hint = f"<{_short(element.name)}> of line {element.line} is still open there. {hint}"
         self._problem(exc.lineno, f"column {exc.offset + 1} is not XML: {what}. {hint}")
 
     def _doctype(self, *_: object) -> None:
-        self._stop("has a DOCTYPE. That is refused, since entities can read files and fill the memory. Remove it.")
+        self._stop("has a DOCTYPE. It is refused, because entities can read files and exhaust memory. Remove it.")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         line = self._parser.CurrentLineNumber
@@ -167,7 +165,7 @@ class _Reader:
         self._tasks_count += depth == 1
         for attribute in attributes:
             hint = f"Write it as an element: <{attribute}>...</{attribute}>." if attribute in _FIELDS else "Remove it."
-            self._problem(line, f"<{_short(name)}> has the attribute {_short(attribute)!r}, but none is known. {hint}")
+            self._problem(line, f"<{_short(name)}> has the attribute {_short(attribute)!r}, expected none. {hint}")
         self._open.append(_Element(name, line))
 
     def _is_in_unknown(self) -> bool:
@@ -192,7 +190,7 @@ class _Reader:
         elif text.strip() and not self._is_in_unknown():
             shown = _short(text.strip())
             self._problem(
-                self._parser.CurrentLineNumber, f"{shown!r} stands in <{element.name}> outside of a field. Remove it."
+                self._parser.CurrentLineNumber, f"{shown!r} is in <{element.name}>, outside a field. Remove it."
             )
 
     def _end(self, _: str) -> None:
@@ -225,7 +223,7 @@ class _Reader:
             first = self._class_lines[class_name]
             self._problem(
                 class_line,
-                f"the class {_short(class_name)!r} is in line {first}, too. A task is known by its class name: "
+                f"the class {_short(class_name)!r} is in line {first}, too. Tasks are identified by their class name: "
                 "remove one of them, or rename the class.",
             )
         elif class_name:
@@ -251,10 +249,10 @@ def _check_filename(text: str) -> str:
         return ""
     bare = text.removesuffix(".py")
     if bare != text and FILE_NAME.fullmatch(bare):
-        return f"is {_short(text)!r}: the ending is left out here. Write <filename>{bare}</filename>."
+        return f"is {_short(text)!r}: leave the ending out. Write <filename>{bare}</filename>."
     return (
         f"is {_short(text)!r}, expected the name of a file in the tasks folder without .py: lower-case letters, digits "
-        "and _, a digit not first. Rename the file if it is called otherwise."
+        "and _, not beginning with a digit. Rename the file if its name differs."
     )
 
 
@@ -268,8 +266,8 @@ def _check_default(text: str) -> str:
     if text.lower() in {"true", "false"}:
         return ""
     return (
-        f"is {_short(text)!r}, expected true or false. Write false for a task that every message is for, true for an "
-        "alert that runs when another task of the message can't be done."
+        f"is {_short(text)!r}, expected true or false. Write false for a task that runs for each message, true for an "
+        "alert task, which runs when another task of the message is exhausted."
     )
 
 

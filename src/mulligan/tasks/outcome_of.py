@@ -52,7 +52,7 @@ def outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
     try:
         return _outcome_of_error(task, exc)
     except Exception as raised:  # noqa: BLE001 - an attempt without an end would hold its message for ever
-        return Failed(f"{type(exc).__name__}: (what it says can't be told: {type(raised).__name__})")
+        return Failed(f"{type(exc).__name__}: (no text: {type(raised).__name__})")
 
 
 def _outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:

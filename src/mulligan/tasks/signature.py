@@ -32,7 +32,7 @@ def read_run(task: Task, module: ModuleType, problems: list[str]) -> Run | None:
     """The task's `run`, or None with what is wrong added to problems. module: where its annotations are looked up."""
     function = getattr(task, "run", None)
     if function is None:
-        problems.append(f"it has no `run`, which is what gets every message. {_RUN_HINT}")
+        problems.append(f"it has no `run`, which each message is passed to. {_RUN_HINT}")
         return None
     if not callable(function):
         problems.append(f"its `run` is {shown(function)}, expected a function. {_RUN_HINT}")
@@ -90,7 +90,7 @@ def _parameters_problem(parameters: Sequence[inspect.Parameter]) -> str:
         and (parameter.kind is inspect.Parameter.KEYWORD_ONLY or (parameter.kind in _POSITIONAL and index > 1))
     ]
     if needed:
-        return f"its `run` takes ({names}), but it gets the payload and at most the context. {_RUN_HINT}"
+        return f"its `run` takes ({names}), but is called with the payload and at most the context. {_RUN_HINT}"
     return ""
 
 

@@ -215,7 +215,7 @@ def _of_held(event: HeldEvent) -> str:
         case e.RowDamaged():
             return (
                 f"whose row in the ledger can't be read ({first_line(event.problem)}): {wait}. "
-                "Mend the row's progress there; or remove the row, and all tasks of that message run again"
+                "Repair the row's progress there; or remove the row, and all tasks of that message run again"
             )
         case e.StateDamaged():
             return (

@@ -131,7 +131,7 @@ async def test_wrong_password_is_refused_without_showing_it(connect, postgres):
     told = await refused(connect, postgres.url.replace(QUOTED, "s3cret-but-wrong"))
 
     assert "28P01" in told
-    assert "Correct user and password" in told
+    assert "Correct the user and password" in told
 
 
 async def test_database_that_is_not_there_is_refused(connect, postgres):
@@ -164,7 +164,7 @@ async def test_server_that_can_not_be_reached_is_unavailable(connect):
     with socket.socket() as bound:  # bound and not listening: nobody else can be there
         bound.bind(("127.0.0.1", 0))
 
-        with pytest.raises(LedgerUnavailable, match="Look whether the server runs"):
+        with pytest.raises(LedgerUnavailable, match="Check that the server runs"):
             await connect(f"postgresql://me:s3cret@127.0.0.1:{bound.getsockname()[1]}/db")
 
 
@@ -250,7 +250,7 @@ async def test_start_says_of_each_server_why_it_can_not_be_used(connect):
 async def test_read_only_server_is_told_at_the_start_as_one_that_may_be_waited_for(connect, postgres):
     url = postgres.url_of(postgres.new_schema(), "default_transaction_read_only=on")
 
-    with pytest.raises(LedgerUnavailable, match="only reads"):
+    with pytest.raises(LedgerUnavailable, match="read-only"):
         await connect(url)
 
 

@@ -204,7 +204,7 @@ async def test_server_whose_certificate_has_expired_is_refused(make, url_of, que
     presented(Path(certificate).read_bytes(), Path(key).read_bytes())
     broker = make(url_of())
 
-    with pytest.raises(BrokerUnavailable, match=r"not valid now \(certificate has expired\): renew it"):
+    with pytest.raises(BrokerUnavailable, match=r"not currently valid \(certificate has expired\): renew it"):
         await broker.declare(queues, create=True)
 
 
@@ -222,12 +222,12 @@ async def test_client_certificate_of_another_ca_is_told(make, url_of, queues, tm
     certificate, key = Certificates(tmp_path, "other").issue("client", "DNS:client")
     broker = make(url_of(certfile=certificate, keyfile=key))
 
-    with pytest.raises(BrokerUnavailable, match="it wants a certificate that it trusts"):
+    with pytest.raises(BrokerUnavailable, match="it requires a client certificate that it trusts"):
         await broker.declare(queues, create=True)
 
 
 async def test_scheme_that_does_not_fit_the_port_is_told(make, server, certificates, queues):
-    with pytest.raises(BrokerUnavailable, match="no TLS on this port"):
+    with pytest.raises(BrokerUnavailable, match="not speak TLS on this port"):
         await make(f"amqps://127.0.0.1:{server.port}/?cafile={certificates.ca}").declare(queues, create=True)
-    with pytest.raises(BrokerUnavailable, match="wants amqps://"):
+    with pytest.raises(BrokerUnavailable, match="needs amqps://"):
         await make(f"amqp://127.0.0.1:{server.tls_port}/").declare(queues, create=True)

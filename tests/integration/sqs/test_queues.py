@@ -65,7 +65,7 @@ async def test_declare_reads_the_size_limit_of_the_smallest_queue(server, broker
     assert broker.features.max_message_bytes == 2048
     assert declared.created == (queues.requests, queues.rejects)
     assert declared.problems == ()
-    assert any("takes messages of 2048 bytes" in note for note in declared.notes)
+    assert any("accepts messages of 2048 bytes" in note for note in declared.notes)
     assert any("keeps messages for 4 days" in note for note in declared.notes)
 
 
@@ -102,7 +102,7 @@ async def test_declare_of_one_queue_tells_of_that_one_when_it_may_not_be_found(g
 async def test_declare_refuses_kinds_that_are_mixed(server, broker_of):
     mixed = Queues("a", QueueName("a.fifo"), QueueName("b"), QueueName("c"))
 
-    with pytest.raises(ConfigurationError, match=r"ending \.fifo"):
+    with pytest.raises(ConfigurationError, match=r"End all three names with"):
         await broker_of(server).declare(mixed, create=True)
 
 
@@ -175,7 +175,7 @@ async def test_owners_refuse_messages_of_others_on_rejects_and_give_them_back(br
     told = await owners_of(broker, queues)
 
     assert len(told.problems) == 1
-    assert "2 of about 2 messages on it were looked at, and none carries a state of mulligan's" in told.problems[0]
+    assert "2 of about 2 messages on it were inspected, and none carries mulligan's state" in told.problems[0]
     assert (await broker.depth(queues.rejects)).ready == 2
 
 
@@ -223,7 +223,7 @@ async def test_owners_refuse_nothing_when_messages_may_not_be_received(broker, q
     told = await owners_of(broker, queues)
 
     assert told.problems == ()
-    assert "can't be looked at (AccessDenied)" in told.notes[0]
+    assert "can't be inspected (AccessDenied)" in told.notes[0]
 
 
 # -- rights -----------------------------------------------------------------------------------------------------------
@@ -407,7 +407,7 @@ async def test_rejects_of_another_account_are_judged_by_their_messages_when_thei
 
     found = await broker.owners(queues)
 
-    assert "it seems to be somebody else's" in found.problems[0]
+    assert "it seems to belong to another program" in found.problems[0]
 
 
 async def test_declare_works_and_tells_each_time_when_plain_http_to_another_host_is_allowed(
@@ -426,7 +426,8 @@ async def test_declare_works_and_tells_each_time_when_plain_http_to_another_host
 
     text = (
         f"The endpoint http://localstack.test:{server.port} is plain http, as insecure=true in BROKER_URL allows: "
-        f"messages can be read and changed on the way. For a network that is yours alone; elsewhere use https."
+        f"messages can be read and changed on the way. Use this only on a network that you control; otherwise "
+        "use https."
     )
     assert notes == [(text,), (text,)]
     assert sent == [None]

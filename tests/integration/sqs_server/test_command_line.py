@@ -101,7 +101,7 @@ def test_wrong_use_is_told_without_a_traceback(tmp_path):
 
     for options, part in (
         (("--host", "0.0.0.0"), "--allow-remote"),
-        (("--db", "redis://x"), "nothing is known for redis://"),
+        (("--db", "redis://x"), "the scheme redis:// is unknown"),
         (("--db", f"sqlite:///{text}"), "is not a database"),
         (("--fault-script", str(script)), "not a fault script"),
         (("--fault-script", str(tmp_path / "none")), "can't be read"),

@@ -216,7 +216,7 @@ def test_command_in_a_wrong_folder_says_so_and_makes_no_queue_there(mulligan, tm
     code, out, err = mulligan(*arguments)
 
     assert code == 2
-    assert "Change to the application's folder, or lay one out: mulligan init" in out + err
+    assert "Change to the application's folder, or create one: mulligan init" in out + err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -388,7 +388,7 @@ def test_init_names_the_file_that_the_installation_lacks(mulligan, tmp_path, mon
     code, _, err = mulligan("init", "shop")
 
     assert code == 1
-    assert f"{tmp_path}/gone/main.py, which mulligan init lays out, can't be read" in err
+    assert f"{tmp_path}/gone/main.py, which mulligan init copies, can't be read" in err
     assert not (tmp_path / "shop").exists()
 
 

@@ -124,7 +124,7 @@ def test_help_on_a_full_stdout_is_told_in_one_line(tmp_path):
 
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    assert done.stderr == "error: stdout can't be written: No space left on device. Send it elsewhere.\n"
+    assert done.stderr == "error: stdout can't be written: No space left on device. Redirect it elsewhere.\n"
     assert done.returncode == 1
 
 

@@ -75,7 +75,7 @@ def test_check_and_run_refuse_a_file_that_the_workers_would_take_for_a_module(mu
 
     assert (checked, ran) == (2, 2)
     assert (
-        f"problem  tasks     {application}/random.py is taken by the workers for the module 'random' of Python or of a "
-        "package. Rename it."
+        f"problem  tasks     {application}/random.py hides the module 'random' of Python or of a "
+        "package from the workers. Rename it."
     ) in out
-    assert f"error: {application}/random.py is taken by the workers for the module 'random'" in err
+    assert f"error: {application}/random.py hides the module 'random'" in err

@@ -28,7 +28,7 @@ def test_open_ledger_makes_the_ledger_of_the_url_and_touches_nothing(tmp_path, u
 
 
 def test_open_ledger_names_what_is_known_when_the_scheme_is_not(tmp_path):
-    with pytest.raises(ConfigurationError, match="LEDGER_URL: nothing is known for sqlit://"):
+    with pytest.raises(ConfigurationError, match="LEDGER_URL: the scheme sqlit:// is unknown"):
         open_ledger("sqlit:///x", clock=Clock(), base_dir=tmp_path)
 
 

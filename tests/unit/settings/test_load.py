@@ -128,7 +128,7 @@ def test_load_refuses_two_names_of_one_queue_that_differ(tmp_path):
     assert problems == (
         (
             "environment variable MULLIGAN_DEAD_LETTER_QUEUE: DEAD_LETTER_QUEUE is 'orders-dlq', and REJECTS_QUEUE is "
-            "'again' (config/configuration.py line 1). They are two names of one setting: it is the queue of retries, "
+            "'again' (config/configuration.py line 1). They are two names for one setting: it is the queue of retries, "
             "not of dead letters. Keep REJECTS_QUEUE, and remove DEAD_LETTER_QUEUE."
         ),
     )
@@ -369,5 +369,5 @@ def test_load_takes_a_queue_by_url_or_arn_and_calls_it_by_its_name(tmp_path, tex
 def test_load_refuses_an_arn_where_the_broker_is_not_sqs(tmp_path):
     (problem,) = problems_of(tmp_path, {"MULLIGAN_REQUESTS_QUEUE": "arn:aws:sqs:eu-west-1:123456789012:orders"})
 
-    assert "some are a URL or an ARN (orders), and BROKER_URL is" in problem
-    assert "only queues on SQS have those. Write their names alone, or set BROKER_URL to sqs://REGION" in problem
+    assert " is a URL or an ARN (orders), and BROKER_URL is" in problem
+    assert "only SQS queues have those. Write the name alone, or set BROKER_URL to sqs://REGION" in problem

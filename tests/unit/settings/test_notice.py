@@ -40,9 +40,9 @@ def test_notices_say_nothing_when_the_ledger_is_shared_or_the_queues_are_local_t
 
 def test_prefix_note_is_told_when_nobody_chose_a_prefix_on_a_networked_broker():
     assert prefix_note(Settings(broker_url="sqs://eu-west-1")) == (
-        "COMMON_PREFIX is 'msgparser', everybody's default: another application on this broker that leaves it so takes "
-        "these messages for its own, and buries them. Set one of your own before the first message; a change later "
-        "gives every queue another name."
+        "COMMON_PREFIX is 'msgparser', the default: another application on this broker that keeps the default "
+        "takes these messages, and makes them dead letters. Set your own prefix before the first message; changing it "
+        "later renames every queue."
     )
 
 

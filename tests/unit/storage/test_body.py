@@ -92,7 +92,7 @@ def test_missing_body_is_told_with_its_path(folder, path):
 def test_body_of_another_size_is_told(folder, size):
     folder.keep(NAME, b"body")
 
-    with pytest.raises(PackingError, match=f"hasn't the {size} bytes"):
+    with pytest.raises(PackingError, match=f"does not have the {size} bytes"):
         folder.load(NAME, size)
 
 

@@ -33,7 +33,7 @@ def test_scheme_of_names_what_is_known_and_guesses_what_was_meant():
         scheme_of("sqlit:///x.db", "BROKER_URL", ("sqlite", "sqs"), untold=("memory",))
 
     assert str(caught.value) == (
-        "BROKER_URL: nothing is known for sqlit:// in 'sqlit:///x.db', expected one of sqlite://, sqs://."
+        "BROKER_URL: the scheme sqlit:// is unknown in 'sqlit:///x.db', expected one of sqlite://, sqs://."
         " Did you mean sqlite://?"
     )
 

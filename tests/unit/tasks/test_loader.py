@@ -225,8 +225,8 @@ def test_load_lets_ctrl_c_through(app):
         ("backoff = lambda: 3", "backoff is a function, but does not take one argument"),
         ("give_up_on = 'ValueError'", "give_up_on has 'ValueError', expected exception classes"),
         ("give_up_on = (ValueError, 3)", "give_up_on has 3"),
-        ("async def accepts(self, message): return True", "its `accepts` can't be asked"),
-        ("def accepts(self): return True", "its `accepts` can't be asked"),
+        ("async def accepts(self, message): return True", "its `accepts` can't be called"),
+        ("def accepts(self): return True", "its `accepts` can't be called"),
         ("def __init__(self, url): ...", "One() raises TypeError"),
         ("def __init__(self): raise SystemExit", "One() raises SystemExit"),
         ("def check(self): 1 / 0", "its check() raises ZeroDivisionError: division by zero"),
@@ -247,12 +247,15 @@ def test_load_tells_the_problem_when_an_attribute_is_wrong(app, line, told):
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ("x = 1", "it has no `run`, which is what gets every message."),
+        ("x = 1", "it has no `run`, which each message is passed to."),
         ("run = 3", "its `run` is 3, expected a function."),
         ("def run(self): ...", "its `run` takes no payload."),
         ("def run(): ...", "its `run` takes no payload, not even self."),
         ("def run(self, *, data): ...", "its `run` takes no payload."),
-        ("def run(self, a, b, c): ...", "its `run` takes (a, b, c), but it gets the payload and at most the context."),
+        (
+            "def run(self, a, b, c): ...",
+            "its `run` takes (a, b, c), but is called with the payload and at most the context.",
+        ),
         ("def run(self, a, *, b): ...", "its `run` takes (a, b)"),
         ("def run(self, data): yield 1", "its `run` has a yield"),
         ("async def run(self, data): yield 1", "its `run` has a yield"),
@@ -295,7 +298,8 @@ def test_load_tells_both_places_when_two_files_have_one_class_name(app):
     app.file("b", PLAIN)
 
     assert app.problems() == [
-        "tasks/b.py:2: the class 'One' is in tasks/a.py:2, too. A task is known by its class name: rename one of them."
+        "tasks/b.py:2: the class 'One' is in tasks/a.py:2, too. Tasks are identified by their class name: rename one "
+        "of them."
     ]
 
 
@@ -316,7 +320,7 @@ def test_load_tells_the_problem_when_every_task_is_a_default_one(app):
     app.file("one", PLAIN)
     app.manifest("one One true")
 
-    assert app.problems()[0].startswith("tasks.xml: every task in it is a default one")
+    assert app.problems()[0].startswith("tasks.xml: every task in it is a default (alert) task")
 
 
 def test_load_tells_the_problem_when_the_manifest_is_a_folder(app):
@@ -324,7 +328,7 @@ def test_load_tells_the_problem_when_the_manifest_is_a_folder(app):
 
     (problem,) = app.problems()
     assert problem.startswith("TASKS_XML_FILE: ")
-    assert problem.endswith("app/tasks.xml' can't be read: Is a directory. Give a file that you may read.")
+    assert problem.endswith("app/tasks.xml' can't be read: Is a directory. Name a file that you can read.")
 
 
 def test_route_is_one_constant_when_no_task_picks_its_messages(app, message):

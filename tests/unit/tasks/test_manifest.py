@@ -85,7 +85,7 @@ def test_parse_says_to_drop_the_ending_when_a_filename_has_one():
     problems = problems_of(f"<tasks><task>{TASK.replace('task1<', 'task1.py<')}</task></tasks>")
 
     assert problems == [
-        "tasks.xml line 1: <filename> is 'task1.py': the ending is left out here. Write <filename>task1</filename>."
+        "tasks.xml line 1: <filename> is 'task1.py': leave the ending out. Write <filename>task1</filename>."
     ]
 
 
@@ -139,7 +139,7 @@ def test_parse_names_both_lines_when_a_class_is_there_twice():
 
     assert problems == [
         (
-            "tasks.xml line 2: the class 'Task1' is in line 1, too. A task is known by its class name: "
+            "tasks.xml line 2: the class 'Task1' is in line 1, too. Tasks are identified by their class name: "
             "remove one of them, or rename the class."
         )
     ]
@@ -156,7 +156,7 @@ def test_parse_says_to_write_an_element_when_it_is_an_attribute():
 
     assert problems == [
         (
-            "tasks.xml line 1: <task> has the attribute 'default', but none is known. "
+            "tasks.xml line 1: <task> has the attribute 'default', expected none. "
             "Write it as an element: <default>...</default>."
         )
     ]
@@ -165,7 +165,7 @@ def test_parse_says_to_write_an_element_when_it_is_an_attribute():
 def test_parse_refuses_text_outside_of_a_field():
     problems = problems_of(f"<tasks><task>{TASK}</task>\nhello</tasks>")
 
-    assert problems == ["tasks.xml line 2: 'hello' stands in <tasks> outside of a field. Remove it."]
+    assert problems == ["tasks.xml line 2: 'hello' is in <tasks>, outside a field. Remove it."]
 
 
 @pytest.mark.parametrize("text", ["<tasks/>", "<tasks></tasks>", "<tasks><!-- <task/> --></tasks>"])
@@ -187,7 +187,7 @@ def test_parse_names_the_open_element_when_it_is_no_xml():
     assert problems == [
         (
             "tasks.xml line 4: column 3 is not XML: mismatched tag. <filename> of line 3 is still open there. "
-            "Correct it; what follows was not read."
+            "Correct it; the rest was not read."
         )
     ]
 
@@ -211,7 +211,7 @@ def test_parse_refuses_a_doctype_before_any_entity_is_read():
 
     assert problems == [
         (
-            "tasks.xml line 1: has a DOCTYPE. That is refused, since entities can read files and fill the memory. "
+            "tasks.xml line 1: has a DOCTYPE. It is refused, because entities can read files and exhaust memory. "
             "Remove it."
         )
     ]

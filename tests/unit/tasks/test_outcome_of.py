@@ -126,7 +126,7 @@ class Unchained(ValueError):
 
 def test_outcome_of_error_is_a_failure_when_the_exception_can_not_even_be_asked(task):
     """The attempt had no end: its message stayed with its worker, and a drain waited for it for ever."""
-    assert outcome_of_error(task, Unchained("x")) == Failed("Unchained: (what it says can't be told: RuntimeError)")
+    assert outcome_of_error(task, Unchained("x")) == Failed("Unchained: (no text: RuntimeError)")
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])

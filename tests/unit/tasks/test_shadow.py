@@ -75,7 +75,7 @@ def test_config_py_beside_the_folder_config_is_named_where_a_task_imports_from_t
 
     (problem,) = app.problems()
 
-    assert f"{app.folder}/config.py is taken for 'config', and hides the folder config/. Rename it." in problem
+    assert f"{app.folder}/config.py is imported as 'config', and hides the folder config/. Rename it." in problem
 
 
 @pytest.mark.parametrize("name", ["random", "msgspec", "one"])

@@ -106,7 +106,7 @@ def test_sentence_is_one_line_for_every_event(kind):
         (
             e.RowDamaged(QueueName("r"), UID, 2, "ledger database x: no", (), 60.0),
             "r: 2 copies whose row in the ledger can't be read (ledger database x: no): left alone and checked again "
-            f"in 60 s, the last is {UID}. Mend the row's progress there; or remove the row, and all tasks of that "
+            f"in 60 s, the last is {UID}. Repair the row's progress there; or remove the row, and all tasks of that "
             "message run again",
         ),
         (
@@ -139,15 +139,15 @@ def test_duration_has_a_unit_that_fits(seconds, expected):
 @pytest.mark.parametrize(
     "event",
     [
-        e.BrokerWarning("queues", "x" * 500 + ". This mends it: aws"),
-        e.ReceiveRefused("orders", "x" * 500 + ". This mends it: aws"),
-        e.BrokerDown("receiving", "x" * 500 + ". This mends it: aws"),
-        e.LedgerDown("x" * 500 + ". This mends it: aws"),
+        e.BrokerWarning("queues", "x" * 500 + ". To correct it: aws"),
+        e.ReceiveRefused("orders", "x" * 500 + ". To correct it: aws"),
+        e.BrokerDown("receiving", "x" * 500 + ". To correct it: aws"),
+        e.LedgerDown("x" * 500 + ". To correct it: aws"),
     ],
 )
 def test_what_mends_a_service_is_not_cut_off(event):
     """The log named the command for a short redrive as far as `aws sqs get-queu ...`."""
-    assert sentence(event).endswith("This mends it: aws")
+    assert sentence(event).endswith("To correct it: aws")
 
 
 def test_first_line_is_cut():

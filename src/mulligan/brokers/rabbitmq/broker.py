@@ -326,9 +326,9 @@ class RabbitBroker:
         if fault := batch_fault(count, FEATURES):
             raise BrokerRefused(f"RabbitMQ {self._parameters.where}: {fault.reason}")
         if self._topology is None:
-            raise BrokerRefused(f"RabbitMQ {self._parameters.where}: declare comes before every other call.")
+            raise BrokerRefused(f"RabbitMQ {self._parameters.where}: call declare before any other method.")
         return self._topology
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise BrokerRefused(f"The broker {self._parameters.where} is closed: open a new one.")
+            raise BrokerRefused(f"The broker {self._parameters.where} is closed. Open a new one.")

@@ -38,12 +38,12 @@ def parse(url: str, base_dir: Path | None = None) -> ConnectionParameters:
     for name in given.keys() - set(_PARAMETERS):
         # a name that the redacted URL doesn't show may be part of a secret
         parameter = repr(name) if f"{name}=" in shown else "a parameter"
-        wrong(f"nothing is known for {parameter}, expected {', '.join(_PARAMETERS)}")
+        wrong(f"{parameter} is unknown, expected {', '.join(_PARAMETERS)}")
     if parts.fragment:
         wrong("a # ends the URL early: write %23 in its place")
     path = parts.path.removeprefix("/")
     if "/" in path:
-        wrong("a virtual host with a / in its name is written with %2F, expected one part after the host")
+        wrong("a virtual host with a / in its name is written with %2F; expected one part after the host")
     heartbeat = given.get("heartbeat", str(HEARTBEAT_S))
     if not heartbeat.isdecimal() or not (heartbeat == "0" or 4 <= int(heartbeat) < 65536):
         wrong(f"heartbeat is {heartbeat!r}, expected 0 (none) or 4 to 65535 seconds")
@@ -51,7 +51,7 @@ def parse(url: str, base_dir: Path | None = None) -> ConnectionParameters:
     if scheme == "amqp" and (extra := [name for name in _PARAMETERS[:3] if name in given]):
         wrong(f"{', '.join(extra)} need amqps://")
     if ("certfile" in given) != ("keyfile" in given):
-        wrong("certfile and keyfile belong together, and one is missing")
+        wrong("certfile and keyfile need each other, and one is missing")
     user = unquote(parts.username) if parts.username is not None else "guest"
     password = unquote(parts.password) if parts.password is not None else "guest"
     for what, text in (("virtual host", unquote(path)), ("user", user), ("password", password)):
@@ -78,16 +78,16 @@ def _text_fault(text: str, *, most_bytes: int | None) -> str | None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        return "holds bytes that are not UTF-8, which AMQP doesn't take,"
-    return "is longer than the 255 bytes that AMQP takes" if most_bytes and size > most_bytes else None
+        return "holds bytes that are not UTF-8, which AMQP doesn't allow,"
+    return "is longer than the 255 bytes that AMQP allows" if most_bytes and size > most_bytes else None
 
 
 def _split(url: str, shown: str) -> SplitResult:
     if _names_several_hosts(url):
         raise ConfigurationError(
             [
-                f"BROKER_URL: it names several hosts, in {shown!r}, and one is taken. Name one that stands for all of "
-                "them: a load balancer before the cluster, or a DNS name with the addresses of all."
+                f"BROKER_URL: it names several hosts, in {shown!r}, and only one is allowed. Name one that represents "
+                "all: a load balancer in front of the cluster, or a DNS name with the addresses of all."
             ]
         )
     try:

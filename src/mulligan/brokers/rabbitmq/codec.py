@@ -104,14 +104,14 @@ def encode(
         if len(table) > room:
             if not may_wrap:
                 raise Refused(
-                    f"its headers have {len(table)} bytes, one frame of the broker takes {room} (its frame_max). "
+                    f"its headers have {len(table)} bytes, one frame of the broker holds {room} (its frame_max). "
                     f"Send fewer, or put them into the body."
                 )
             body = _U32.pack(len(table)) + table + body
             table = field_table.encode({COPY: copy, ENVELOPE: Typed("t", "true")}, foreign)
     except field_table.NameTooLongError as exc:
         raise Refused(
-            f"the name of attribute {exc.name[:40]!r}... has {exc.size_bytes} bytes, AMQP takes 255. Shorten it."
+            f"the name of attribute {exc.name[:40]!r}... has {exc.size_bytes} bytes, AMQP allows 255. Shorten it."
         ) from None
     return _payload(properties, table, len(body)), body
 

@@ -33,21 +33,24 @@ def tls_text(exc: ssl.SSLError) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         reason = exc.verify_message
         if exc.verify_code in _NOT_VALID_NOW:
-            return f"its certificate is not valid now ({reason}): renew it, or set the clock of this machine"
+            return f"its certificate is not currently valid ({reason}): renew it, or set the clock of this machine"
         if exc.verify_code in _OTHER_HOST:
             return f"its certificate is another host's ({reason}): name the host in BROKER_URL as the certificate does"
         if exc.verify_code in _UNTRUSTED:
             return f"its certificate is not trusted ({reason}): name its CA by ?cafile= in BROKER_URL"
         return (
-            f"its certificate, or its CA's, is not as it should be ({reason}): issue it again; Python 3.13 and later"
-            " ask more of certificates than the versions before"
+            f"its certificate, or its CA's, is malformed ({reason}): issue it again; Python 3.13 and later are stricter"
+            " about certificates"
         )
     reason = exc.reason or str(exc)
     if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason:
-        return f"it speaks no TLS on this port ({reason}): correct the port, usually 5671, or write amqp://"
+        return f"it does not speak TLS on this port ({reason}): correct the port, usually 5671, or write amqp://"
     if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-        return f"it wants a certificate that it trusts ({reason}): name one by ?certfile= and ?keyfile= in BROKER_URL"
-    return f"there is no TLS with it ({exc})"
+        return (
+            f"it requires a client certificate that it trusts ({reason}): name one by ?certfile= and ?keyfile= in "
+            "BROKER_URL"
+        )
+    return f"TLS with it failed ({exc})"
 
 
 def _advice(error: ChannelClosed, *, is_making: bool) -> str:
@@ -56,7 +59,7 @@ def _advice(error: ChannelClosed, *, is_making: bool) -> str:
             return " `mulligan setup` makes it, with a user that may configure."
         case 403 if is_making and not isinstance(error, ConnectionLost):
             return (
-                " Making queues takes the right to configure: run `mulligan setup` as a user that has it, and set "
+                " Creating queues needs the right to configure: run `mulligan setup` as a user that has it, and set "
                 "CREATE_QUEUES=false for this one; docs/rabbitmq.md has the rights of each."
             )
         case 403 if not isinstance(error, ConnectionLost):

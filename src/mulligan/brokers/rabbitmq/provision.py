@@ -109,7 +109,7 @@ class Provisioning:
     def _difference(self, one: Exchange | Queue, why: ChannelClosed) -> str:
         if isinstance(one, Exchange):
             return (
-                f"Exchange {one.name}: {why.text}. Another program made it: leave it alone, and choose another "
+                f"Exchange {one.name}: {why.text}. Another program created it: leave it alone, and choose another "
                 f"COMMON_PREFIX. If it is an older one of your own, stop what uses it, then remove it: "
                 f"rabbitmqadmin --vhost={self._vhost} delete exchange name={one.name} - the next start makes it again."
             )

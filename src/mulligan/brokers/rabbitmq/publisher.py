@@ -115,7 +115,7 @@ class Publisher:
                 self._confirms = await self._open()
             blocked = self._confirms.channel.connection.blocked
             if blocked is not None:
-                raise ChannelClosed(0, f"it takes no messages until an alarm ends: {blocked}")
+                raise ChannelClosed(0, f"it accepts no messages until an alarm ends: {blocked}")
             return self._confirms
 
     async def _open(self) -> "_ConfirmChannel":

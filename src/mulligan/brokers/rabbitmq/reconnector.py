@@ -61,8 +61,8 @@ class Reconnector:
 
     def _on_blocked(self, reason: str | None) -> None:
         text = (
-            "RabbitMQ takes messages again."
+            "RabbitMQ accepts messages again."
             if reason is None
-            else f"RabbitMQ takes no messages ({reason}): copies and dead letters wait, and so do their originals."
+            else f"RabbitMQ accepts no messages ({reason}): copies and dead letters wait, and so do their originals."
         )
         self._emit(BrokerWarning(self._parameters.where, text))

@@ -130,7 +130,7 @@ async def _alarm(broker: RabbitBroker) -> str | None:
     probe.cancel()
     await asyncio.wait([probe])
     reason = connection.blocked or f"it has confirmed nothing within {ALARM_S:g} s"
-    return f"RabbitMQ takes no messages now ({reason}): free memory or disk on its machine (rabbitmqctl status)."
+    return f"RabbitMQ accepts no messages now ({reason}): free memory or disk on its machine (rabbitmqctl status)."
 
 
 async def _probe(broker: RabbitBroker, exchange: str) -> str | None:

@@ -37,7 +37,7 @@ def _encoded(item: AttributeValue) -> Any:
             return ["t", kind, content]
         case Typed(kind, bytes(content)):
             return ["tb", kind, _base64(content)]
-    raise TypeError(f"an attribute is a {type(item).__name__}, expected str, bytes or Typed")
+    raise TypeError(f"an attribute has the type {type(item).__name__}, expected str, bytes or Typed")
 
 
 def _decoded(item: Any) -> AttributeValue:

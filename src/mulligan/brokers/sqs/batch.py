@@ -117,7 +117,7 @@ def _fault(
     entry: T, answer: Answered | Failure | None, check: Callable[[T, Answered], str | None] | None
 ) -> EntryFault | None:
     if answer is None:
-        return EntryFault(Fault.RETRY, "the answer of the service doesn't name this entry")
+        return EntryFault(Fault.RETRY, "the service's answer doesn't contain this entry")
     if isinstance(answer, Failure):
         return entry_fault(answer)
     problem = None if check is None else check(entry, answer)

@@ -393,7 +393,7 @@ class SqsBroker:
 
     async def _open(self) -> Client:
         if self._closing.is_set():
-            raise BrokerRefused(f"The broker {self._url} is closed: open a new one.")
+            raise BrokerRefused(f"The broker {self._url} is closed. Open a new one.")
         async with self._opening:
             if self._client is None:
                 config, source = await in_thread(lambda: self._find(self._address))

@@ -189,7 +189,7 @@ class Client:
             return _Failure(Reaction.RETRY, _with_hint(str(exc), response), signer.keys)
         error = codec.read_error(response.status, response.headers, response.body)
         if error is None:
-            text = f"HTTP {response.status}, and {response.body[:_SHOWN_BYTES]!r} is not an answer of SQS"
+            text = f"HTTP {response.status}, and {response.body[:_SHOWN_BYTES]!r} is not an answer from SQS"
             text = _with_hint(text, response)
             reaction = Reaction.BACK_OFF if response.status == 429 else Reaction.RETRY
             cut_after_s = clock.monotonic() - began_at if response.status in _CUT_STATUSES else None

@@ -391,8 +391,8 @@ def _md5(data: bytes) -> str:
 def sent_problem(entry: SendEntry, answer: Answered) -> str | None:
     """What is wrong with the checksums in the answer to a send. Absent ones are not a problem."""
     if answer.body_md5 is not None and answer.body_md5 != _md5(entry.message_body.encode()):
-        return "the queue got another body than was sent (its checksum differs)"
+        return "the queue received a different body than was sent (its checksum differs)"
     attributes = entry.message_attributes
     if attributes and answer.attributes_md5 is not None and answer.attributes_md5 != attributes_md5(attributes):
-        return "the queue got other attributes than were sent (their checksum differs)"
+        return "the queue received different attributes than were sent (their checksum differs)"
     return None

@@ -77,7 +77,7 @@ class _Chain:
             raise ConfigurationError(
                 [
                     "No AWS credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile "
-                    "(AWS_PROFILE, `aws configure`, `aws sso login`), or run where there is a role."
+                    "(AWS_PROFILE, `aws configure`, `aws sso login`), or run on a host that has a role."
                 ]
             )
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or None), hasattr(self._found, "refresh_needed")

@@ -38,7 +38,7 @@ def send_entry(outgoing: Outgoing, *, is_fifo: bool, max_bytes: int) -> SendEntr
     text = _text(outgoing.body, "its body")
     if len(attributes) > ATTRIBUTES_MAX:
         raise Refused(
-            f"it has {len(attributes)} attributes ({', '.join(sorted(attributes))[:200]}), and SQS takes "
+            f"it has {len(attributes)} attributes ({', '.join(sorted(attributes))[:200]}), and SQS accepts "
             f"{ATTRIBUTES_MAX}. Send fewer, or put them into the body."
         )
     for name, item in attributes.items():
@@ -53,7 +53,7 @@ def send_entry(outgoing: Outgoing, *, is_fifo: bool, max_bytes: int) -> SendEntr
         entry.message_system_attributes = {TRACE: WireAttribute("String", outgoing.trace)}
     if (size := size_bytes(outgoing.body, attributes, TYPE_BYTES)) > max_bytes:
         raise Refused(
-            f"it has {size} bytes (body and attributes), the queue takes {max_bytes} (its MaximumMessageSize, up to "
+            f"it has {size} bytes (body and attributes), the queue accepts {max_bytes} (its MaximumMessageSize, up to "
             f"1048576). Send less, or raise the queue's limit."
         )
     return entry
@@ -114,7 +114,7 @@ def _text(body: bytes, what: str) -> str:
 
 def _check_text(text: str, what: str) -> None:
     if not text:
-        raise Refused(f"{what} is empty, and SQS takes nothing empty. Send at least one character.")
+        raise Refused(f"{what} is empty, and SQS accepts no empty values. Send at least one character.")
     if found := _FORBIDDEN.search(text):
         raise Refused(
             f"{what} has the character U+{ord(found[0]):04X} at {found.start()}, which SQS refuses (control "
@@ -141,7 +141,7 @@ def _check_attribute(name: str, item: AttributeValue) -> None:
     if isinstance(content, str):
         _check_text(content, what)
     elif not content:
-        raise Refused(f"{what} is empty, and SQS takes nothing empty. Leave it out.")
+        raise Refused(f"{what} is empty, and SQS accepts no empty values. Leave it out.")
 
 
 def _delay_s(asked_s: float, *, is_fifo: bool) -> int:
@@ -152,7 +152,7 @@ def _delay_s(asked_s: float, *, is_fifo: bool) -> int:
         )
     if delay_s and is_fifo:
         raise Refused(
-            f"its delay is {asked_s!r} s, and a FIFO queue takes none for a single message. Send it at once, and "
+            f"its delay is {asked_s!r} s, and a FIFO queue accepts none for a single message. Send it without one, and "
             f"release it on receipt."
         )
     return delay_s
@@ -160,5 +160,5 @@ def _delay_s(asked_s: float, *, is_fifo: bool) -> int:
 
 def _fifo_id(what: str, given: str | None) -> str:
     if given is None or not _FIFO_ID.fullmatch(given):
-        raise Refused(f"a FIFO queue needs {what} of 1 to 128 printable ASCII characters, seen {given!r}. Give one.")
+        raise Refused(f"a FIFO queue needs {what} of 1 to 128 printable ASCII characters, got {given!r}. Give one.")
     return given

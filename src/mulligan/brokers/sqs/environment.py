@@ -108,7 +108,7 @@ def resolve(address: Address) -> EndpointConfig:
         if not region:
             raise ConfigurationError(
                 [
-                    "BROKER_URL is 'sqs://' and no region is set. Write sqs://REGION, or set AWS_REGION, or a "
+                    "BROKER_URL is 'sqs://', and no region is set. Write sqs://REGION, or set AWS_REGION, or a "
                     "profile's region."
                 ]
             )
@@ -154,8 +154,8 @@ def _endpoint_problems(url: str, *, is_insecure: bool) -> list[str]:
         return [f"The SQS endpoint {redacted_url(url)!r} is not http(s)://HOST:PORT. Correct it."]
     if parts.scheme == "http" and not is_loopback(parts.hostname) and not is_insecure:
         return [
-            f"The SQS endpoint {redacted_url(url)!r} is plain http and not on this machine: messages could be read "
-            f"on the way. Use https, or a tunnel to 127.0.0.1. If the network between is yours alone, say so: "
+            f"The SQS endpoint {redacted_url(url)!r} is plain http, and not on this machine: messages could be read "
+            f"on the way. Use https, or a tunnel to 127.0.0.1. If you control the whole network between, say so: "
             f"insecure=true in BROKER_URL (sqs://REGION?endpoint=http://HOST:PORT&insecure=true)."
         ]
     return []

@@ -99,7 +99,7 @@ _HINTS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (*_OTHER_KEYS, "MissingAuthenticationToken"),
-        "The access key is not known there, and no other was found: check AWS_ACCESS_KEY_ID or the profile, and the "
+        "The access key is unknown there, and no other was found: check AWS_ACCESS_KEY_ID or the profile, and the "
         "region. A file or profile that is changed is read again.",
     ),
     **dict.fromkeys(
@@ -170,18 +170,18 @@ def refusal_text(action: str, where: str, error: ServiceError) -> str:
 def stranger_hint(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
     """What to do about an answer that is not from the service; "" where nothing more is known."""
     if status == 407:
-        return "A proxy asks who we are: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, or NO_PROXY with this host."
+        return "A proxy wants credentials: set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, or NO_PROXY to this host."
     if 300 <= status < 400:
         place = headers.get(b"location", b"").decode("latin-1")[:200]
         to = f" (to {redacted(place)})" if place else ""
         return f"Redirects{to} are not followed: correct the endpoint or the region."
     if (coding := headers.get(b"content-encoding", b"identity").lower()) != b"identity":
         name = coding.decode("latin-1")[:20]
-        return f"Something between compresses answers ({name}), which nobody has asked for: have it pass them on."
+        return f"Something between here and SQS compresses answers ({name}), unasked: let it pass them unchanged."
     if body.lstrip()[:1] == b"<":
         return (
-            "A proxy, a gateway or the login page of a network answers for SQS, or this is not an endpoint of SQS: "
-            "look at what is between, or correct the endpoint."
+            "A proxy, a gateway or the login page of a network answers for SQS, or this is not an SQS endpoint: "
+            "check what is between, or correct the endpoint."
         )
     return ""
 

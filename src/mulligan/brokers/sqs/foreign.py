@@ -32,7 +32,7 @@ def locator_problems(queues: Queues, *, region: str, authority: str) -> list[str
         if one.region not in (None, region):
             found_notes.append(
                 f"Queue {one.name}: its URL or ARN is of region {one.region!r}, and BROKER_URL asks {region!r}: "
-                f"all three queues are in one region. Name a queue of {region}, or set BROKER_URL to "
+                f"all three queues must be in one region. Name a queue of {region}, or set BROKER_URL to "
                 f"sqs://{one.region}."
             )
         elif one.authority is not None and not _is_same(one.authority, authority):
@@ -100,7 +100,7 @@ def notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]], accounts
         if account is None or name not in found or account in ours:
             continue
         found_notes.append(
-            f"Queue {name}: it is account {account}'s, and nothing is changed there from here. Its owner's queue "
+            f"Queue {name}: it is account {account}'s, and nothing is changed there. Its owner's queue "
             f"policy has to allow these credentials {_ALLOWED}. What SQS itself moves away from it (its "
             f"redrive) stays in that account: it can't lead to a queue of another one."
         )

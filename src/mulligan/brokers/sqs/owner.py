@@ -72,7 +72,7 @@ def _redrive_problem(queues: Queues, found: Attributes) -> str | None:
         return None
     return (
         f"Queue {queues.rejects}: REJECTS_QUEUE names it, and it is where SQS moves the dead messages of "
-        f"{queues.requests} (its redrive): they would be taken for retries, and removed. {_CHOICES}"
+        f"{queues.requests} (its redrive): they would be treated as retries, and removed. {_CHOICES}"
     )
 
 
@@ -85,7 +85,7 @@ def _of_rejects(
         return [], []
     if tags is None:
         return [], [
-            f"Queue {name}: nothing says whose it is, as its tags can't be read. Allow sqs:ListQueueTags "
+            f"Queue {name}: its owner is unknown, because its tags can't be read. Allow sqs:ListQueueTags "
             f"(mulligan iam-policy)."
         ]
     tag = f"aws sqs tag-queue --queue-url {url} --tags {PREFIX_TAG}={queues.prefix}"
@@ -94,20 +94,20 @@ def _of_rejects(
             return [], []
         return [
             f"Queue {name}: REJECTS_QUEUE names it, and its tag {PREFIX_TAG} says that it belongs to {other!r}, not to "
-            f"{queues.prefix!r} (COMMON_PREFIX); what is on it (about {count:,}) would be taken for retries. "
+            f"{queues.prefix!r} (COMMON_PREFIX); what is on it (about {count:,}) would be treated as retries. "
             f"{_CHOICES} If {other!r} was your own prefix before: {tag}"
         ], []
     if sample is None or sample.why is not None or sample.seen == 0:
-        why = "can't be seen now" if sample is None or sample.why is None else f"can't be looked at ({sample.why})"
+        why = "can't be seen now" if sample is None or sample.why is None else f"can't be inspected ({sample.why})"
         return [], [
-            f"Queue {name}: it has no tag {PREFIX_TAG}, and what is on it (about {count:,}) {why}: nothing says whose "
-            f"it is.{f' If it is yours: {tag}' if url is not None else ''}"
+            f"Queue {name}: it has no tag {PREFIX_TAG}, and what is on it (about {count:,}) {why}: its owner is "
+            f"unknown.{f' If it is yours: {tag}' if url is not None else ''}"
         ]
     if sample.ours:
         return [], []
     return [
         f"Queue {name}: REJECTS_QUEUE names it, it has no tag {PREFIX_TAG}; {sample.seen} of about {count:,} messages "
-        f"on it were looked at, and none carries a state of mulligan's: it seems to be somebody else's, perhaps a "
+        f"on it were inspected, and none carries mulligan's state: it seems to belong to another program, perhaps a "
         f"dead-letter queue. {_CHOICES}{f' Or tag it: {tag}' if url is not None else ''}"
     ], []
 

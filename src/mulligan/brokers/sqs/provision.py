@@ -94,5 +94,5 @@ def _config_notes(config: EndpointConfig) -> list[str]:
         return []
     return [
         f"The endpoint {config.url} is plain http, as insecure=true in BROKER_URL allows: messages can be read and "
-        f"changed on the way. For a network that is yours alone; elsewhere use https."
+        f"changed on the way. Use this only on a network that you control; otherwise use https."
     ]

@@ -65,8 +65,8 @@ def name_problems(queues: Queues) -> list[str]:
             )
     if len({is_fifo(name) for name in queues.all}) > 1:
         found.append(
-            f"Of {', '.join(queues.all)} some are FIFO queues and some are not, and SQS moves dead letters only among "
-            f"queues of one kind. Give all three names the ending .fifo, or none."
+            f"Of {', '.join(queues.all)} some are FIFO queues and some are not, and SQS moves dead letters only "
+            f"between queues of one kind. End all three names with .fifo, or none."
         )
     return found
 
@@ -128,7 +128,7 @@ def _mended(attributes: Mapping[str, str], target: str | None = None) -> str:
     policy = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": MAX_RECEIVES}, separators=(",", ":"))
     given = json.dumps({"RedrivePolicy": policy}, separators=(",", ":"))
     url = f'"$(aws sqs get-queue-url --queue-name {queue} --query QueueUrl --output text)"'
-    return f"This mends it: aws sqs set-queue-attributes --queue-url {url} --attributes '{given}'"
+    return f"To correct it: aws sqs set-queue-attributes --queue-url {url} --attributes '{given}'"
 
 
 def notes(
@@ -183,13 +183,13 @@ def _redrive_notes(name: QueueName, attributes: Mapping[str, str], dead_arn: str
     if target is None:
         advice = f"Set its RedrivePolicy to maxReceiveCount {MAX_RECEIVES} and the dead queue's ARN."
         return [
-            f"Queue {name}: it has no redrive to the dead queue, so a message that no worker survives comes back for "
+            f"Queue {name}: it has no redrive to the dead queue, so a message that crashes every worker comes back for "
             f"ever. {advice if dead_arn is None else _mended(attributes, dead_arn)}"
         ]
     if dead_arn is None or target == dead_arn:
         return []
     return [
-        f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody would look "
+        f"Queue {name}: its redrive goes to {target}, not to the dead queue ({dead_arn}), where nobody looks "
         f"for its messages. {_mended(attributes, dead_arn)}"
     ]
 
@@ -209,8 +209,8 @@ def _size_notes(queues: Queues, found: Mapping[QueueName, Mapping[str, str]]) ->
         return []
     needed = size_limit(found[queues.requests])
     return [
-        f"Queue {name}: it takes messages of {size_limit(found[name])} bytes, {queues.requests} of {needed}: copies "
-        f"of bigger ones are compressed, or leave their body in BODIES_URL. Set its MaximumMessageSize to "
+        f"Queue {name}: it accepts messages of {size_limit(found[name])} bytes, {queues.requests} of {needed}: copies "
+        f"of larger ones are compressed, or leave their body in BODIES_URL. Set its MaximumMessageSize to "
         f"{SIZE_MAX_BYTES}."
         for name in (queues.rejects, queues.dead)
         if name in found and size_limit(found[name]) < needed

@@ -57,7 +57,7 @@ def address_of(url: str, base_dir: Path | None = None) -> Address:
         given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError:  # its words quote a piece of the query
         raise _problem(
-            shown, "it can't be read: what follows the ? is not name=value with & between; an & in a value is %26"
+            shown, "it can't be read: after the ? it needs name=value pairs with & between them; an & in a value is %26"
         ) from None
     folder = base_dir or Path()
     files = {name: str(folder / given[name]) for name in _FILES if given.get(name, "system") != "system"}

@@ -25,25 +25,25 @@ CLIENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 
 # sqlstates, appendix A of PostgreSQL's manual; two letters stand for their whole class
 _PASSING = {
-    "08": "The connection broke. It is made again; work goes on by itself.",
-    "25006": "The server only reads: it is a standby, or default_transaction_read_only is on. Work goes on once it can"
-    " write; to follow a change of roles name all hosts, or the name that moves with the primary.",
-    "40": "Other transactions were in the way. It is tried again.",
-    "53": "The server is short of disk, memory or connections. Work goes on by itself once it has some.",
-    "55P03": "A lock was not available. It is tried again; look for a session that keeps a transaction open.",
-    "57014": "The server took too long and the statement was ended. It is tried again; look for a session that keeps a"
+    "08": "The connection broke. It is reopened; work then resumes.",
+    "25006": "The server is read-only: it is a standby, or default_transaction_read_only is on. Work resumes once it"
+    " can write; to follow a change of roles name all hosts, or the name that moves with the primary.",
+    "40": "It conflicted with other transactions. Retrying.",
+    "53": "The server is short of disk, memory or connections. Work resumes once it has more.",
+    "55P03": "A lock was not available. Retrying; look for a session that keeps a transaction open.",
+    "57014": "The server took too long and the statement was ended. Retrying; look for a session that keeps a"
     " transaction open (pg_stat_activity), or at the server's load.",
-    "57P": "The server ends or starts. Work goes on once it is back.",
-    "58": "The server's system failed a call. Look at the server's log; it is tried again.",
+    "57P": "The server is stopping or starting. Work resumes once it is back.",
+    "58": "The server's system failed a call. Retrying; see the server's log.",
 }
 _CORRUPT = {"XX001", "XX002"}
 _BREAKING = ("08", "25006", "57P")  # read-only: the name, or another host, may have the one that can write
 _MENDABLE = {
-    "28": "Correct user and password: in LEDGER_URL, in ~/.pgpass, or in the server's pg_hba.conf.",
+    "28": "Correct the user and password: in LEDGER_URL, in ~/.pgpass, or in the server's pg_hba.conf.",
     "3D000": "Create the database (createdb), or correct its name in LEDGER_URL.",
     "42501": "The user needs CREATE on the schema at the first start, and SELECT, INSERT, UPDATE, DELETE on its tables"
     " later. Grant them, or name a schema of the user's own: ?search_path=NAME.",
-    "3F000": "There is no schema to make tables in. Create one, or name one in LEDGER_URL: ?search_path=NAME.",
+    "3F000": "There is no schema to create tables in. Create one, or name one in LEDGER_URL: ?search_path=NAME.",
     "22023": "Correct the parameters of LEDGER_URL: those that are not connection options are settings of the server.",
     "42704": "Correct the parameters of LEDGER_URL: those that are not connection options are settings of the server.",
 }
@@ -71,7 +71,7 @@ def nameless(shown: str) -> ConfigurationError:
     )
 
 
-def translate(exc: Exception, shown: str, *, then: str = "It is tried again.") -> MulliganError:
+def translate(exc: Exception, shown: str, *, then: str = "Retrying.") -> MulliganError:
     """The error to raise for one of the client or the server. shown: the URL for a person. then: of what may pass."""
     where, seen = f"ledger {shown}", _seen(exc)
     if isinstance(exc, ValueError):
@@ -81,13 +81,13 @@ def translate(exc: Exception, shown: str, *, then: str = "It is tried again.") -
     code = str(exc.sqlstate)
     if code in _CORRUPT:
         return StorageBroken(
-            f"{where}: the server says that the database is damaged ({seen}). Look at the server's log, restore what"
-            " is damaged, then start again."
+            f"{where}: the server says that the database is damaged ({seen}). See the server's log, restore what is"
+            " damaged, then start again."
         )
     for length in (5, 3, 2):
         if advice := _PASSING.get(code[:length]):
             return LedgerUnavailable(f"{where}: {seen}. {advice}")
-    advice = _advice(code) or "Its tables are not what this version made. Look at docs/ledger.md, then start again."
+    advice = _advice(code) or "Its tables are not as this version creates them. See docs/ledger.md, then start again."
     return LedgerError(f"{where}: the server refused a statement ({seen}). {advice}")
 
 
@@ -114,8 +114,8 @@ def opening_fault(exc: Exception, shown: str) -> MulliganError:
         )
     if "rejected SSL upgrade" in str(exc):
         return _problem(
-            f"{where}: the server offers no TLS, and it is not on this machine. Turn TLS on there; only where the"
-            " network between is yours alone, add ?sslmode=disable."
+            f"{where}: the server offers no TLS, and it is not on this machine. Enable TLS there; only if you control"
+            " the whole network between, add ?sslmode=disable."
         )
     if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_NONAME:
         return _problem(f"{where}: no such host ({seen}). Correct its name.")
@@ -126,7 +126,7 @@ def opening_fault(exc: Exception, shown: str) -> MulliganError:
         )
     if isinstance(exc, ValueError):
         return _problem(f"{where}: {seen}. Correct it (docs/ledger.md).")
-    return translate(exc, shown, then="Look whether the server runs and can be reached, or correct LEDGER_URL.")
+    return translate(exc, shown, then="Check that the server runs and is reachable, or correct LEDGER_URL.")
 
 
 def _advice(code: str) -> str | None:

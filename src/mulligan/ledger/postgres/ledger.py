@@ -221,7 +221,7 @@ class PostgresLedger:
             # raised, not guessed: granted without progress, tasks that are done would run again
             return LedgerError(
                 f"ledger {self._shown}: the row of message {uid}, generation {generation}, can't be read: {exc}."
-                " Nothing of the batch was claimed. Mend the row's progress in mulligan_record; or remove the row, and"
+                " No row of the batch was claimed. Repair the row's progress in mulligan_record; or remove the row, and"
                 " every task of that message runs again."
             )
 

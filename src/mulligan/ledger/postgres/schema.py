@@ -88,8 +88,8 @@ async def _check_server(connection: Connection, shown: str) -> None:
         raise _problem(shown, f"the server is PostgreSQL {version.major}, expected {OLDEST} or newer. Upgrade it")
     if await connection.fetchval("SELECT current_setting('transaction_read_only')::bool"):
         raise LedgerUnavailable(  # it may be about to take over, or its name about to be another's
-            f"ledger {shown}: the server only reads: it is a standby, or default_transaction_read_only is on. Name the"
-            " primary, or all hosts."
+            f"ledger {shown}: the server is read-only: it is a standby, or default_transaction_read_only is on. Name"
+            " the primary, or all hosts."
         )
 
 

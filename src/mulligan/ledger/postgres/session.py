@@ -141,7 +141,7 @@ class Session:
         """
         async with self._lock:
             if self._is_closed:
-                raise LedgerError(f"ledger {self._address.shown} is closed. Make a new object to open it again.")
+                raise LedgerError(f"ledger {self._address.shown} is closed. Create a new object to open it again.")
             fault = opening_fault if is_opening else connecting_fault
             try:
                 connection = await self._connected()

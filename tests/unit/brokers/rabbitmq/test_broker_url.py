@@ -33,7 +33,7 @@ def test_parse_takes_the_defaults_of_rabbitmq():
         ("amqp://u:s3cret#9@h/", "a # / \\? in the password is written %23 / %2F / %3F"),
         ("amqp://u:s3cret/9@h/", "a # / \\? in the password is written %23 / %2F / %3F"),
         ("amqp://u:s3cret", "where a user and a password are meant"),
-        ("amqp://u:s3cret@h/?password=x&s3cret=1", "nothing is known for a parameter"),
+        ("amqp://u:s3cret@h/?password=x&s3cret=1", "a parameter is unknown"),
         ("amqp://u:s3cret\udcff@h/", "the password holds bytes that are not UTF-8"),
         ("amqp://u:s3cret@a:5672,b:5672/", "several hosts.* load balancer"),
         ("amqp://u:s3cret@a/;amqp://u:s3cret@b/", "several hosts.* load balancer"),

@@ -18,13 +18,13 @@ def refusal(code, message):
 @pytest.mark.parametrize(
     ("code", "message", "expected"),
     [
-        (10, "certificate has expired", "is not valid now (certificate has expired): renew it"),
+        (10, "certificate has expired", "is not currently valid (certificate has expired): renew it"),
         (20, "unable to get local issuer certificate", "is not trusted (unable to get local issuer certificate): name"),
         (62, "hostname mismatch", "is another host's (hostname mismatch): name the host"),
         (
             92,
             "CA cert does not include key usage extension",
-            "is not as it should be (CA cert does not include key usage extension): issue it again; Python 3.13",
+            "is malformed (CA cert does not include key usage extension): issue it again; Python 3.13",
         ),
     ],
 )
@@ -36,6 +36,6 @@ def test_broker_error_says_what_to_do_about_tls_that_failed():
     error = broker_error("host:5671/", TlsFailed(refusal(10, "certificate has expired")))
 
     assert str(error) == (
-        "RabbitMQ, host:5671/: its certificate is not valid now (certificate has expired): "
+        "RabbitMQ, host:5671/: its certificate is not currently valid (certificate has expired): "
         "renew it, or set the clock of this machine"
     )

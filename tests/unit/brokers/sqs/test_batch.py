@@ -11,7 +11,7 @@ from mulligan.core.delivery import EntryFault, Fault
 from mulligan.core.message import QueueName
 
 AT = Queue(QueueName("q"), "http://127.0.0.1/000000000000/q", False)
-UNNAMED = EntryFault(Fault.RETRY, "the answer of the service doesn't name this entry")
+UNNAMED = EntryFault(Fault.RETRY, "the service's answer doesn't contain this entry")
 
 
 def done(*places):

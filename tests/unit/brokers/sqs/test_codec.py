@@ -268,8 +268,8 @@ def test_sent_problem_tells_another_checksum_from_none():
 
     assert codec.sent_problem(entry, Answered("0")) is None
     assert codec.sent_problem(entry, Answered("0", HELLO_MD5, "235c5c510d26fb653d073faed50ae77c")) is None
-    assert "another body" in (codec.sent_problem(entry, Answered("0", "0" * 32)) or "")
-    assert "other attributes" in (codec.sent_problem(entry, Answered("0", HELLO_MD5, "0" * 32)) or "")
+    assert "a different body" in (codec.sent_problem(entry, Answered("0", "0" * 32)) or "")
+    assert "different attributes" in (codec.sent_problem(entry, Answered("0", HELLO_MD5, "0" * 32)) or "")
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ def test_queue_of_another_region_is_refused_with_a_sentence():
     (told,) = locator_problems(BY_ARN, region="us-east-1", authority="sqs.us-east-1.amazonaws.com")
 
     assert told == (
-        "Queue orders: its URL or ARN is of region 'eu-west-1', and BROKER_URL asks 'us-east-1': all three queues are "
-        "in one region. Name a queue of us-east-1, or set BROKER_URL to sqs://eu-west-1."
+        "Queue orders: its URL or ARN is of region 'eu-west-1', and BROKER_URL asks 'us-east-1': all three queues "
+        "must be in one region. Name a queue of us-east-1, or set BROKER_URL to sqs://eu-west-1."
     )
 
 
@@ -68,7 +68,7 @@ def test_note_says_what_the_owner_of_a_foreign_queue_has_to_allow():
     (told,) = notes(BY_ARN, found, accounts_of(BY_ARN, None))
 
     assert told == (
-        f"Queue orders: it is account {OTHER}'s, and nothing is changed there from here. Its owner's queue policy has "
+        f"Queue orders: it is account {OTHER}'s, and nothing is changed there. Its owner's queue policy has "
         f"to allow these credentials sqs:GetQueueUrl, sqs:GetQueueAttributes, sqs:ReceiveMessage, sqs:DeleteMessage, "
         f"sqs:ChangeMessageVisibility and sqs:SendMessage. What SQS itself moves away from it (its redrive) stays in "
         f"that account: it can't lead to a queue of another one."

@@ -38,7 +38,7 @@ def test_rejects_queue_is_refused_when_it_is_where_sqs_moves_the_dead_messages_o
 
     assert problem == (
         "Queue orders-dlq: REJECTS_QUEUE names it, and it is where SQS moves the dead messages of orders (its "
-        "redrive): they would be taken for retries, and removed. REJECTS_QUEUE is the queue of retries: choose a "
+        "redrive): they would be treated as retries, and removed. REJECTS_QUEUE is the queue of retries: choose a "
         "name that is free, or remove the setting; a queue of dead letters is DEAD_QUEUE. If it is meant as it is, set "
         "ADOPT_REJECTS=true."
     )
@@ -47,7 +47,7 @@ def test_rejects_queue_is_refused_when_it_is_where_sqs_moves_the_dead_messages_o
 def test_rejects_queue_is_refused_when_nothing_on_it_is_ours_and_no_tag_says_it_is():
     (problem,) = told(attributes(rejects=3), {}, Sample(3, 0)).problems
 
-    assert "3 of about 3 messages on it were looked at, and none carries a state of mulligan's" in problem
+    assert "3 of about 3 messages on it were inspected, and none carries mulligan's state" in problem
     assert "set ADOPT_REJECTS=true" in problem
     assert problem.endswith(f"Or tag it: aws sqs tag-queue --queue-url {URL} --tags mulligan-prefix=shop")
 
@@ -60,7 +60,7 @@ def test_nobody_is_told_to_tag_the_queue_of_an_account_whose_tags_can_not_be_rea
     (note,) = owners(QUEUES, attributes(hidden=3), tags, Sample(0, 0), {REQUESTS: "URL", DEAD: "URL"}).notes
 
     assert problem.endswith("set ADOPT_REJECTS=true.")
-    assert note.endswith("nothing says whose it is.")
+    assert note.endswith("its owner is unknown.")
 
 
 def test_rejects_queue_without_a_tag_is_taken_when_a_message_on_it_carries_our_state():
@@ -89,7 +89,7 @@ def test_rejects_queue_of_another_prefix_is_refused_in_one_sentence_when_message
 def test_rejects_queue_of_another_prefix_is_refused_when_all_that_is_on_it_is_hidden(kind):
     (problem,) = told(attributes(hidden=3, kind=kind), {"mulligan-prefix": "till"}).problems
 
-    assert "what is on it (about 3) would be taken for retries" in problem
+    assert "what is on it (about 3) would be treated as retries" in problem
 
 
 def test_rejects_queue_of_another_prefix_is_told_when_it_is_empty():
@@ -114,7 +114,7 @@ def test_requests_queue_of_another_prefix_is_told():
     [
         (None, None, "its tags can't be read. Allow sqs:ListQueueTags"),
         ({}, Sample(0, 0), "what is on it (about 2) can't be seen now"),
-        ({}, Sample(0, 0, "AccessDenied"), "what is on it (about 2) can't be looked at (AccessDenied)"),
+        ({}, Sample(0, 0, "AccessDenied"), "what is on it (about 2) can't be inspected (AccessDenied)"),
     ],
     ids=["no right to the tags", "nothing visible", "no right to look"],
 )

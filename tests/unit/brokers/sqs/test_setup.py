@@ -75,7 +75,7 @@ def test_nothing_is_said_when_all_is_as_it_is_created():
         (QUEUES.requests, {"RedrivePolicy": "not json"}, "no redrive"),
         (QUEUES.rejects, {"RedrivePolicy": '{"deadLetterTargetArn":"arn:x","maxReceiveCount":1000}'}, "goes to arn:x"),
         (QUEUES.requests, {"SqsManagedSseEnabled": "false"}, "not encrypted"),
-        (QUEUES.dead, {"MaximumMessageSize": "262144"}, "takes messages of 262144 bytes"),
+        (QUEUES.dead, {"MaximumMessageSize": "262144"}, "accepts messages of 262144 bytes"),
     ],
 )
 def test_notes_name_the_queue_and_what_differs(queue, changes, words):
@@ -96,7 +96,7 @@ def redriven(queues, count):
 
 
 MENDED = (
-    "This mends it: aws sqs set-queue-attributes --queue-url "
+    "To correct it: aws sqs set-queue-attributes --queue-url "
     '"$(aws sqs get-queue-url --queue-name app-requests-q --query QueueUrl --output text)" --attributes '
     '\'{"RedrivePolicy":"{\\"deadLetterTargetArn\\":\\"DEAD\\",\\"maxReceiveCount\\":1000}"}\''
 ).replace("DEAD", DEAD_ARN)
@@ -180,7 +180,7 @@ def test_name_problems_tell_of_names_that_can_not_be(name):
 def test_name_problems_tell_of_kinds_that_are_mixed():
     mixed = Queues("x", QueueName("a.fifo"), QueueName("b"), QueueName("c"))
 
-    assert "ending .fifo" in setup.name_problems(mixed)[0]
+    assert "End all three names with .fifo" in setup.name_problems(mixed)[0]
     assert setup.name_problems(FIFO) == setup.name_problems(QUEUES) == []
 
 

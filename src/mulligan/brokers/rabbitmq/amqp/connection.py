@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
             self.fail(TlsFailed(exc))
             return
         if not self.server:
-            text = "it closed the connection before it said anything: a port for TLS wants amqps://"
+            text = "it closed the connection without sending anything: a TLS port needs amqps://"
         else:
             text = f"the connection is lost ({exc or 'closed by the other side'})"
         self.fail(ConnectionLost(0, text))
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
         else:
             mechanism, response = "PLAIN", f"\0{given.user}\0{given.password}"
         if mechanism not in mechanisms:
-            text = f"the server takes {', '.join(mechanisms)} for a login, and not {mechanism}"
+            text = f"the server accepts {', '.join(mechanisms)} for a login, and not {mechanism}"
             self.fail(ConnectionLost(403, text))
             return
         properties: dict[str, Any] = {**_PROPERTIES, **self._properties}
@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
         if now - self._beat_due > _STALL_S:
             self._heard_at = max(self._heard_at, now - self._heartbeat_s / 2)
         elif self._is_reading and silent_s > self._heartbeat_s * 5 / 8:
-            self.fail(ConnectionLost(0, f"nothing heard for {silent_s:.0f} s: the connection is dead"))
+            self.fail(ConnectionLost(0, f"nothing received for {silent_s:.0f} s: the connection is dead"))
             return
         self._next_beat()
 

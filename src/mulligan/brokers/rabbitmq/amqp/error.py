@@ -23,4 +23,4 @@ class TlsFailed(ConnectionLost):
 
     def __init__(self, error: ssl.SSLError) -> None:
         self.error = error
-        super().__init__(0, f"there is no TLS with it ({error})")
+        super().__init__(0, f"TLS with it failed ({error})")

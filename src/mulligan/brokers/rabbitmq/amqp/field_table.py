@@ -56,7 +56,7 @@ class NameTooLongError(ValueError):
     def __init__(self, name: str, size_bytes: int) -> None:
         self.name = name
         self.size_bytes = size_bytes
-        super().__init__(f"the field name {name[:40]!r}... has {size_bytes} bytes, AMQP takes 255")
+        super().__init__(f"the field name {name[:40]!r}... has {size_bytes} bytes, AMQP allows 255")
 
 
 def decode(raw: bytes, make: Make[T]) -> dict[str, str | bytes | T]:

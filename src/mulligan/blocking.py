@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """What `work` gives or raises. A cancellation ends the wait, not the work, which goes on unheard.
+    """What `work` gives or raises. A cancellation ends the wait, not the work, whose result is then dropped.
 
     Raises OSError (EAGAIN) where the system has no thread left.
     """

@@ -2,7 +2,7 @@
 
 A name may have an address that swallows what is sent to it: an IPv6 one without a route, a node that is gone. So the
 tries are staggered as RFC 8305 ("happy eyeballs") says: the next one begins when one has failed or has been silent for
-a moment, none is given up for that, and the first that connects is taken. asyncio can do it by itself, uvloop can't.
+a moment, none is given up for that, and the first that connects is taken. asyncio has this built in, uvloop has not.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _Address = tuple[socket.AddressFamily, Any]
 
 class Failed:
     """Addresses whose server did not serve, of one client: it takes connections and says nothing, or can't do what is
-    asked of it. Whoever connects again tries the others first, then what failed longest ago.
+    asked of it. The next connection tries the others first, then what failed longest ago.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ async def dial(host: str, port: int, *, failed: Failed | None = None) -> socket.
 async def _addresses(host: str, port: int) -> list[_Address]:
     try:
         found = _look_up(host, port, socket.AI_NUMERICHOST)
-    except socket.gaierror:  # a name: whoever answers may take his time
+    except socket.gaierror:  # a name: the resolver may take long
         found = await in_thread(lambda: _look_up(host, port, 0))
     return list(dict.fromkeys(found))
 

@@ -4,7 +4,7 @@ Python makes every descriptor close in a program that a task starts. A child tha
 (`os.fork`, `multiprocessing` with its start method "fork") has copies of all of them: a connection that such a copy
 holds open outlives its worker, and a signal for the child is told to the worker's event loop.
 
-Whoever opens a descriptor that nobody else may use says so by `keep`. `guard` is for the process, once.
+Code that opens a descriptor for its own use registers it with `keep`. `guard` is for the process, once.
 """
 
 import asyncio

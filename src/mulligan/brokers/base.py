@@ -1,6 +1,6 @@
 """The seam between mulligan and a message broker. Implementations know their service and nothing of one another.
 
-Batch calls take many entries and answer one result an entry, in order: None for success, an `EntryFault` else.
+Batch calls take many entries and answer one result per entry, in order: None for success, otherwise an `EntryFault`.
 A call that fails as a whole raises `BrokerUnavailable` (may be repeated) or `BrokerRefused` (will not get better).
 A broker reads no clock and writes no log of its own: it is handed a clock and an `emit` where it needs them.
 """
@@ -71,7 +71,7 @@ class Declared:
 
     problems: sentences about what can't work so. notes: about what differs from what is best, and works.
     missing: queues that are not there; the first problem is about them all.
-    receives: by queue, how often it gives one message at most, before it moves it away by itself; the others never do.
+    receives: by queue, how often it delivers one message before the broker moves it away; the others never do.
     """
 
     created: tuple[QueueName, ...]

@@ -37,7 +37,7 @@ def lease_fault(lease_s: float, features: Features) -> EntryFault | None:
 
 
 def batch_fault(count: int, features: Features) -> EntryFault | None:
-    """Why a batch can't have so many entries, or None."""
+    """Why a batch can't have that many entries, or None."""
     if count <= features.max_batch:
         return None
     return EntryFault(Fault.REFUSED, f"a batch of {count} entries, expected at most {features.max_batch}")

@@ -228,8 +228,8 @@ async def _of_queues(chosen: Settings, registries: Sequence[TaskRegistry], told:
 async def _copies(
     chosen: Settings, broker: Broker, receives: Mapping[QueueName, int]
 ) -> dict[QueueName, Sequence[Mapping[str, AttributeValue]]]:
-    """Attributes of what lies on rejects and dead. Where there is no other way, a few are received for it, and given
-    back; whoever may not gets none.
+    """Attributes of what is on rejects and dead. Where there is no other way, a few messages are received for it and
+    released; without the right to receive there are none.
 
     receives: as in `Declared`. Of a queue that gives a message a few times only none is received: each look would bring
     it nearer to the dead queue.

@@ -23,9 +23,9 @@ __all__ = ["run"]
 
 
 def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | None = None) -> int:
-    """Start the workers and work. Returns 0 after an end in order.
+    """Start the workers and work. Returns 0 after an orderly end.
 
-    drain: end once requests and rejects hold nothing but what can't be read. for_s: end after so many seconds.
+    drain: end once requests and rejects hold nothing but what can't be read. for_s: end after that many seconds.
     sqs_port: serve the embedded queue as SQS beside it, on that port of the loopback address.
     Raises what the command line turns into words and an exit code.
     """

@@ -88,7 +88,7 @@ def loaded_application() -> Loaded:
 
 
 def run(work: Callable[[Session], Coroutine[Any, Any, T]], *, create: bool = False, only: str | None = None) -> T:
-    """Open the broker, do the work, close the broker; what the work gives. Ctrl-C cancels the work in order."""
+    """Open the broker, do the work, close the broker; what the work returns. Ctrl-C cancels the work, then closes."""
 
     chosen = of_application()
 

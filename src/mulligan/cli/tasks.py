@@ -78,7 +78,7 @@ async def _attempt(task: LoadedTask, context: TaskContext) -> Outcome:
 def _context(task: LoadedTask, message: Message, attempt: int, now: float, *, may_repeat: bool) -> TaskContext:
     """The context, with a made-up failure for a default task, which is never run without one.
 
-    may_repeat: whoever gives a uid may have run it before.
+    may_repeat: a message with a given uid may have been run before.
     """
     failures = (Failure(TaskName("SampleTask"), "a sample error, of mulligan tasks run", 2, now),)
     return TaskContext(

@@ -39,7 +39,7 @@ class ConfigurationError(MulliganError):
 
 
 class InstallationChangedError(MulliganError):
-    """Another build was installed in the place of the one that runs: everything has ended in order. Exit code 75."""
+    """Another build was installed in the place of the one that runs: all workers have drained. Exit code 75."""
 
 
 class BrokerError(MulliganError):

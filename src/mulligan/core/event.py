@@ -567,7 +567,7 @@ class BrokerWarning(Event):
 
 @value
 class ClockDiffers(Event):
-    """This machine's clock is ahead of a service's, or behind (below 0), by so many seconds. where: the service."""
+    """This machine's clock is ahead of a service's, or behind (below 0), by that many seconds. where: the service."""
 
     level: ClassVar[Level] = "warning"
     where: str

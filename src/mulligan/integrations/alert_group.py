@@ -1,13 +1,13 @@
-"""Many alerts of one kind as one: who tells of a group, and who has been told of already.
+"""Groups alerts of one kind: which task posts for a group, and which alerts are posted already.
 
-Every default task of every worker writes its message down in a small SQLite file before it says anything. Whoever
-comes first speaks for all that stand there; the others come back later and find that they were told of. So the count
-is exact whatever worker asks, however often an attempt is repeated. What holds:
+Every default task of every worker records its message in a small SQLite file before it posts anything. The first one
+posts for all that are recorded there; the others come back later and find that they were posted. So the count is exact
+whichever worker asks, however often an attempt is repeated. What holds:
 
-- on one host: one message a group, as long as the file is there; every alert is told, or goes on waiting
-- a speaker that dies is followed by another after SPEAK_S, which knows that something may have been said
-- on several hosts: one message a host and group; the name of the file is part of the group's key
-- when the file can't be used (a full disk), every alert is told for itself rather than not at all
+- on one host: one message per group, as long as the file is there; every alert is posted, or keeps waiting
+- a task that dies while it posts is followed by another after SPEAK_S, which knows that a message may exist
+- on several hosts: one message per host and group; the name of the file is part of the group's key
+- when the file can't be used (a full disk), every alert is posted on its own rather than not at all
 """
 
 import asyncio
@@ -220,7 +220,7 @@ async def _speak(
 
 
 async def _kept(context: TaskContext, turn: Post, keep: Callable[[], None]) -> None:
-    """Write the end of a turn down. Where that fails the turn runs out by itself, and its follower looks first."""
+    """Write the end of a turn down. Where that fails the turn expires, and its follower looks first."""
     if not turn.token:
         return
     try:

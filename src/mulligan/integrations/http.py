@@ -99,7 +99,7 @@ async def call(
 
 
 async def close() -> None:
-    """Close the client of the running loop, for programs that end their loop in order. A later call makes a new one."""
+    """Close the client of the running loop, for programs that close their loop. A later call makes a new one."""
     client = _clients.pop(asyncio.get_running_loop(), None)
     if client is not None:
         await client.aclose()

@@ -1,9 +1,9 @@
 """The seam between mulligan and the durable record of progress.
 
 The ledger survives the moment between doing and settling (a crash, a lost acknowledgement) and skips duplicates: all
-copies of a message meet here under one key, uid + generation. Whoever works on a message holds a claim on its key, for
-a time, under a token; a save with any other token is refused. Batch calls answer one result an entry, in order; a call
-that fails as a whole raises `LedgerUnavailable` (may be repeated) or `LedgerError`.
+copies of a message meet here under one key, uid + generation. A worker that handles a message holds a claim on its key,
+for a time, under a token; a save with any other token is refused. Batch calls answer one result per entry, in order; a
+call that fails as a whole raises `LedgerUnavailable` (may be repeated) or `LedgerError`.
 
 Life of a row: claim -> save ... save(is_final) | give_back | end. A claim whose time is over is taken by the next one.
 """
@@ -115,7 +115,7 @@ class Ledger(Protocol):
         """
 
     async def look(self, keys: Sequence[Key]) -> list[Known | None]:
-        """What is on record, whoever holds the claim; None where no progress is. Changes nothing, and claims nothing.
+        """What is on record, whichever token holds the claim; None where no progress is. Changes and claims nothing.
 
         Raises LedgerError when a row asked for is damaged.
         """

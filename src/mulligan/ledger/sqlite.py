@@ -160,7 +160,7 @@ class SqliteLedger:
                 return [_FRESH] * len(claims)
             return self._claim(connection, claims, rounds, now)
 
-        # a claim says who works on a message: after a power cut nobody does, and whoever asks next may have it
+        # a claim says who works on a message: after a power cut no worker does, and the next one may have it
         return await self._database.run(job, is_synced=False, is_quick=True)
 
     def _claim(

@@ -1,9 +1,9 @@
 """The event loop's own connection to a database, for jobs that take less time than handing them to a thread.
 
 Such a job waits neither for the disk (a commit writes to the system's cache; the sync is the thread's) nor for a lock,
-but for the fraction of a millisecond that another process's commit takes: whoever finds the file locked for longer goes
-to the thread. What is left is a write that the system itself holds up, and the sync that SQLite makes where the log
-begins anew, which `Database` leaves to the thread where it can tell. The first that takes long shows it, and for a
+but for the fraction of a millisecond that another process's commit takes: a job that finds the file locked for longer
+goes to the thread. What is left is a write that the system itself holds up, and the sync that SQLite makes where the
+log begins anew, which `Database` leaves to the thread where it can tell. The first that takes long shows it, and for a
 while all jobs go to the thread.
 """
 
@@ -33,7 +33,7 @@ REST_S = 0.25
 class InlineWriter:
     """Commits jobs in the thread that calls, one a transaction, without a sync.
 
-    connection: only the inline writer uses it. now: seconds of a clock that only goes on. pause: lets so many seconds
+    connection: only the inline writer uses it. now: seconds of a clock that only goes on. pause: lets that many seconds
     pass.
     """
 

@@ -141,7 +141,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, wanted: Schema, patientl
 
 def _version(connection: sqlite3.Connection, path: Path, wanted: Schema) -> int:
     """The version of the layout in the file, 0 when it is empty. Raises ConfigurationError for another's file."""
-    # the mark last: another process may be making the database, and whoever sees its tables must see the mark, too
+    # the mark last: another process may be creating the database, and one that sees its tables must see the mark, too
     count = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     mark = _pragma(connection, "user_version")
     application_id = _pragma(connection, "application_id")

@@ -27,7 +27,7 @@ def commit(connection: sqlite3.Connection, job: Job[T]) -> T:
         result = job(connection)
         connection.execute("COMMIT")
     except BaseException:
-        # an error here says less than the one that led here; a full disk and the like have rolled back by themselves
+        # an error here says less than the one that led here; a full disk and the like have rolled back already
         with contextlib.suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

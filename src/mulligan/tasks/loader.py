@@ -34,7 +34,7 @@ def load(
     defaults: for what neither tasks.xml nor the class says.
     drops_unrouted: of the routes: a message that no task takes is acknowledged instead of buried.
 
-    Files are imported under the conditions of a worker, whoever loads them: nothing on stdin, no arguments. So what
+    Files are imported under the conditions of a worker in every process: nothing on stdin, no arguments. So what
     loads here loads there.
     """
     with _conditions():

@@ -143,7 +143,7 @@ class FileSink:
                 self._is_down = False
 
     def tend(self) -> None:
-        """Rotate when the file is full, whoever filled it."""
+        """Rotate when the file is full, whichever process filled it."""
         with self._lock:
             if self._is_closed:
                 return

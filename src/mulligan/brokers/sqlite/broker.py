@@ -31,7 +31,7 @@ FEATURES = Features(
     cancels_receive=True,
 )
 AT_ONCE = 0.0  # before all that waits: what was begun once, by a worker that died say, is not to queue up again
-LOOK_EVERY_S = 1.0  # a waiting receiver looks by itself this often, should no bell reach it
+LOOK_EVERY_S = 1.0  # a waiting receiver polls this often, in case a notification is lost
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -210,7 +210,7 @@ class SqliteBroker:
         return self._clock.monotonic() + self._offset_s
 
     def _ring(self, number: int, due_in_s: float) -> None:
-        # who waits looks by itself every second, and sets a timer for what is due then
+        # a waiting receiver polls every second, and sets a timer for what is due until then
         if due_in_s <= LOOK_EVERY_S:
             self._bell.ring(number)
 

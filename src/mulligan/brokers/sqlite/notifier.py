@@ -2,7 +2,7 @@
 
 Each process that waits has a named pipe in a folder beside the database; who sends writes one byte, the queue's number,
 into every pipe after its commit. A byte too many costs one look at the queue. A lost one costs a second, because every
-receiver looks by itself that often: so nothing here may fail, and where pipes can't be made nothing is lost but time.
+receiver also polls that often: so nothing here may fail, and where pipes can't be made nothing is lost but time.
 """
 
 import asyncio

@@ -94,7 +94,7 @@ def translate(exc: Exception, shown: str, *, then: str = "Retrying.") -> Mulliga
 def connecting_fault(exc: Exception, shown: str) -> MulliganError:
     """The error to raise for one that came while the connection of an open ledger was being made again.
 
-    Everything passes here, a refused password too: it was right before, so whoever changed it is expected to mend it.
+    Everything passes here, a refused password too: it was right before, so its operator is expected to correct it.
     """
     meant = opening_fault(exc, shown)
     if isinstance(meant, LedgerUnavailable):

@@ -121,7 +121,7 @@ class _Dialling:
 
 
 class Session:
-    """A connection for one use at a time; whoever comes meanwhile waits."""
+    """A connection for one use at a time; other callers wait."""
 
     def __init__(self, address: Address, limits: Limits, servers: Servers | None = None) -> None:
         self._address = address

@@ -46,8 +46,8 @@ POOL_SIZE = 5
 # Messages that one consumer works on at once: three consumers of requests with ten each make 30 messages at once.
 CONCURRENCY = 10
 
-# What a kill of a worker has done again is what had ended there and was not recorded yet. At most so many ends may wait
-# for their record before another attempt begins; 0 is any number. 5 costs tasks of a few milliseconds half their rate.
+# A crash repeats the tasks whose results were not recorded yet. At most this many results may await recording before
+# another attempt begins; 0: no limit. 5 halves the rate of tasks that take a few milliseconds.
 # MAX_UNRECORDED_RESULTS = 0
 
 # Seconds from the signal to stop to the end. Running tasks get all but 5 of them, at least half.

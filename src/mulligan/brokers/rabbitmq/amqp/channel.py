@@ -22,7 +22,7 @@ Returned = tuple[int, str, str, str]
 
 
 class ChannelConnection(Protocol):
-    """What a channel, and whoever works on one, needs of the connection below."""
+    """What a channel and its users need of the connection below."""
 
     @property
     def payload_max_bytes(self) -> int:
@@ -230,4 +230,4 @@ def _retrieve_exception(call: "asyncio.Task[Any]") -> None:
 
 
 def _ignore(*_: object) -> None:
-    """The callback of whoever set none."""
+    """The callback where none was set."""

@@ -39,7 +39,7 @@ class ConfigurationError(MulliganError):
 
 
 class InstallationChangedError(MulliganError):
-    """Another build was installed in the place of the one that runs: all workers have drained. Exit code 75."""
+    """Another build was installed over the running one: all workers have drained. Exit code 75."""
 
 
 class BrokerError(MulliganError):
@@ -51,7 +51,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker said no permanently (rights, a queue that is not there, a wrong request): repeating it won't help."""
+    """The broker refused permanently (rights, a missing queue, an invalid request): a retry won't help."""
 
 
 class LedgerError(MulliganError):
@@ -63,7 +63,7 @@ class LedgerUnavailable(LedgerError):
 
 
 class LeftUndoneError(MulliganError):
-    """A run to the end has ended, and left messages that this version can't read. Exit code 3."""
+    """A run with `--drain` ended and left messages that this version can't read. Exit code 3."""
 
 
 class PackingError(MulliganError):
@@ -88,7 +88,7 @@ class RetryStateTooNewError(RetryStateError):
 
 
 class Meddled(MulliganError):
-    """A part of a worker was cancelled by somebody else's code, as a task does that cancels `asyncio.all_tasks()`."""
+    """A task cancelled a part of its worker, for example by cancelling `asyncio.all_tasks()`."""
 
     def __init__(self, part: str) -> None:
         super().__init__(f"{part} was cancelled by a task, and can't continue. A task may cancel only what it started.")

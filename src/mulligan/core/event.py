@@ -1,4 +1,4 @@
-"""What happened, as values: one dataclass each. Listeners in `telemetry` make log lines and numbers of them.
+"""What happened, as values: one dataclass per event. Listeners in `telemetry` turn them into log lines and numbers.
 
 No event carries a body, an attribute's value or a secret. The docstring's first sentence says what happened;
 `telemetry.messages` has the words of the log line, and `level` is the level at which it is logged.
@@ -24,7 +24,7 @@ class Event:
 
 @value
 class MessageDone(Event):
-    """Every task of the message is done. took_s: seconds from this receipt to the end of its last task."""
+    """All tasks of the message are done. took_s: seconds from this receipt to the end of its last task."""
 
     uid: Uid
     tasks: int
@@ -44,7 +44,7 @@ class TaskSucceeded(Event):
 
 @value
 class TaskSkipped(Event):
-    """A task said that the message is none of its business."""
+    """A task skipped the message, which is not for it."""
 
     uid: Uid
     task: TaskName
@@ -53,7 +53,7 @@ class TaskSkipped(Event):
 
 @value
 class TaskFailed(Event):
-    """A task failed and will be tried again, alone, from the rejects queue, in retry_in_s seconds."""
+    """A task failed and will be retried alone, from the rejects queue, in retry_in_s seconds."""
 
     level: ClassVar[Level] = "warning"
     uid: Uid
@@ -66,7 +66,7 @@ class TaskFailed(Event):
 
 @value
 class TaskLate(Event):
-    """A task was over its timeout, could not be cut short, and succeeded all the same. That counts."""
+    """A task exceeded its timeout, could not be interrupted, and succeeded afterwards. The success counts."""
 
     level: ClassVar[Level] = "warning"
     uid: Uid
@@ -77,7 +77,7 @@ class TaskLate(Event):
 
 @value
 class TaskExhausted(Event):
-    """A task failed permanently: it is not tried again."""
+    """A task failed permanently and is not retried."""
 
     level: ClassVar[Level] = "error"
     uid: Uid
@@ -98,7 +98,7 @@ class MessageRejected(Event):
 
 @value
 class MessageReleased(Event):
-    """The message was given back to its queue unfinished."""
+    """The message was released to its queue unfinished."""
 
     level: ClassVar[Level] = "debug"
     uid: Uid
@@ -108,7 +108,7 @@ class MessageReleased(Event):
 
 @value
 class MessageDeadLettered(Event):
-    """A dead letter, with its retry state, is on the dead queue. failed: tasks exhausted; empty when none took it."""
+    """A dead letter, with its retry state, is on the dead queue. failed: exhausted tasks; empty when none took it."""
 
     level: ClassVar[Level] = "error"
     uid: Uid
@@ -117,7 +117,7 @@ class MessageDeadLettered(Event):
 
 @value
 class DefaultTasksFinished(Event):
-    """The default tasks of a buried message have ended. exhausted: those that failed permanently."""
+    """The default tasks of a dead letter have ended. exhausted: those that failed permanently."""
 
     uid: Uid
     exhausted: tuple[TaskName, ...]
@@ -125,7 +125,7 @@ class DefaultTasksFinished(Event):
 
 @value
 class DuplicateSkipped(Event):
-    """Another copy of the message is being worked on or has gone further: this one was not run."""
+    """Another copy of the message is being processed or is ahead of this one, which was not run."""
 
     level: ClassVar[Level] = "debug"
     uid: Uid
@@ -139,7 +139,7 @@ Becomes = Literal["dead", "run", "known"]
 class RetryStateMissing(Event):
     """A message on rejects carries no retry state, so mulligan did not put it there. becomes: "dead", a dead letter
     that says so, or "run", all its tasks run as those of a new message (`UNKNOWN_ON_REJECTS`); "known", the ledger
-    knows its message, which goes on from there, and is put on dead again if it was buried.
+    knows its message, which continues from there, and is put on dead again if it was a dead letter.
     """
 
     level: ClassVar[Level] = "warning"
@@ -150,9 +150,8 @@ class RetryStateMissing(Event):
 
 @value
 class RetryStateNotTrusted(Event):
-    """A copy came on requests, where somebody has moved it, and nothing vouches for its retry state: it is a new
-    message, and all its tasks run, those that are done, too. told: the uid in its retry state, None where it can't
-    be read.
+    """A copy was moved to requests, and its retry state can't be verified: it is treated as a new message, and all its
+    tasks run, including those that are done. told: the uid in its retry state, None where it can't be read.
     """
 
     level: ClassVar[Level] = "warning"
@@ -164,9 +163,9 @@ class RetryStateNotTrusted(Event):
 
 @value
 class MessageMoved(Event):
-    """Somebody has moved one of mulligan's copies to another queue. generation: in which it goes on, as after a replay.
+    """One of mulligan's copies was moved to another queue. generation: the one that it continues in, as after a replay.
 
-    is_replay: it was a dead letter. is_first: and nothing had been done in that generation before.
+    is_replay: it was a dead letter. is_first: and nothing was done in that generation before.
     """
 
     uid: Uid
@@ -178,10 +177,10 @@ class MessageMoved(Event):
 
 @value
 class StateTooNew(Event):
-    """Copies whose state a newer version of this program wrote: they are neither run nor removed, and looked at again
-    in again_in_s seconds. Told once a minute at most.
+    """Copies have a state written by a newer version of this program: they are neither run nor removed, and are checked
+    again in again_in_s seconds. Emitted at most once per minute.
 
-    uid: of the last of them. copies: looked at since it was last told, the same one perhaps more than once.
+    uid: of the last of them. copies: checked since the last event, possibly one of them more than once.
     version: the newest that was seen. known: the newest that this program can read.
     groups: message groups, on FIFO queues, that wait with them; some of them, where there are many.
     """
@@ -198,8 +197,8 @@ class StateTooNew(Event):
 
 @value
 class RowDamaged(Event):
-    """Messages whose row in the ledger can't be read: they are neither run nor removed, and looked at again in
-    again_in_s seconds. Told once a minute at most.
+    """Messages have a row in the ledger that can't be read: they are neither run nor removed, and are checked again in
+    again_in_s seconds. Emitted at most once per minute.
 
     uid: of the last of them. problem: of that one, with the place of its row. copies, groups: as in `StateTooNew`.
     """
@@ -215,8 +214,8 @@ class RowDamaged(Event):
 
 @value
 class StateDamaged(Event):
-    """Copies whose state can't be read: they are neither run nor removed, and looked at again in again_in_s seconds.
-    Told once a minute at most.
+    """Copies have a state that can't be read: they are neither run nor removed, and are checked again in again_in_s
+    seconds. Emitted at most once per minute.
 
     uid: of the last of them, made up. problem: of that one. copies, groups: as in `StateTooNew`.
     """
@@ -232,10 +231,10 @@ class StateDamaged(Event):
 
 @value
 class TaskMissing(Event):
-    """Messages wait for a task that is not in this process's tasks.xml: its mark is left as it is, and they are looked
-    at again. Told once a task and process, and then once an hour at most.
+    """Messages wait for a task that is not in this process's tasks.xml: its status is kept, and they are checked again.
+    Emitted once per task and process, then at most once per hour.
 
-    uid: of the last of them. copies: looked at since it was last told, the same one perhaps more than once.
+    uid: of the last of them. copies: checked since the last event, possibly one of them more than once.
     groups: as in `StateTooNew`. grace_s: seconds from a message's due time after which the task has failed permanently.
     """
 
@@ -250,8 +249,8 @@ class TaskMissing(Event):
 
 @value
 class BodyMissing(Event):
-    """The body of a copy is not available, because its file is missing or the copy is damaged: it is left on its queue,
-    untouched, and looked at again in again_in_s seconds.
+    """The body of a copy is not available, because its file is missing or the copy is damaged: it stays on its queue
+    unchanged, and is checked again in again_in_s seconds.
     """
 
     level: ClassVar[Level] = "error"
@@ -263,7 +262,7 @@ class BodyMissing(Event):
 
 @value
 class SuspectIsolated(Event):
-    """The message was in flight when a worker or its host died: its tasks run alone now, in a process of their own."""
+    """The message was in flight when a worker or its host died: its tasks now run in an isolated process."""
 
     level: ClassVar[Level] = "warning"
     uid: Uid
@@ -272,7 +271,7 @@ class SuspectIsolated(Event):
 
 @value
 class SuspectDied(Event):
-    """A task, run alone, ended its process."""
+    """A task ended the isolated process that it ran in."""
 
     level: ClassVar[Level] = "error"
     uid: Uid
@@ -283,9 +282,9 @@ class SuspectDied(Event):
 
 @value
 class IsolationFailed(Event):
-    """The process in which a suspect was to run alone is not available, or can't load the tasks: it is tried again.
+    """The isolated process for a suspect is not available, or can't load the tasks; it is retried.
 
-    tries_left: 0 when this was the last one, and counts as a failed attempt.
+    tries_left: 0 when this was the last try, which counts as a failed attempt.
     """
 
     level: ClassVar[Level] = "warning"
@@ -297,7 +296,7 @@ class IsolationFailed(Event):
 
 @value
 class LeaseLost(Event):
-    """The lease or the claim went to somebody else: the delivery is dropped without a settlement."""
+    """Another worker has the lease or the claim: the delivery is dropped without a settlement."""
 
     level: ClassVar[Level] = "warning"
     uid: Uid
@@ -318,8 +317,8 @@ class TaskStuck(Event):
 class SettlementFailed(Event):
     """The broker refused one entry of a settlement. What happens instead is in `action`.
 
-    others: entries since the last event, of calls that were refused as a whole for the same reason; those are told of
-    once a minute.
+    others: entries since the last event, of calls that were refused as a whole for the same reason; those are reported
+    once per minute.
     """
 
     level: ClassVar[Level] = "warning"
@@ -345,7 +344,7 @@ class WorkerStarted(Event):
 
 @value
 class WorkerDied(Event):
-    """A worker ended without a drain. in_flight: messages that were with it. restart_in_s: None when it won't be."""
+    """A worker ended without draining. in_flight: messages that it held. restart_in_s: None for no restart."""
 
     level: ClassVar[Level] = "error"
     worker: int
@@ -357,7 +356,7 @@ class WorkerDied(Event):
 
 @value
 class WorkerRecycled(Event):
-    """A worker ended in order because of `reason`, and is replaced."""
+    """A worker drained because of `reason`, and is replaced."""
 
     level: ClassVar[Level] = "warning"
     worker: int
@@ -367,10 +366,10 @@ class WorkerRecycled(Event):
 
 @value
 class WorkerBlocked(Event):
-    """Something of a task's holds a worker, and nothing else in it can act: it is killed and replaced.
+    """Code of a task blocks a worker's event loop: the worker is killed and replaced.
 
-    overdue_s: how long a running task is beyond its timeout; None where none runs, and the loop is held all the same.
-    silent_s: how long the loop has not turned.
+    overdue_s: how long a running task has exceeded its timeout; None where no task runs.
+    silent_s: how long the loop has been blocked.
     """
 
     level: ClassVar[Level] = "error"
@@ -382,9 +381,9 @@ class WorkerBlocked(Event):
 
 @value
 class ProcessesLeft(Event):
-    """A process of tasks has ended, and left others behind that its tasks had started. Each is "name (pid)".
+    """A process of tasks ended and left processes behind that its tasks had started. Each is "name (pid)".
 
-    ended: were ended before any message was given back. stayed: could not be.
+    ended: those that were ended before any message was released. stayed: those that could not be.
     """
 
     level: ClassVar[Level] = "warning"
@@ -395,7 +394,7 @@ class ProcessesLeft(Event):
 
 @value
 class ThreadLimitReached(Event):
-    """The system gives a worker no thread beyond these: sync tasks wait for each other. Told once a worker."""
+    """The operating system allows a worker no more threads: sync tasks wait for a free one. Emitted once per worker."""
 
     level: ClassVar[Level] = "warning"
     threads: int
@@ -404,7 +403,7 @@ class ThreadLimitReached(Event):
 
 @value
 class Started(Event):
-    """The system is up. concurrency: messages that each consumer works on at once."""
+    """The system is up. concurrency: messages that each consumer processes concurrently."""
 
     broker: str
     workers: int
@@ -415,7 +414,7 @@ class Started(Event):
 
 @value
 class VariablesIgnored(Event):
-    """Variables of the environment look like settings, and are those that Kubernetes sets for its Services."""
+    """Environment variables that look like settings were set by Kubernetes for its Services, and are ignored."""
 
     level: ClassVar[Level] = "debug"
     names: tuple[str, ...]
@@ -423,7 +422,7 @@ class VariablesIgnored(Event):
 
 @value
 class TaskUnlisted(Event):
-    """A class in the tasks folder would be a task, and the manifest doesn't name it: no message goes to it.
+    """A task class in the tasks folder is not in the manifest: it receives no messages.
 
     file: within the application, such as "tasks/order.py". manifest: the manifest's name.
     """
@@ -438,8 +437,8 @@ class TaskUnlisted(Event):
 class Stopping(Event):
     """No new messages are taken; running tasks have grace_s seconds to end.
 
-    running: messages whose tasks run. poll_s: seconds that a receive under way may take still, which can't be cut
-    without hiding what it brings; 0 where it can.
+    running: messages whose tasks run. poll_s: seconds that a pending receive may still take, where cancelling it would
+    hide the messages that it returns; 0 where it can be cancelled.
     """
 
     reason: str
@@ -450,7 +449,7 @@ class Stopping(Event):
 
 @value
 class StoppingAtOnce(Event):
-    """A second signal came while the end in order was under way: workers are killed, what they hold is given back."""
+    """A second signal came during the drain: workers are killed, and the messages that they hold are released."""
 
     reason: str
     running: int
@@ -458,7 +457,7 @@ class StoppingAtOnce(Event):
 
 @value
 class Stopped(Event):
-    """The end. done, rejected, buried: messages settled since the start, over all workers."""
+    """The system has ended. done, rejected, buried: messages settled since the start, over all workers."""
 
     done: int
     rejected: int
@@ -475,7 +474,7 @@ class QueuesDeclared(Event):
 
 @value
 class SettingRenamed(Event):
-    """A setting was given by an earlier name, old, which still works. meaning: what a reader of that name has to know.
+    """A setting was given by an earlier name, old, which still works. meaning: what readers of that name should know.
 
     place: the variable, or the file's line.
     """
@@ -489,7 +488,7 @@ class SettingRenamed(Event):
 
 @value
 class LedgerLocal(Event):
-    """Other hosts can take messages of the broker, and the ledger is a file of this one: each promises for itself.
+    """Other hosts can take messages of the broker, but the ledger is a local file: its promise holds per host.
 
     ledger, broker: their URLs, without passwords.
     """
@@ -500,9 +499,9 @@ class LedgerLocal(Event):
 
 @value
 class TasksUnknown(Event):
-    """Copies on rejects or dead are of tasks that this application doesn't have, and that are not done.
+    """Copies on rejects or dead have unfinished tasks that this application doesn't have.
 
-    copies: how many, of the seen that were looked at.
+    copies: how many, of the seen that were inspected.
     """
 
     level: ClassVar[Level] = "warning"
@@ -514,7 +513,7 @@ class TasksUnknown(Event):
 
 @value
 class StartWaits(Event):
-    """The start waits for `what` (broker or ledger), within_s at most. Told once, and again for a new reason."""
+    """The start waits for `what` (broker or ledger), within_s at most. Emitted once per reason."""
 
     level: ClassVar[Level] = "error"
     what: str
@@ -524,7 +523,7 @@ class StartWaits(Event):
 
 @value
 class StartGoesOn(Event):
-    """What the start has waited for answers."""
+    """What the start waited for answers now."""
 
     what: str
     after_s: float
@@ -532,7 +531,7 @@ class StartGoesOn(Event):
 
 @value
 class BrokerDown(Event):
-    """A call to the broker failed; it is tried again. Told once an outage, and again for a new reason."""
+    """A call to the broker failed and is retried. Emitted once per outage, and again for a new reason."""
 
     level: ClassVar[Level] = "error"
     where: str
@@ -549,7 +548,7 @@ class BrokerUp(Event):
 
 @value
 class ReceiveRefused(Event):
-    """The broker refuses to give messages of a queue; it is asked again once a minute, the other queues go on."""
+    """The broker refuses to deliver messages of a queue; it is retried once per minute, other queues are unaffected."""
 
     level: ClassVar[Level] = "error"
     queue: QueueName
@@ -558,7 +557,7 @@ class ReceiveRefused(Event):
 
 @value
 class BrokerWarning(Event):
-    """Something at the broker that a person should know: `text` is a sentence. where: the queue, or the endpoint."""
+    """Something at the broker needs a person's attention: `text` is a sentence. where: the queue, or the endpoint."""
 
     level: ClassVar[Level] = "warning"
     where: str
@@ -576,7 +575,7 @@ class ClockDiffers(Event):
 
 @value
 class LedgerDown(Event):
-    """The ledger can't be written; nothing is acknowledged until it can. Told once an outage, and for a new reason."""
+    """The ledger can't be written; nothing is acknowledged until it can. Emitted per outage and reason."""
 
     level: ClassVar[Level] = "error"
     error: str
@@ -584,14 +583,14 @@ class LedgerDown(Event):
 
 @value
 class LedgerUp(Event):
-    """The ledger takes records again."""
+    """The ledger is writable again."""
 
     after_s: float
 
 
 @value
 class ListenerFailed(Event):
-    """A listener raised; it changes nothing. Told once a listener and kind of error."""
+    """A listener raised, which changes nothing else. Emitted once per listener and kind of error."""
 
     level: ClassVar[Level] = "warning"
     listener: str

@@ -2,7 +2,7 @@
 
 Python makes every descriptor close in a program that a task starts. A child that is forked and starts no program
 (`os.fork`, `multiprocessing` with its start method "fork") has copies of all of them: a connection that such a copy
-holds open outlives its worker, and a signal for the child is told to the worker's event loop.
+holds open outlives its worker, and a signal for the child reaches the worker's event loop.
 
 Code that opens a descriptor for its own use registers it with `keep`. `guard` is for the process, once.
 """
@@ -30,7 +30,7 @@ class FORKED:  # a name to look at, at the cost of an attribute
 
 
 class _Process:
-    """What `guard` and the others were told."""
+    """What was passed to `guard` and the others."""
 
     kept: dict[int, Identity] = {}  # noqa: RUF012 - one a process. Device and inode: numbers are used again
     handlers: dict[int, object] = {}  # noqa: RUF012 - one a process
@@ -88,7 +88,7 @@ def end() -> NoReturn:
 
 
 def _before() -> None:
-    # a signal that comes before the child has run would be told to the worker, and be lost to the child
+    # a signal that comes before the child has run would reach the worker, and be lost to the child
     with contextlib.suppress(AttributeError, OSError):
         _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _Process.handlers)
 

@@ -131,7 +131,7 @@ class Broker(Protocol):
 
     @property
     def lead(self) -> Lead | None:
-        """By how much this machine's clock is ahead of the service's, as it told with its last answers; None where it
+        """By how much this machine's clock is ahead of the service's, by its last answers; None where it
         doesn't tell, or is this machine.
         """
 

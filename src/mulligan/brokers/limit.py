@@ -1,4 +1,4 @@
-"""What doesn't fit a broker's `Features`, told entry by entry and in the same words by every broker."""
+"""What doesn't fit a broker's `Features`, reported per entry and in the same words by every broker."""
 
 from mulligan.brokers.base import Features
 from mulligan.core.delivery import EntryFault, Fault, Outgoing

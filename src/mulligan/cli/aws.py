@@ -63,7 +63,7 @@ def sqs_server(
     is_lenient: bool,
     also_hosts: Sequence[str],
 ) -> int:
-    """Serve until told to stop; the exit code."""
+    """Serve until a signal comes; the exit code."""
     from mulligan.servers.sqs.auth.key import read
     from mulligan.servers.sqs.server import run_server
 

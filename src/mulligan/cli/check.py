@@ -136,7 +136,7 @@ def _of_unlisted(chosen: Settings, folder: Path) -> list[_Finding]:
 
 
 def _of_ground(chosen: Settings, folder: Path) -> list[_Finding]:
-    """What is there by default is not told of, unless something is wrong with it."""
+    """What is there by default is not reported, unless something is wrong with it."""
     findings = [_found("bodies", lambda: preflight.of_bodies(chosen, folder))]
     if chosen.log_file is not None:
         findings.append(_found("log", lambda: preflight.of_log(chosen, folder)))

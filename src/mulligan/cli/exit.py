@@ -53,7 +53,7 @@ class PartialError(MulliganError):
 
 
 def ended(command: Callable[[], int | None]) -> int:
-    """Run a command; its exit code. An error is told on stderr in a few lines; no traceback unless MULLIGAN_DEBUG=1."""
+    """Run a command; its exit code. An error is a few lines on stderr, without traceback unless MULLIGAN_DEBUG=1."""
     with secretive():
         return _ended(command)
 

@@ -1,4 +1,4 @@
-"""Where `mulligan send` gets its messages: one line a message, streamed, never all in memory."""
+"""Where `mulligan send` gets its messages: one line per message, streamed, never all in memory."""
 
 import asyncio
 import os

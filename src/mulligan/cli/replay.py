@@ -57,7 +57,7 @@ def replay(uids: Sequence[str]) -> None:
 
 
 def _refusals(found: Mapping[str, str], wanted: Collection[str], remedy: str) -> list[str]:
-    """A sentence about each letter that was wanted and must not be replayed; () stands for all, told in one."""
+    """A sentence about each letter that was wanted and must not be replayed; () stands for all, in one sentence."""
     if wanted:
         return [f"{uid} can't be replayed: {found[uid]}. {remedy}" for uid in found if uid in wanted]
     if not found:

@@ -1,4 +1,4 @@
-"""`mulligan run`, and `python main.py`: the system itself, until it is told to stop."""
+"""`mulligan run`, and `python main.py`: the system itself, until it is stopped."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def run(loaded: Loaded, *, drain: bool, for_s: float | None, sqs_port: int | Non
             try:
                 run_loop(work)
             finally:
-                work.close()  # where the loop could not begin: it would be told of as never awaited
+                work.close()  # where the loop could not begin: it would be reported as never awaited
     finally:
         hub.close()
     return 0

@@ -23,7 +23,7 @@ from mulligan.core.value import value
 __all__ = ["SendOptions", "Sender", "attributes_of", "send"]
 
 _TOLD_MAX = 5
-"""Refused lines that are told one by one; the rest is counted."""
+"""Refused lines that are reported one by one; the rest is counted."""
 
 _BATCHES = 4
 """Batches of one broker call each that are in flight at once."""

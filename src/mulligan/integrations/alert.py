@@ -100,7 +100,7 @@ def as_data(alert: Alert) -> dict[str, Any]:
 
 
 def log(alert: Alert, context: TaskContext, **more: Any) -> None:
-    """Write the alert to the log, a line a task."""
+    """Write the alert to the log, one line per task."""
     for one in alert.failures:
         context.log.error(
             "a task could not be done",

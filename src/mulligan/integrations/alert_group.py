@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS member(
 
 @value
 class AlreadyPosted:
-    """Somebody has told of this message."""
+    """This message was posted already."""
 
 
 @value
@@ -60,9 +60,9 @@ class Later:
 
 @value
 class Post:
-    """Tell of the group now, then `AlertGroup.told` or `AlertGroup.give_back`.
+    """Post for the group now, then `AlertGroup.told` or `AlertGroup.give_back`.
 
-    key: of the group's message at the service. count: of the group's messages; told: how many of them were told of.
+    key: of the group's message at the service. count: of the group's messages; told: how many of them were posted.
     place: where the group's message is, None when none is known. is_unsure: there may be one all the same.
     uids: of some messages, the newest first.
     """
@@ -100,7 +100,7 @@ class AlertGroup:
             return self._turn(store, name, uid, count + added, now)
 
     def told(self, group: str, turn: Post, place: str, now: float) -> None:
-        """The group was told of, up to the count of the turn."""
+        """The group was posted, up to the count of the turn."""
         with closing(self._open()) as store, store:
             store.execute(
                 "UPDATE told SET count = max(count, ?), told_at = ?, place = ?, token = NULL, until = 0, is_unsure = 0 "
@@ -176,7 +176,7 @@ async def post_grouped(
     service: str,
     now: Callable[[], float],
 ) -> None:
-    """Tell of a message with its group. say: does it, gives the place, raises Fault. Raises Retry or GiveUp."""
+    """Post a message with its group. say: does it, returns the place, raises Fault. Raises Retry or GiveUp."""
     try:
         turn = await asyncio.to_thread(fold.join, group, context.uid, now())
     except (sqlite3.Error, OSError) as exc:
@@ -188,7 +188,7 @@ async def post_grouped(
         case AlreadyPosted():
             return
         case Later(after_s):
-            raise Retry(after_s + spread, f"{service}: an alert of this kind was just told, this one is counted next")
+            raise Retry(after_s + spread, f"{service}: an alert of this kind was just posted, this one is counted next")
         case Post():
             await _speak(fold, context, group, turn, say, service, now)
 
@@ -205,7 +205,7 @@ async def _speak(
     try:
         place = await say(turn)
     except BaseException as exc:
-        # told to stop: something may be on its way
+        # cancelled: something may be on its way
         is_unsure = not isinstance(exc, Fault) or isinstance(exc, Ambiguous)
         await _kept(context, turn, lambda: fold.give_back(group, turn, is_unsure=is_unsure))
         if isinstance(exc, Refused):

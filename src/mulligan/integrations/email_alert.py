@@ -59,7 +59,7 @@ class EmailAlertTask(Task):
 
     def text(self, alert: Alert, turn: Post) -> str:
         """The text of the mail."""
-        told = [f"{turn.told} of this kind and minute were told before."] if turn.told else []
+        told = [f"{turn.told} of this kind and minute were sent before."] if turn.told else []
         return "\n\n".join([*lines_of(alert, turn.uids, turn.count - turn.told), *told]) + "\n"
 
     def check(self) -> Sequence[str]:
@@ -86,7 +86,7 @@ class EmailAlertTask(Task):
         return []
 
     async def run(self, message: Message, context: TaskContext) -> None:
-        """Tell of a message that could not be finished."""
+        """Send an e-mail about a message that could not be finished."""
         alert = alert_of(message, context, self.now(), shows_body=self.shows_body)
         await post_grouped(
             self._fold, context, alert.group, lambda turn: self._say(alert, turn), service="e-mail", now=self.now

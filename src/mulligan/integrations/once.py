@@ -45,7 +45,7 @@ class Service(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - told above
+    def name(self) -> str: ...  # noqa: D102 - see above
     @property
     def looks_at_s(self) -> tuple[float, ...]: ...  # noqa: D102
 
@@ -116,7 +116,7 @@ async def once(service: Service, context: TaskContext, gate: RateLimitGate, now:
 
 
 def spread_s(key: str, attempt: int) -> float:
-    """Seconds between 0 and a window that doubles with each attempt: so that a crowd that was told to wait comes back
+    """Seconds between 0 and a window that doubles with each attempt: so that callers that have to wait come back
     one by one, however large it is. The same for the same attempt.
     """
     digest = hashlib.blake2b(f"{key}{attempt}".encode(), digest_size=4).digest()

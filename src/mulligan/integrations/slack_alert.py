@@ -1,6 +1,6 @@
 """A default task that tells a Slack channel about messages that could not be finished.
 
-In a storm there is one message a kind of error and minute, which is updated with the count (see `fold`).
+In a storm there is one message per kind of error and minute, which is updated with the count (see `fold`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +75,7 @@ class SlackAlertTask(Task):
         return await self._slack.probe()
 
     async def run(self, message: Message, context: TaskContext) -> None:
-        """Tell of a message that could not be finished."""
+        """Post a message that could not be finished."""
         alert = alert_of(message, context, self.now(), shows_body=self.shows_body)
         log(alert, context, channel=self._name)
         if self._token:

@@ -1,4 +1,4 @@
-"""The ledger in a SQLite file: one row a message and generation, in the order of the messages' times.
+"""The ledger in a SQLite file: one row per message and generation, in the order of the messages' times.
 
 The usual batch of claims is of messages never seen, and the usual batch of records says the same of many claims that
 still hold. Both go as one JSON object of uids and tokens, with what is the same for all beside it: `json_each` hands
@@ -125,7 +125,7 @@ _decode: Callable[[str], Any] = msgspec.json.Decoder().decode
 class SqliteLedger:
     """Progress in a SQLite file that any number of processes of this host share.
 
-    clock: for `touched_at` alone; whether a claim is live is told by the `now` that `claim` is handed.
+    clock: for `touched_at` alone; whether a claim is live depends on the `now` that `claim` is passed.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -237,7 +237,7 @@ class SqliteLedger:
         try:
             return await self._database.run(save_all, is_quick=True)
         except _SomeRefusedError:
-            # asked before saving: afterwards it can't be told who held, for a final record has ended its claim
+            # asked before saving: a final record ends its claim, and with it the information who held it
             return await self._database.run(save_some, is_quick=True)
 
     async def extend(self, tokens: Sequence[tuple[Uid, int, str]], until: float) -> list[bool]:

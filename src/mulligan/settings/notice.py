@@ -1,4 +1,4 @@
-"""What is worth knowing about settings that can be used: told by a start, and noted by `mulligan check`. Pure."""
+"""What is worth knowing about settings that can be used: reported at the start and by `mulligan check`. Pure."""
 
 from mulligan.core.event import LedgerLocal, SettingRenamed
 from mulligan.core.secret import redacted_url

@@ -1,6 +1,6 @@
 """The folder BODIES_URL: bodies that fit no copy, each in a file of its own. What their names mean is `core.packing`'s.
 
-A body is whole and on the disk before its name may be told to anybody. A crash may leave a file that nobody names; it
+A body is whole and on the disk before its name is passed on. A crash may leave a file that nobody names; it
 never leaves a name without its file.
 """
 

@@ -208,7 +208,7 @@ class Database:
         opened, ended = _Call(None, self._opened), _Call(None, self._ended)
         try:
             connection = self._connect()
-        except Exception as exc:  # noqa: BLE001 - told to the one who opens; a thread has nobody else to tell
+        except Exception as exc:  # noqa: BLE001 - raised in the caller of `open`; a thread has no caller
             self._tell([_Answer(opened, error=exc), _Answer(ended)])
             return
         self._tell([_Answer(opened)])
@@ -260,7 +260,7 @@ class Database:
         self._look_at_log(connection)
 
     def _on_disk(self, answers: list[_Answer]) -> list[_Answer]:
-        """The same answers once what they tell of is on disk; where that fails none of them is a success.
+        """The same answers once what they report is on disk; where that fails none of them is a success.
 
         After a failure it isn't tried again: the system may have dropped what it could not write, and say yes now.
         """
@@ -301,7 +301,7 @@ class Database:
             if len(calls) > 1:
                 return [answer for call in calls for answer in self._write(connection, [call])]
             return [_Answer(calls[0], error=self._meant(failed.error))]
-        except Exception as exc:  # noqa: BLE001 - told to every caller of the group
+        except Exception as exc:  # noqa: BLE001 - raised in every caller of the group
             return [_Answer(call, error=self._meant(exc)) for call in calls]
         return [_Answer(call, result) for call, result in zip(calls, results, strict=True)]
 
@@ -326,7 +326,7 @@ class Database:
         assert call.job is not None
         try:
             return _Answer(call, self._read(connection, call.job))
-        except Exception as exc:  # noqa: BLE001 - told to the caller
+        except Exception as exc:  # noqa: BLE001 - raised in the caller
             return _Answer(call, error=self._meant(exc))
 
     def _meant(self, exc: Exception) -> Exception:

@@ -1,6 +1,6 @@
 """Makes a `LoadedTask` of a task class: checks what the user wrote in it, and builds the function that calls `run`.
 
-Everything that can be wrong is told at once, at start, so that no message has to find it.
+All problems are reported together at start, so that no message has to find them.
 """
 
 import inspect

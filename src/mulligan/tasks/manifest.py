@@ -54,7 +54,7 @@ class Entry:
 
 @value
 class Manifest:
-    """The tasks of an application, in the order in which they are told."""
+    """The tasks of an application, in the order in which they are listed."""
 
     entries: tuple[Entry, ...]
 

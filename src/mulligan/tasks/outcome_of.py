@@ -74,7 +74,7 @@ def _outcome_of_error(task: LoadedTask, exc: BaseException) -> Outcome:
 def with_own_wait(task: LoadedTask, number: int, outcome: Outcome) -> Outcome:
     """The outcome of attempt `number`, with the wait that the task's own backoff function asks for if it has one.
 
-    A function that raises is told in the error of a failure; the policy's backoff is used then.
+    A function that raises is reported in the error of the failure, and the policy's backoff is used.
     """
     own = task.backoff_fn
     if own is None or not isinstance(outcome, Failed | TimedOut) or outcome.retry_after_s is not None:

@@ -1,6 +1,6 @@
 """From a body to what a task's `run` takes, by the annotation of its first parameter.
 
-Made once a task, at start, so that a type that can't be read is a problem before any message is there.
+Made once per task, at start, so that a type that can't be read is a problem before any message is there.
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ from time to time) and `close()`.
 
 
 class Hub:
-    """Hands events to listeners. Never raises: a listener that does is counted, told once, and called again."""
+    """Hands events to listeners. Never raises: a listener that does is counted, reported once, and called again."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = tuple(listeners)
@@ -78,7 +78,7 @@ class Hub:
         name = _name(listener)
         self.raised[name] += 1
         key = (id(listener), type(exc))
-        # one that raises at ListenerFailed itself must not be told of in a circle
+        # one that raises at ListenerFailed itself must not be reported in a loop
         if key in self._told or isinstance(event, ListenerFailed):
             return
         self._told.add(key)

@@ -36,7 +36,7 @@ class LogSettings(Protocol):
     """What is needed of the settings (`Settings` and `WorkerSettings` have it)."""
 
     @property
-    def broker_url(self) -> str: ...  # noqa: D102 - told in settings.model, as all below
+    def broker_url(self) -> str: ...  # noqa: D102 - described in settings.model, as all below
     @property
     def ledger_url(self) -> str: ...  # noqa: D102
     @property
@@ -173,7 +173,7 @@ def _layout(settings: LogSettings, hide: Redactor, *, has_color: bool, has_date:
 
 
 def _nobody(_: str) -> None:
-    """Nobody is there to be told."""
+    """Drop the sentence."""
 
 
 def _descriptor(stream: TextIO | None) -> int | None:

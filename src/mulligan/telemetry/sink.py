@@ -91,7 +91,7 @@ class FileSink:
     nothing.
 
     backups: renamed files that are kept, as <path>.1 (the newest), <path>.2 ...
-    tell: gets one sentence when the file can't be written, once an outage.
+    tell: gets one sentence when the file can't be written, once per outage.
     now: epoch seconds; how often the inode is looked at.
     Raises ConfigurationError when the file can't be opened at the start.
     """

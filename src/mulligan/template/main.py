@@ -1,6 +1,6 @@
 """Start the system: `python main.py` is `mulligan run`. The current directory is the application's folder.
 
-python main.py            run until told to stop (Ctrl-C)
+python main.py            run until stopped (Ctrl-C)
 python main.py --drain    end once requests and rejects are empty
 """
 

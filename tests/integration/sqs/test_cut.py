@@ -107,7 +107,7 @@ async def test_polls_that_are_always_cut_at_one_age_are_no_outage_and_become_sho
     (told,) = events
     assert isinstance(told, BrokerWarning)
     assert "long polls are cut after 1.5 s, each time" in told.text
-    assert "From now on they wait 1 s: an idle queue costs 3600 requests an hour instead of 180" in told.text
+    assert "From now on they wait 1 s: an idle queue costs 3600 requests per hour instead of 180" in told.text
 
 
 async def test_outage_is_told_though_what_is_on_the_way_ends_every_poll_at_one_age(relay, broker_of, server, queues):

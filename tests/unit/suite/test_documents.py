@@ -8,6 +8,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGE = REPOSITORY / "src/mulligan"
+DOCS = REPOSITORY / "docs"
 
 BANNED = {
     "is no ": 'write "is not a": the other is read as emphasis',
@@ -28,6 +29,17 @@ BANNED_IN_CODE = {
     r"\bfor good\b": BANNED["for good"],
 }
 """The same as patterns, for texts, comments and docstrings of src."""
+
+BANNED_OUTSIDE_THE_WORKER = {
+    r"\b(?:is|are|was|were|be) told\b|\b(?:told|tells?) of\b": BANNED["told of"],
+    r"\bso many\b": BANNED["so many"],
+    r"\bwh(?:oever|omever)\b": BANNED["whoever"],
+    r"\b(?:by itself|by themselves)\b": 'leave it out, or name what it does without: "without a restart"',
+}
+"""As before, for all packages but `worker` and `core`."""
+
+KINDS_OF_CHANGES = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+"""Of Keep a Changelog, in its order."""
 
 WRITTEN_LATER = {"docs/data/proof.json"}
 """Paths that need not be there: `make prove SIZE=full` writes this one."""
@@ -95,9 +107,20 @@ def _banned(page: str) -> list[str]:
     return [f'"{phrase}": {reason}' for phrase, reason in BANNED.items() if phrase in text]
 
 
-def _banned_in_code(code: str) -> list[str]:
+def _banned_in_code(code: str, patterns: dict[str, str]) -> list[str]:
     text = " ".join(line.strip().removeprefix("# ") for line in code.splitlines()).lower()
-    return [f"{match[0]}: {reason}" for one, reason in BANNED_IN_CODE.items() for match in re.finditer(one, text)]
+    return [f"{match[0]}: {reason}" for one, reason in patterns.items() for match in re.finditer(one, text)]
+
+
+def _banned_in_src(patterns: dict[str, str], *, without: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """By module, what is found. without: packages that are left out."""
+    modules = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+    return {
+        str(module): phrases
+        for module in modules
+        if module.parts[0] not in without
+        and (phrases := _banned_in_code((PACKAGE / module).read_text("utf-8"), patterns))
+    }
 
 
 def test_every_owner_in_the_glossary_exists():
@@ -156,20 +179,39 @@ def test_page_has_no_phrase_that_slows_its_reader_down(page):
 
 
 def test_code_has_no_phrase_that_slows_its_reader_down():
-    found = {
-        str(path.relative_to(PACKAGE)): phrases
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if (phrases := _banned_in_code(path.read_text("utf-8")))
-    }
+    assert _banned_in_src(BANNED_IN_CODE) == {}
 
-    assert found == {}
+
+def test_code_around_the_worker_names_who_reports_and_who_acts():
+    assert _banned_in_src(BANNED_OUTSIDE_THE_WORKER, without=("worker", "core")) == {}
+
+
+def test_changelog_has_each_kind_of_change_once_and_in_order():
+    versions = re.split(r"^## ", _text("CHANGELOG.md"), flags=re.MULTILINE)[1:]
+
+    kinds = [re.findall(r"^### (.+)$", version, re.MULTILINE) for version in versions]
+
+    assert versions[0].startswith("[Unreleased]\n")
+    assert kinds == [[kind for kind in KINDS_OF_CHANGES if kind in found] for found in kinds]
+
+
+def test_index_of_the_docs_lists_every_page_once():
+    pages = sorted(
+        path.relative_to(DOCS).as_posix()
+        for path in (*DOCS.glob("*.md"), *DOCS.glob("*/README.md"))
+        if path != DOCS / "README.md"
+    )
+
+    listed = re.findall(r"^\| \[[^]]+\]\(([^)]+\.md)\) \|", _text("docs/README.md"), re.MULTILINE)
+
+    assert sorted(name for name in listed if not name.startswith("../")) == pages
 
 
 # -- what these tests would notice
 
 
 def test_phrase_in_a_comment_is_found_and_plain_english_is_not():
-    found = _banned_in_code("# that is no reason\n# there is no reason, and it is no longer asked for")
+    found = _banned_in_code("# that is no reason\n# there is no reason, and it is no longer asked for", BANNED_IN_CODE)
 
     assert found == [f"is no : {BANNED['is no ']}"]
 

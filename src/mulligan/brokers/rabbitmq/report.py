@@ -74,8 +74,8 @@ async def report(
         f"{product} {version} at {broker.parameters.where}, user {broker.parameters.user}, "
         f"frames of {connection.frame_max_bytes} bytes, heartbeat {broker.parameters.heartbeat_s} s",
         "the user may create queues" if may_configure else "the user may not create queues",
-        "a message without message_id can't be told from another of the same body: until its first reject its tasks "
-        "run at least once, not exactly once",
+        "a message without message_id can't be distinguished from another with the same body: until its first reject "
+        "its tasks run at least once, not exactly once",
     ]
     facts += _policy_facts(broker, letters, unrouted)
     if longest_task_s > CONSUMER_TIMEOUT_S / 2:

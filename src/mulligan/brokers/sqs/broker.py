@@ -378,7 +378,7 @@ class SqsBroker:
             text = (
                 f"long polls are cut after {cut_after_s:.1f} s, each time: a proxy, NAT or load balancer on the way "
                 f"gives a silent connection no longer. From now on they wait {limit_s:g} s: an idle queue costs "
-                f"{3600 / limit_s:.0f} requests an hour instead of {3600 / LONG_POLL_S:.0f}. Let it give them "
+                f"{3600 / limit_s:.0f} requests per hour instead of {3600 / LONG_POLL_S:.0f}. Let it give them "
                 f"{LONG_POLL_S + 5} s."
             )
             assert self._client is not None

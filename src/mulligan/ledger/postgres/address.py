@@ -1,4 +1,4 @@
-"""From a `postgresql://` URL to what the client is to be told: where the server is, and how far TLS has to go.
+"""From a `postgresql://` URL to the client's parameters: where the server is, and how far TLS has to go.
 
 Hosts, port, user, database, TLS parameters and server settings of the URL mean what they mean to libpq, with one
 difference: a host beyond this machine is spoken to with verified TLS unless the URL says otherwise. libpq's own default

@@ -28,7 +28,7 @@ class _Call(Generic[E, R]):
 class GroupCommit(Generic[E, R]):
     """One kind of call.
 
-    act: one result an entry, for the entries of many callers. It may be asked twice for the same ones: what one caller
+    act: one result per entry, for the entries of many callers. It may be asked twice for the same ones: what one caller
     brought must not fail the others, so after an error that is not a passing one each is tried alone.
     """
 
@@ -38,7 +38,7 @@ class GroupCommit(Generic[E, R]):
         self._work: asyncio.Task[None] | None = None
 
     async def ask(self, items: Sequence[E]) -> list[R]:
-        """One result an entry. When the caller is cancelled, it may or may not have happened."""
+        """One result per entry. When the caller is cancelled, it may or may not have happened."""
         if not items:
             return []
         loop = asyncio.get_running_loop()
@@ -84,7 +84,7 @@ class GroupCommit(Generic[E, R]):
         except LedgerUnavailable as exc:
             for call in group:
                 _fail(call, exc)
-        except Exception as exc:  # noqa: BLE001 - told to the callers; the group commit has nobody else to tell
+        except Exception as exc:  # noqa: BLE001 - raised in the callers; the group commit has no caller of its own
             if len(group) > 1:
                 for call in group:
                     await self._serve([call])

@@ -1,6 +1,6 @@
-"""The ledger in PostgreSQL: one row a message and generation, shared by any number of hosts.
+"""The ledger in PostgreSQL: one row per message and generation, shared by any number of hosts.
 
-Whether a claim is live is told by the server's clock alone. Callers' times are turned into lengths (`until` - `now`)
+Only the server's clock decides whether a claim is live. Callers' times are turned into lengths (`until` - `now`)
 before they are sent, and back when an answer is given: hosts whose clocks differ by minutes neither lose their claims
 to each other nor keep them too long.
 """
@@ -50,7 +50,7 @@ class _Change:
 
 
 class PostgresLedger:
-    """Progress in a PostgreSQL database. Three connections a process, each made when it is first needed.
+    """Progress in a PostgreSQL database. Three connections per process, each made when it is first needed.
 
     has_server_clock: False takes the callers' times for the server's; for tests whose clock stands still.
     Raises ConfigurationError when the URL can't be used.
@@ -197,7 +197,7 @@ class PostgresLedger:
         places: dict[Key, int],
         answers: list[Answer | LedgerError],
     ) -> None:
-        """Find out why these claims were not granted. What has changed since is told as held until now."""
+        """Find out why these claims were not granted. What has changed since is reported as held until now."""
         for place in places.values():
             answers[place] = Held(asked[place].now)
         keys = list(places)

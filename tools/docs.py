@@ -28,21 +28,21 @@ def settings_page() -> str:
         "# Settings",
         "<!-- Written by tools/docs.py from src/mulligan/settings/model.py: change it there. -->",
         f"Each setting is a name in `{CONFIGURATION_FILE}`, and `{ENVIRONMENT_PREFIX}<NAME>` in the environment, which "
-        "wins. `mulligan settings` shows every value and where it came from, `mulligan check` looks at all, and a "
-        "mistake is told before anything starts, all at once, with exit code 2. Relative paths are relative to the "
+        "overrides it. `mulligan settings` shows each value and where it came from. `mulligan check` and each start "
+        "report all mistakes together, before anything runs, with exit code 2. Relative paths are relative to the "
         "application's folder, which is the current one.",
         "| name | default | unit | expected | meaning |\n|---|---|---|---|---|\n" + "\n".join(map(_row, NAMES)),
         "Earlier names of settings. They still work, with a warning:",
         "\n".join(f"- `{old}`: `{now.name}`; {_cell(now.meaning)}" for old, now in ALIASES.items()),
-        "Earlier values, likewise:",
+        "Earlier values, which still work, too:",
         "\n".join(
             f"- `{name}={old}`: `{name}={now}`" for name, values in VALUE_ALIASES.items() for old, now in values.items()
         ),
-        f"Other variables of the environment that begin with `{ENVIRONMENT_PREFIX}`; any further one is an error:",
+        f"Other variables of the environment that begin with `{ENVIRONMENT_PREFIX}`; any other is an error:",
         "\n".join(f"- `{name}` {_cell(text)}" for name, text in OTHER_VARIABLES.items()),
         f"An example: `{variable('POOL_SIZE')}=2 python main.py` runs the application with two worker processes. "
-        "An empty value means None where None is allowed. `True` and `False` may be written `true`, `yes`, `1` and "
-        "`false`, `no`, `0` in the environment.",
+        "An empty value means None where None is allowed. In the environment `True` and `False` may also be written "
+        "`true`, `yes`, `1` and `false`, `no`, `0`.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -38,6 +38,12 @@ BANNED_OUTSIDE_THE_WORKER = {
 }
 """As before, for all packages but `worker` and `core`."""
 
+PAGES_FOR_USERS = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for path in (*DOCS.glob("*.md"), *DOCS.glob("integrations/*.md"))
+    if path.name not in {"reliability.md", "simulation.md"}  # in part written from what tests print
+)
+
 KINDS_OF_CHANGES = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 """Of Keep a Changelog, in its order."""
 
@@ -180,6 +186,11 @@ def test_page_has_no_phrase_that_slows_its_reader_down(page):
 
 def test_code_has_no_phrase_that_slows_its_reader_down():
     assert _banned_in_src(BANNED_IN_CODE) == {}
+
+
+@pytest.mark.parametrize("page", PAGES_FOR_USERS)
+def test_page_for_users_has_no_phrase_that_slows_its_reader_down(page):
+    assert _banned_in_code(_text(page), BANNED_IN_CODE | BANNED_OUTSIDE_THE_WORKER) == []
 
 
 def test_code_around_the_worker_names_who_reports_and_who_acts():

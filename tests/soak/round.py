@@ -45,7 +45,7 @@ STOP_S = 8.0
 """What a stop may take beyond the grace: 3.5 s, and as much again for a busy machine."""
 BLOCKED_S = 5.0
 """What is waited beyond that for a task that holds the interpreter."""
-UNASKED = "it was told to stop by a signal of its own"
+UNASKED = "it received a stop signal of its own"
 
 
 @value

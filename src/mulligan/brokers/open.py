@@ -10,7 +10,7 @@ from mulligan.storage import url as urls
 __all__ = ["open_broker"]
 
 KNOWN = ("sqlite", "sqs", "amqp", "amqps")
-UNTOLD = ("memory",)  # of one process, and an application has several
+UNLISTED = ("memory",)  # of one process, and an application has several
 
 
 def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker:
@@ -19,7 +19,7 @@ def open_broker(url: str, *, clock: Clock, emit: Emit, base_dir: Path) -> Broker
     `sqlite:///var/mulligan.db` is below base_dir, `sqlite:////abs/mulligan.db` absolute, `memory://` one process alone,
     `sqs://eu-west-1` Amazon SQS (docs/sqs.md), `amqp://user:password@host/vhost` RabbitMQ (docs/rabbitmq.md).
     """
-    match urls.scheme_of(url, "BROKER_URL", KNOWN, untold=UNTOLD):
+    match urls.scheme_of(url, "BROKER_URL", KNOWN, unlisted=UNLISTED):
         case "sqlite":
             from mulligan.brokers.sqlite import SqliteBroker
 

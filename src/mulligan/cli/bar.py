@@ -29,7 +29,7 @@ def bar(total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
     began = progress.get_time()
     is_shown = False
 
-    def told(sent: int, read_bytes: int) -> None:
+    def show(sent: int, read_bytes: int) -> None:
         nonlocal is_shown
         progress.update(job, completed=read_bytes, sent=sent)
         if not is_shown and progress.get_time() - began > _SHOWN_AFTER_S:
@@ -37,7 +37,7 @@ def bar(total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
             progress.start()
 
     try:
-        yield told
+        yield show
     finally:
         if is_shown:
             progress.stop()

@@ -104,9 +104,9 @@ def _of_settings(loaded: Loaded) -> str:
 
 def _of_names(loaded: Loaded) -> list[_Finding]:
     """First names of settings, and a prefix that nobody chose."""
-    told = [sentence(renamed) for renamed in loaded.renamed]
-    told += [text for text in [prefix_note(loaded.settings)] if text is not None]
-    return [_Finding("settings", Code.OK, (text,), is_note=True) for text in told]
+    texts = [sentence(renamed) for renamed in loaded.renamed]
+    texts += [text for text in [prefix_note(loaded.settings)] if text is not None]
+    return [_Finding("settings", Code.OK, (text,), is_note=True) for text in texts]
 
 
 def _of_tasks(chosen: Settings, folder: Path, registries: list[TaskRegistry]) -> str:
@@ -150,8 +150,8 @@ def _of_services(registries: Sequence[TaskRegistry]) -> list[_Finding]:
     tasks = [task for registry in registries for task in registry.tasks.values() if task.probe is not None]
     if not tasks:
         return []
-    told = asyncio.run(_probed(tasks))
-    return [finding for task, texts in zip(tasks, told, strict=True) for finding in _of_service(task, texts)]
+    texts = asyncio.run(_probed(tasks))
+    return [finding for task, texts in zip(tasks, texts, strict=True) for finding in _of_service(task, texts)]
 
 
 async def _probed(tasks: Sequence[LoadedTask]) -> list[Sequence[str]]:
@@ -167,16 +167,16 @@ async def _probe(task: LoadedTask) -> Sequence[str]:
     assert task.probe is not None
     try:
         async with asyncio.timeout(PROBE_S):
-            told = await task.probe()
+            texts = await task.probe()
     except TimeoutError:
         return [f"its services gave no answer within {PROBE_S:g} s."]
     except Exception as exc:  # noqa: BLE001 - user code
         return [f"its probe() raises {raised(exc)}."]
-    if isinstance(told, str):
-        return [told]
-    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
         return ["its probe() does not return a list of sentences, [] when nothing is wrong."]
-    return told
+    return texts
 
 
 def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
@@ -189,34 +189,34 @@ def _of_service(task: LoadedTask, texts: Sequence[str]) -> list[_Finding]:
 
 def _of_broker(chosen: Settings, registries: Sequence[TaskRegistry]) -> list[_Finding]:
     """The queues, and what the broker's server says of itself."""
-    told: list[_Finding] = []
-    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, registries, told))), *told]
+    findings: list[_Finding] = []
+    return [_found("queues", lambda: asyncio.run(_of_queues(chosen, registries, findings))), *findings]
 
 
-async def _of_queues(chosen: Settings, registries: Sequence[TaskRegistry], told: list[_Finding]) -> str:
+async def _of_queues(chosen: Settings, registries: Sequence[TaskRegistry], findings: list[_Finding]) -> str:
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
 
     def note(event: Event) -> None:
         if isinstance(event, BrokerWarning):  # a clock that is off, keys that can't be renewed
-            told.append(_Finding("queues", Code.OK, (f"{event.where}: {event.text}",), is_note=True))
+            findings.append(_Finding("queues", Code.OK, (f"{event.where}: {event.text}",), is_note=True))
 
     broker = open_broker(chosen.broker_url, clock=SystemClock(), emit=note, base_dir=app_dir())
     try:
         declared = await broker.declare(chosen.queues, create=False)
         owned = (await broker.owners(chosen.queues)).judged(is_meant=chosen.adopt_rejects)
-        told += [_Finding("queues", Code.OK, (text,), is_note=True) for text in (*declared.notes, *owned.notes)]
-        told += [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
-        told += _of_clock("queues", chosen.broker_url, broker.lead)
+        findings += [_Finding("queues", Code.OK, (text,), is_note=True) for text in (*declared.notes, *owned.notes)]
+        findings += [_Finding("queues", Code.USAGE, (text,)) for text in owned.problems]
+        findings += _of_clock("queues", chosen.broker_url, broker.lead)
         depths = {name: await _depth(broker, name) for name in chosen.queues.all}
         missing = [name for name, depth in depths.items() if depth is None]
         if len(declared.problems) > int(bool(declared.missing) and chosen.create_queues):
             raise ConfigurationError(declared.problems)
         if not missing:
             copies = await _copies(chosen, broker, declared.receives) if registries else {}
-            told += _of_tasks_of_others(copies, registries)
+            findings += _of_tasks_of_others(copies, registries)
             longest_s = max((task.policy.timeout_s for one in registries for task in one.tasks.values()), default=0.0)
-            told += await _of_server(chosen, broker, longest_s, copies.get(chosen.queues.dead, ()))
+            findings += await _of_server(chosen, broker, longest_s, copies.get(chosen.queues.dead, ()))
         there = [f"{name} {depth.total:,}" for name, depth in depths.items() if depth is not None]
         held = [", ".join(there)] if there else []
         held += [f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} made at the start"] if missing else []
@@ -256,8 +256,8 @@ def _of_tasks_of_others(
     """Copies of tasks that this application doesn't have."""
     from mulligan.worker.process.unknown_tasks import unknown_tasks
 
-    told = [unknown_tasks(queue, found, registries[0].tasks) for queue, found in copies.items()]
-    return [_Finding("queues", Code.OK, (sentence(event),), is_note=True) for event in told if event is not None]
+    findings = [unknown_tasks(queue, found, registries[0].tasks) for queue, found in copies.items()]
+    return [_Finding("queues", Code.OK, (sentence(event),), is_note=True) for event in findings if event is not None]
 
 
 async def _first_of(broker: Broker, queue: QueueName) -> list[Delivery]:
@@ -307,18 +307,18 @@ def _of_clock(part: str, url: str, lead: Lead | None) -> list[_Finding]:
 
 def _of_ledger(chosen: Settings, folder: Path) -> list[_Finding]:
     """The ledger, and its server's clock."""
-    told: list[_Finding] = []
-    return [_found("ledger", lambda: asyncio.run(_of_open_ledger(chosen, folder, told))), *told]
+    findings: list[_Finding] = []
+    return [_found("ledger", lambda: asyncio.run(_of_open_ledger(chosen, folder, findings))), *findings]
 
 
-async def _of_open_ledger(chosen: Settings, folder: Path, told: list[_Finding]) -> str:
+async def _of_open_ledger(chosen: Settings, folder: Path, findings: list[_Finding]) -> str:
     from mulligan.clock import SystemClock
     from mulligan.ledger.open import open_ledger
 
     ledger = open_ledger(chosen.ledger_url, clock=SystemClock(), base_dir=folder)
     try:
         await ledger.open()
-        told += _of_clock("ledger", chosen.ledger_url, await ledger.lead())
+        findings += _of_clock("ledger", chosen.ledger_url, await ledger.lead())
         if not ledger.is_durable:
             return f"{redacted_url(chosen.ledger_url)}: nothing is recorded, a crash may repeat tasks that were done"
         return f"{redacted_url(chosen.ledger_url)}: can be written"

@@ -46,7 +46,7 @@ class DeadLetter:
     message_id: what its uid was made of, beside the body; None where nobody knows any more.
     body_problem: why its body is not available; None when `message` is the message as it was sent.
     unread: why there is no retry state. One that is held must not be replayed as if it were new; body and attributes
-    are then as they travel, and where a newer version wrote it nothing tells the generation (`UNKNOWN`).
+    are then as they travel, and where a newer version wrote it nothing says the generation (`UNKNOWN`).
     """
 
     uid: Uid

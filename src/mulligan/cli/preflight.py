@@ -89,6 +89,6 @@ def of_log(chosen: Settings, folder: Path) -> str:
     from mulligan.telemetry.sink import FileSink
 
     path = folder / str(chosen.log_file)
-    sink = FileSink(path, max_bytes=1, backups=0, rotates=False, now=lambda: 0.0, tell=lambda _: None)
+    sink = FileSink(path, max_bytes=1, backups=0, rotates=False, now=lambda: 0.0, report=lambda _: None)
     sink.close()
     return f"{chosen.log_file}: can be written"

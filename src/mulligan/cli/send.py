@@ -158,14 +158,14 @@ async def _stream(session: Session, fd: int, wish: SendOptions, kind: str) -> No
     sender = Sender(session, queue, wish)
     reached = 0
     try:
-        with _bar(fd) as told:
+        with _bar(fd) as show:
             async for found in lines(fd, features.max_message_bytes):
                 for line in found:
                     if isinstance(line, TooLong):
                         sender.refuse(line.number, _too_long(line.size, features))
                 await sender.put([line for line in found if isinstance(line, Line)])
                 reached = found[-1].number
-                told(sender.sent, found[-1].end)
+                show(sender.sent, found[-1].end)
     except (BrokerUnavailable, BrokerRefused, UnreadableError) as exc:
         if not sender.sent:
             raise
@@ -232,5 +232,5 @@ def _bar(fd: int) -> Iterator[Told]:
         return
     from mulligan.cli.bar import bar
 
-    with bar(os.fstat(fd).st_size or None) as told:
-        yield told
+    with bar(os.fstat(fd).st_size or None) as show:
+        yield show

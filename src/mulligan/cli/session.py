@@ -104,7 +104,7 @@ async def session(chosen: Settings, *, create: bool, only: str | None = None) ->
     """An open session. Raises BrokerRefused if a queue isn't there, can't be seen or can't be used.
 
     create: make queues that are missing, if the settings allow it. only: "requests", "rejects" or "dead", the one queue
-    that is needed; a producer may have no right to see another. Nothing is raised then: the send tells.
+    that is needed; a producer may have no right to see another. Nothing is raised then: the send reports it.
     """
     from mulligan.brokers.open import open_broker
     from mulligan.clock import SystemClock
@@ -124,7 +124,7 @@ async def session(chosen: Settings, *, create: bool, only: str | None = None) ->
 
 
 def report(event: Event) -> None:
-    """Say what a broker tells while a command waits for it."""
+    """Print what a broker reports while a command waits for it."""
     if event.level in ("warning", "error"):
         from mulligan.telemetry.messages import sentence_of
 

@@ -41,7 +41,7 @@ def ls(*, as_json: bool) -> None:
 
 
 def run(name: str, body: str, *, attributes: Sequence[str], attempt: int, uid: str | None) -> int:
-    """Run one attempt of a task, and tell its end. 0: it succeeded or skipped; 1: it failed."""
+    """Run one attempt of a task, and print its end. 0: it succeeded or skipped; 1: it failed."""
     from mulligan.telemetry.log import configure
 
     chosen = settings().settings

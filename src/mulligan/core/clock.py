@@ -34,9 +34,9 @@ class Lead:
 
 
 def lead(asked_at: float, answered_at: float, answered: float, unit_s: float = 0.0) -> Lead:
-    """What an answer tells of this machine's clock: half of the round trip is the error.
+    """What an answer shows of this machine's clock: half of the round trip is the error.
 
-    asked_at, answered_at: epoch seconds (UTC) by it. told: by the other's, cut to a multiple of unit_s.
+    asked_at, answered_at: epoch seconds (UTC) by it. answer: by the other's, cut to a multiple of unit_s.
     """
     middle, trip_s = (asked_at + answered_at) / 2, max(0.0, answered_at - asked_at)
     return Lead(middle - (answered + unit_s / 2), (trip_s + unit_s) / 2)

@@ -23,7 +23,7 @@ class Delivery:
     sent_at: epoch seconds (UTC) at which this copy entered the queue.
     receive_count: receipts of this copy so far, this one included (>= 1).
     group: the message group on a FIFO queue, whose messages are worked on in order; None where nothing is ordered.
-    is_dated: False where neither broker nor producer tells when; sent_at is then the time of this receipt.
+    is_dated: False where neither broker nor producer says when; sent_at is then the time of this receipt.
     tenant: the message group on a queue that orders nothing: whose message it is, so that the queue can be fair.
     trace: the trace that the message belongs to, in the broker's own words (on SQS: AWSTraceHeader).
     """
@@ -69,7 +69,7 @@ class Fault(Enum):
 
 @value
 class EntryFault:
-    """Why one entry of a batch failed. An entry that succeeded is told by None in its place."""
+    """Why one entry of a batch failed. None stands in the place of an entry that succeeded."""
 
     fault: Fault
     reason: str
@@ -79,7 +79,7 @@ class EntryFault:
 class Depth:
     """How full a queue is: messages that may be received now, that wait for their time, and that are leased.
 
-    oldest_age_s: age of the oldest message in seconds, None when the queue is empty or the broker can't tell.
+    oldest_age_s: age of the oldest message in seconds, None when the queue is empty or the broker can't say.
     is_exact: False when the broker only estimates (SQS).
     """
 

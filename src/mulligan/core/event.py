@@ -151,13 +151,13 @@ class RetryStateMissing(Event):
 @value
 class RetryStateNotTrusted(Event):
     """A copy was moved to requests, and its retry state can't be verified: it is treated as a new message, and all its
-    tasks run, including those that are done. told: the uid in its retry state, None where it can't be read.
+    tasks run, including those that are done. state_uid: the uid in its retry state, None where it can't be read.
     """
 
     level: ClassVar[Level] = "warning"
     uid: Uid
     queue: QueueName
-    told: Uid | None
+    state_uid: Uid | None
     problem: str
 
 

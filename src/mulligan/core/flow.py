@@ -108,8 +108,8 @@ def next_step(
 def rebased(progress: Progress, now: float, *, has_waited: bool = False) -> Progress:
     """The progress with due times by the clock of this host, where that of the host that set them is ahead of it.
 
-    A task that failed in the future has waited for as long as nobody can tell. It waits for as long again as it was
-    told to when it failed, or not at all (has_waited), whatever the clocks say; one that has not failed is due.
+    A task that failed in the future has waited for nobody knows how long. It waits for as long again as it was
+    asked to when it failed, or not at all (has_waited), whatever the clocks say; one that has not failed is due.
     now: epoch seconds (UTC). What is given back is `progress` where the clocks agree to a few seconds.
     """
     marks, alerts = _rebased(progress.marks, now, has_waited), _rebased(progress.alerts, now, has_waited)

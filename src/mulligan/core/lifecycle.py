@@ -90,7 +90,7 @@ class Order(IntEnum):
     CANCEL = 10
     """Say that it is lost, and end what runs of it."""
     GIVE_BACK = 11
-    """End its claim; no ack and no copy. Where a delivery never comes back by itself, release it."""
+    """End its claim; no ack and no copy. Where a delivery never comes back unless released, release it."""
     PARK = 12
     """Leave it in the lease table for the supervisor."""
     FREE = 13

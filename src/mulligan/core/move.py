@@ -1,6 +1,6 @@
 """Copies that somebody moved between the queues with a tool that is not ours: a console's redrive, a shovel, a script.
 
-What such a copy is where it lies now. Nobody but us knows which queue a copy was made for, and a broker doesn't tell;
+What such a copy is where it lies now. Nobody but us knows which queue a copy was made for, and a broker doesn't say;
 the retry state does. A dead letter on another queue can only have been moved there: it is replayed, as `mulligan dead
 replay` would have done. The `dispatcher` acts on it; docs/moves.md has the whole table. Pure.
 """
@@ -20,7 +20,7 @@ def was_dead(state: RetryState) -> bool:
     """Whether a copy with this retry state was put on the dead queue, so that on any other somebody has moved it.
 
     Retry states of older versions don't say so. There it shows: a copy for rejects has something pending, and a replay
-    has nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be told; whoever meets
+    has nothing exhausted. Only of a letter that was replayed, and that no task takes, it can't be known; who meets
     its burial on record puts it on dead again.
     """
     if state.is_dead:

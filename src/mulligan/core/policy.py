@@ -34,7 +34,7 @@ def again_in_s(first_s: float, longest_s: float, receive_count: int, age_s: floa
     """Seconds for which a copy that nothing can be done for is left alone: first_s, then twice that, up to longest_s.
 
     receive_count: of the copy, this receipt included.
-    age_s: None where the count tells how often it was looked at; else seconds for which it has been on its queue, since
+    age_s: None where the count says how often it was looked at; else seconds for which it has been on its queue, since
     a wait for as long as it has waited doubles, too.
     """
     if age_s is not None:

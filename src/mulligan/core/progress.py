@@ -79,7 +79,7 @@ class Progress:
 
 
 def is_suspect(deaths: int) -> bool:
-    """Whether the tasks of a message with so many run alone."""
+    """Whether the tasks of a message with this many run alone."""
     return deaths > 0 or deaths < -1
 
 

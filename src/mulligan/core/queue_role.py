@@ -27,7 +27,7 @@ class QueueRole:
     prefix: of the queues' names. lease_s: as messages are received.
     suspects_repeats: there is no ledger that knows of deaths, so a message that comes again may have killed a worker.
     holds_groups: on a FIFO queue a message that is to be tried again keeps its group waiting; else it steps aside.
-    holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back by itself.
+    holds_deliveries: a delivery is held until it is settled or its connection ends, and never comes back before.
     counts_releases: as in the broker's `Features`.
     buries_strays: what comes to rejects without a retry state becomes a dead letter; else all its tasks run.
     max_bytes: the largest message of the queues.

@@ -6,8 +6,8 @@ line of ASCII JSON, so that no broker can refuse a character of it, and it names
     {"v": 1, "uid": ..., "gen": 0, "hop": 1, "seen": 1700000000.1, "tasks": {"Task1": ["d", 1], ...}, ...}
 
 "v" is its version. Fields that this version doesn't know are passed over, and lost with the next copy, so none may be
-needed for safety. A change of meaning is another version, which is read one release before it is written; whoever does
-not know it leaves the copy alone (`Unread`). "v" and "uid" stay where they are in every version.
+needed for safety. A change of meaning is another version, which is read one release before it is written; a program
+that does not know it leaves the copy alone (`Unread`). "v" and "uid" stay where they are in every version.
 """
 
 import json
@@ -74,7 +74,7 @@ class RetryState:
     first_seen_at: epoch seconds (UTC) of the first receipt.
     wrap: how this copy's body is packed; None: it is as it was sent.
     group: of a dead letter from a FIFO queue, the message's group. There each letter is a group of its own, or those of
-    one group would hide one another from whoever looks.
+    one group would hide one another from a person who looks.
     id: what the uid was made of, beside the body; None where it is too long, or an older version wrote the retry state.
     is_dead: the copy was put on the dead queue. Older versions neither write nor read it (`core.move`).
     """
@@ -126,7 +126,7 @@ def read(delivery: Delivery, prefix: str, *, is_trusted: bool) -> tuple[Message,
     """The message of a delivery, the retry state that it carries, and what is wrong with that.
 
     is_trusted: the queue is rejects or dead. Elsewhere the attribute is removed unread.
-    The third is None but for a trusted copy without a retry state. One that is held has the uid that its state tells
+    The third is None but for a trusted copy without a retry state. One that is held has the uid in its state
     where a newer version wrote it, else one that is made up and serves for texts only.
     """
     attributes = delivery.attributes
@@ -263,7 +263,7 @@ def _wrap_data(wrap: Packing) -> dict[str, Any]:
 
 
 def _wrap(data: Any) -> Packing | None:
-    """A damaged one is one of an unknown form: the message can be told, and must not be run on what is not a body."""
+    """A damaged one is one of an unknown form: the message is known, and must not be run on what is not a body."""
     if data is None:
         return None
     match data:

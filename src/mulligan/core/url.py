@@ -1,5 +1,5 @@
-"""Taking a URL apart, for every setting that takes one. What is wrong with it is told without a word of its own: the
-words of the standard library's parser quote what they stumbled over, which may be a password.
+"""Taking a URL apart, for every setting that takes one. A fault is reported without quoting the URL: the texts of
+the standard library's parser quote what they stumbled over, which may be a password.
 """
 
 import re

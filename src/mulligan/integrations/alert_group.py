@@ -60,9 +60,9 @@ class Later:
 
 @value
 class Post:
-    """Post for the group now, then `AlertGroup.told` or `AlertGroup.give_back`.
+    """Post for the group now, then `AlertGroup.mark_posted` or `AlertGroup.give_back`.
 
-    key: of the group's message at the service. count: of the group's messages; told: how many of them were posted.
+    key: of the group's message at the service. count: of the group's messages; posted: how many of them were posted.
     place: where the group's message is, None when none is known. is_unsure: there may be one all the same.
     uids: of some messages, the newest first.
     """
@@ -70,7 +70,7 @@ class Post:
     token: str
     key: str
     count: int
-    told: int
+    posted: int
     place: str | None
     is_unsure: bool
     uids: tuple[str, ...]
@@ -99,7 +99,7 @@ class AlertGroup:
                 self._forget(store, now - KEPT_S)
             return self._turn(store, name, uid, count + added, now)
 
-    def told(self, group: str, turn: Post, place: str, now: float) -> None:
+    def mark_posted(self, group: str, turn: Post, place: str, now: float) -> None:
         """The group was posted, up to the count of the turn."""
         with closing(self._open()) as store, store:
             store.execute(
@@ -216,7 +216,7 @@ async def _speak(
         if isinstance(exc, Fault):
             raise Retry(exc.after_s, f"{service}: {exc.reason}") from None
         raise
-    await _kept(context, turn, lambda: fold.told(group, turn, place, now()))
+    await _kept(context, turn, lambda: fold.mark_posted(group, turn, place, now()))
 
 
 async def _kept(context: TaskContext, turn: Post, keep: Callable[[], None]) -> None:

@@ -55,12 +55,12 @@ class EmailAlertTask(Task):
 
     def subject(self, alert: Alert, turn: Post) -> str:
         """The subject: one line."""
-        return title_of(alert, turn.count - turn.told)
+        return title_of(alert, turn.count - turn.posted)
 
     def text(self, alert: Alert, turn: Post) -> str:
         """The text of the mail."""
-        told = [f"{turn.told} of this kind and minute were sent before."] if turn.told else []
-        return "\n\n".join([*lines_of(alert, turn.uids, turn.count - turn.told), *told]) + "\n"
+        text = [f"{turn.posted} of this kind and minute were sent before."] if turn.posted else []
+        return "\n\n".join([*lines_of(alert, turn.uids, turn.count - turn.posted), *text]) + "\n"
 
     def check(self) -> Sequence[str]:
         """Missing variables, addresses that are none; see `Task.check`."""
@@ -97,7 +97,7 @@ class EmailAlertTask(Task):
         mail["From"], mail["To"] = self._sender, ", ".join(self._receivers)
         mail["Subject"] = self.subject(alert, turn)
         mail["Date"] = formatdate(self.now())
-        mail["Message-ID"] = f"<{turn.key}.{turn.told}@mulligan>"
+        mail["Message-ID"] = f"<{turn.key}.{turn.posted}@mulligan>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(self.text(alert, turn))
         try:
@@ -177,22 +177,22 @@ def _begin(url: SplitResult, sock: socket.socket) -> smtplib.SMTP:
 
 
 def _fault(exc: Exception) -> Fault:
-    told = f"{type(exc).__name__}: {exc}"
+    text = f"{type(exc).__name__}: {exc}"
     match exc:
         case Fault():
             return exc
         case smtplib.SMTPAuthenticationError():
             return Refused("the server does not take the user and password of ALERT_SMTP_URL")
         case smtplib.SMTPNotSupportedError():
-            return Refused(f"{told}: the server can't do what is needed; TLS is demanded")
+            return Refused(f"{text}: the server can't do what is needed; TLS is demanded")
         case smtplib.SMTPRecipientsRefused():
             codes = [code for code, _ in exc.recipients.values()]
-            return Refused(told) if codes and all(code >= 500 for code in codes) else NotSent(told)
+            return Refused(text) if codes and all(code >= 500 for code in codes) else NotSent(text)
         case smtplib.SMTPResponseException():
-            return Refused(told) if exc.smtp_code >= 500 else NotSent(told)
+            return Refused(text) if exc.smtp_code >= 500 else NotSent(text)
         case smtplib.SMTPServerDisconnected() | TimeoutError():
-            return Ambiguous(told)
+            return Ambiguous(text)
         case OSError():
-            return NotSent(told)
+            return NotSent(text)
         case _:
-            return Refused(told)
+            return Refused(text)

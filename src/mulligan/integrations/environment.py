@@ -24,7 +24,7 @@ def missing(**values: str) -> list[str]:
 
 
 def token_problems(**values: str) -> list[str]:
-    """A sentence for each name whose value no header of a request can hold. The value itself is never told."""
+    """A sentence for each name whose value no header of a request can hold. The value itself is never shown."""
     problems = []
     for name, one in values.items():
         at = next((at for at, char in enumerate(one) if not "\x20" < char < "\x7f"), None)

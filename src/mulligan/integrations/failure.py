@@ -1,4 +1,4 @@
-"""How a call to a service can fail, as the rule in `once` needs it told: did the service do anything, or may it have?
+"""How a call to a service can fail, as the rule in `once` needs it: did the service do anything, or may it have?
 
 Each service makes these of its replies; the client makes them of its exceptions. None of them leaves the package:
 `once` turns them into Retry and GiveUp.

@@ -121,15 +121,15 @@ def wait_asked(reply: Reply, now: float) -> float | None:
 
 def fault_of(reply: Reply, reason: str, now: float, *, limited_s: float = 10.0) -> Fault:
     """The fault of a reply that is not a success, by its status. limited_s: the wait when a 429 names none."""
-    told = f"{reply.status} {reason}"
+    text = f"{reply.status} {reason}"
     if reply.status == 429:
         asked_s = wait_asked(reply, now)
-        return RateLimited(told, limited_s if asked_s is None else asked_s)
+        return RateLimited(text, limited_s if asked_s is None else asked_s)
     if reply.status >= 500 or reply.status in (408, 425):
-        return Ambiguous(told, wait_asked(reply, now))
+        return Ambiguous(text, wait_asked(reply, now))
     if 200 <= reply.status < 300:
-        return Ambiguous(f"{told}: not the reply that was expected")
-    return Refused(told)
+        return Ambiguous(f"{text}: not the reply that was expected")
+    return Refused(text)
 
 
 def _client() -> "httpx.AsyncClient":
@@ -138,7 +138,7 @@ def _client() -> "httpx.AsyncClient":
     loop = asyncio.get_running_loop()
     client = _clients.get(loop)
     if client is None:
-        # at INFO it tells every URL that was called: that of a webhook is a secret
+        # at INFO it logs every URL that was called: that of a webhook is a secret
         logging.getLogger("httpx").setLevel(logging.WARNING)
         try:
             client = httpx.AsyncClient(

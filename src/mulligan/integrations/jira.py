@@ -181,8 +181,8 @@ class JiraIssueCreatorTask(Task):
 
     def _reason(self, reply: http.Reply) -> str:
         data = reply.data
-        told = [*_messages(data), *(f"{name}: {text}" for name, text in _field_errors(data).items())]
-        reason = "; ".join(told) or reply.headers.get("ratelimit-reason") or reply.text or "(no text)"
+        texts = [*_messages(data), *(f"{name}: {text}" for name, text in _field_errors(data).items())]
+        reason = "; ".join(texts) or reply.headers.get("ratelimit-reason") or reply.text or "(no text)"
         if reply.status == 401:
             reason += " (the user or the token is not taken; tokens expire within a year: make a new JIRA_PASSWORD)"
         if 300 <= reply.status < 400:
@@ -264,10 +264,10 @@ def _quoted(text: str) -> str:
 
 
 def _messages(data: Any) -> list[str]:
-    told = data.get("errorMessages") if isinstance(data, dict) else None
-    return [str(one)[:300] for one in told[:5]] if isinstance(told, list) else []
+    texts = data.get("errorMessages") if isinstance(data, dict) else None
+    return [str(one)[:300] for one in texts[:5]] if isinstance(texts, list) else []
 
 
 def _field_errors(data: Any) -> dict[str, str]:
-    told = data.get("errors") if isinstance(data, dict) else None
-    return {str(name): str(text)[:300] for name, text in list(told.items())[:10]} if isinstance(told, dict) else {}
+    texts = data.get("errors") if isinstance(data, dict) else None
+    return {str(name): str(text)[:300] for name, text in list(texts.items())[:10]} if isinstance(texts, dict) else {}

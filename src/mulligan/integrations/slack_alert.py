@@ -1,4 +1,4 @@
-"""A default task that tells a Slack channel about messages that could not be finished.
+"""A default task that posts to a Slack channel about messages that could not be finished.
 
 In a storm there is one message per kind of error and minute, which is updated with the count (see `fold`).
 """

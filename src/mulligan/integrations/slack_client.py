@@ -92,7 +92,7 @@ class SlackChannel:
     async def find(self, key: str, oldest: float) -> tuple[Posted | None, bool]:
         """The message with this key among those since `oldest` (epoch seconds), and whether that could be looked up.
 
-        Without the right to read the history nobody can tell. Raises Fault.
+        Without the right to read the history nobody can know. Raises Fault.
         """
         try:
             channel = await self._channel_id()

@@ -155,11 +155,11 @@ class TrelloCardCreatorTask(Task):
     def _fault(self, reply: http.Reply, what: str) -> Fault:
         data = reply.data
         reason = data.get("error") if isinstance(data, dict) else None
-        told = f"{what}: {reason or reply.text or '(no text)'}"
+        text = f"{what}: {reason or reply.text or '(no text)'}"
         if reply.status == 401:
             name = "TRELLO_KEY" if "key" in reply.text else "TRELLO_AUTH_TOKEN"
-            told += f" ({name} is not taken: copy it again from trello.com/power-ups/admin, or make a new one)"
-        return http.fault_of(reply, told, self.now(), limited_s=LIMITED_S)
+            text += f" ({name} is not taken: copy it again from trello.com/power-ups/admin, or make a new one)"
+        return http.fault_of(reply, text, self.now(), limited_s=LIMITED_S)
 
 
 @value

@@ -11,7 +11,7 @@ from mulligan.storage import url as urls
 __all__ = ["open_ledger"]
 
 KNOWN = ("sqlite", "postgresql", "postgres", "none")
-UNTOLD = ("memory",)  # of one process, and an application has several
+UNLISTED = ("memory",)  # of one process, and an application has several
 
 
 def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
@@ -21,7 +21,7 @@ def open_ledger(url: str, *, clock: Clock, base_dir: Path) -> Ledger:
     `postgresql://USER@HOST/DATABASE` for several hosts (docs/ledger.md), `none` or "" keeps nothing.
     """
     is_none = url.strip() in ("", "none", "none://")
-    match "none" if is_none else urls.scheme_of(url, "LEDGER_URL", KNOWN, untold=UNTOLD):
+    match "none" if is_none else urls.scheme_of(url, "LEDGER_URL", KNOWN, unlisted=UNLISTED):
         case "sqlite":
             from mulligan.ledger.sqlite import SqliteLedger
 

@@ -143,12 +143,12 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _problems(exc: ValidationError, given: Mapping[str, _Given]) -> Iterator[str]:
-    told: set[str] = set()
+    named: set[str] = set()
     for error in exc.errors(include_url=False):
         name = str(error["loc"][0]).upper() if error["loc"] else ""
-        if name in told:
+        if name in named:
             continue  # a tuple's items and a union's members report one by one
-        told.add(name)
+        named.add(name)
         yield _problem(name, error, given)
 
 

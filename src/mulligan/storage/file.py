@@ -55,9 +55,9 @@ def identity(path: Path) -> Identity | None:
 
 
 def file_system(folder: Path, mounts: Path = _MOUNTS) -> str | None:
-    """The type of the file system that holds the folder; None where the system doesn't tell.
+    """The type of the file system that holds the folder; None where the system doesn't say.
 
-    The root's own type is not told: in some sandboxes that is 9p, and yet local.
+    The root's own type is not given: in some sandboxes that is 9p, and yet local.
     """
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()

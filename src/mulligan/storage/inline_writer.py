@@ -3,8 +3,8 @@
 Such a job waits neither for the disk (a commit writes to the system's cache; the sync is the thread's) nor for a lock,
 but for the fraction of a millisecond that another process's commit takes: a job that finds the file locked for longer
 goes to the thread. What is left is a write that the system itself holds up, and the sync that SQLite makes where the
-log begins anew, which `Database` leaves to the thread where it can tell. The first that takes long shows it, and for a
-while all jobs go to the thread.
+log begins anew, which `Database` leaves to the thread where it can see it. The first that takes long shows it, and for
+a while all jobs go to the thread.
 """
 
 import sqlite3

@@ -47,13 +47,13 @@ SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has fs
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """job: None when all there is to do is the sync. is_told: its answer is on its way."""
+    """job: None when all there is to do is the sync. is_answered: its answer is on its way."""
 
     job: Job[Any] | None
     future: asyncio.Future[Any]
     is_read: bool = False
     is_synced: bool = False
-    is_told: bool = False
+    is_answered: bool = False
 
 
 @dataclass(slots=True)
@@ -209,23 +209,23 @@ class Database:
         try:
             connection = self._connect()
         except Exception as exc:  # noqa: BLE001 - raised in the caller of `open`; a thread has no caller
-            self._tell([_Answer(opened, error=exc), _Answer(ended)])
+            self._post([_Answer(opened, error=exc), _Answer(ended)])
             return
-        self._tell([_Answer(opened)])
+        self._post([_Answer(opened)])
         while group := self._next_group():
             try:
                 self._serve(connection, group)
             except Exception as exc:  # noqa: BLE001 - whatever it was: nobody may wait for ever
                 self._broken = fault.writer_failed(self.path, exc)
-                self._tell([_Answer(call, error=self._broken) for call in group if not call.is_told])
+                self._post([_Answer(call, error=self._broken) for call in group if not call.is_answered])
         self._disconnect(connection)
-        self._tell([_Answer(ended)])
+        self._post([_Answer(ended)])
 
-    def _tell(self, answers: Sequence[_Answer]) -> None:
+    def _post(self, answers: Sequence[_Answer]) -> None:
         if not answers:
             return
         for answer in answers:
-            answer.call.is_told = True
+            answer.call.is_answered = True
         assert self._loop is not None
         # RuntimeError: the loop has ended, and with it everyone who waited
         with contextlib.suppress(RuntimeError):
@@ -254,9 +254,9 @@ class Database:
         writes = [call for call in wanted if call.job is not None and not call.is_read]
         done = self._write(connection, writes) if writes else []
         done += [_Answer(call) for call in wanted if call.job is None]
-        self._tell([_Answer(call) for call in given_up] + [one for one in done if not one.call.is_synced])
-        self._tell(self._on_disk([one for one in done if one.call.is_synced]))
-        self._tell([self._answer(connection, call) for call in wanted if call.is_read])
+        self._post([_Answer(call) for call in given_up] + [one for one in done if not one.call.is_synced])
+        self._post(self._on_disk([one for one in done if one.call.is_synced]))
+        self._post([self._answer(connection, call) for call in wanted if call.is_read])
         self._look_at_log(connection)
 
     def _on_disk(self, answers: list[_Answer]) -> list[_Answer]:

@@ -15,19 +15,19 @@ __all__ = ["scheme_of", "sqlite_path"]
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 
 
-def scheme_of(url: str, setting: str, known: Sequence[str], *, untold: Sequence[str] = ()) -> str:
-    """The scheme, one of `known` or `untold`. Raises ConfigurationError that names those known and guesses what was
-    meant. untold: of no use to an application.
+def scheme_of(url: str, setting: str, known: Sequence[str], *, unlisted: Sequence[str] = ()) -> str:
+    """The scheme, one of `known` or `unlisted`. Raises ConfigurationError that names those known and guesses what was
+    meant. unlisted: of no use to an application.
     """
     found = _SCHEME.match(url.strip())
     expected = ", ".join(f"{scheme}://" for scheme in known)
     # without the slashes it may be a user's name with a password after it
-    if found is None or not (found[2] or found[1].lower() in (*known, *untold)):
+    if found is None or not (found[2] or found[1].lower() in (*known, *unlisted)):
         raise ConfigurationError(
             [f"{setting}: {redacted_url(url)!r} is not a URL, expected one that begins with {expected}. Correct it."]
         )
     scheme = found[1].lower()
-    if scheme in known or scheme in untold:
+    if scheme in known or scheme in unlisted:
         if fault := control_fault(url):
             raise ConfigurationError([f"{setting}: {redacted_url(url)!r} can't be used: {fault}."])
         return scheme

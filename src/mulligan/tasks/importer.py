@@ -1,6 +1,6 @@
 """Imports the files of the tasks folder, as modules `tasks.<name>`; next comes `adapter`, which makes tasks of classes.
 
-A file is user code: importing it can raise anything, and all of that is a problem to tell, not a traceback.
+A file is user code: importing it can raise anything, and all of that is a problem to report, not a traceback.
 """
 
 import importlib

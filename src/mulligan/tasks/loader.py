@@ -1,4 +1,4 @@
-"""From an application's folder to its tasks: reads tasks.xml, imports the files, and tells every problem at once."""
+"""From an application's folder to its tasks: reads tasks.xml, imports the files, and reports every problem at once."""
 
 import contextlib
 import inspect

@@ -127,7 +127,7 @@ class TaskRegistry:
         """Whether a task picks its messages. Most applications have none: then one route serves them all."""
 
     def route(self, message: Message) -> Route:
-        """The tasks that take the message. A task whose `accepts` raises is among them: its attempts will tell."""
+        """The tasks that take the message. A task whose `accepts` raises is among them: its attempts report it."""
         if not self.picks:
             return self.whole_route
         return self._route(
@@ -156,5 +156,5 @@ def _takes(task: LoadedTask, message: Message) -> bool:
         return True
     try:
         return bool(task.accepts(message))
-    except Exception:  # noqa: BLE001 - user code; the attempt calls it again, and its outcome tells what was raised
+    except Exception:  # noqa: BLE001 - user code; the attempt calls it again, and its outcome has what was raised
         return True

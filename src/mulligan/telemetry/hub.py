@@ -22,7 +22,7 @@ class Hub:
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = tuple(listeners)
         self._hearers: dict[type[Event], tuple[Listener, ...]] = {}
-        self._told: set[tuple[int, type[BaseException]]] = set()
+        self._reported: set[tuple[int, type[BaseException]]] = set()
         self.raised: Counter[str] = Counter()
         """How often each listener raised, by its name."""
 
@@ -79,9 +79,9 @@ class Hub:
         self.raised[name] += 1
         key = (id(listener), type(exc))
         # one that raises at ListenerFailed itself must not be reported in a loop
-        if key in self._told or isinstance(event, ListenerFailed):
+        if key in self._reported or isinstance(event, ListenerFailed):
             return
-        self._told.add(key)
+        self._reported.add(key)
         self.emit(ListenerFailed(listener=name, error=_text(exc)))
 
 

@@ -141,7 +141,7 @@ def _outputs(
 ) -> list[tuple[Sink, Layout]]:
     outputs: list[tuple[Sink, Layout]] = []
     hide = Redactor([settings.broker_url, settings.ledger_url])
-    tell: Callable[[str], None] = _nobody
+    report: Callable[[str], None] = _nobody
     # without a stderr the descriptor 2 may be any file by now, a database too
     fd = _descriptor(stderr)
     if fd is not None:
@@ -150,7 +150,7 @@ def _outputs(
         layout = _layout(settings, hide, has_color=is_tty and not refuses_color(), has_date=not is_tty)
         outputs.append((terminal, layout))
 
-        def tell(text: str) -> None:
+        def report(text: str) -> None:
             terminal.write(layout({"event": text, "level": "error", "at": now(), "logger": settings.logger_name}))
 
     if settings.log_file is not None:
@@ -160,7 +160,7 @@ def _outputs(
             backups=settings.log_file_backups,
             rotates=rotates,
             now=now,
-            tell=tell,
+            report=report,
         )
         outputs.append((file, _layout(settings, hide, has_color=False, has_date=True)))
     return outputs

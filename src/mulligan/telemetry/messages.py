@@ -180,7 +180,7 @@ def _of_stray(becomes: e.Becomes) -> str:
 
 
 def _of_doubt(event: e.RetryStateNotTrusted) -> str:
-    whose = "" if event.told is None else f", that of {event.told}"
+    whose = "" if event.state_uid is None else f", that of {event.state_uid}"
     return (
         f"{first_line(event.problem)}{whose}. All its tasks run as those of a new message, those that were done, too;"
         " `mulligan dead replay` would have kept them"

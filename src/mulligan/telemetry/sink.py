@@ -91,7 +91,7 @@ class FileSink:
     nothing.
 
     backups: renamed files that are kept, as <path>.1 (the newest), <path>.2 ...
-    tell: gets one sentence when the file can't be written, once per outage.
+    report: gets one sentence when the file can't be written, once per outage.
     now: epoch seconds; how often the inode is looked at.
     Raises ConfigurationError when the file can't be opened at the start.
     """
@@ -104,14 +104,14 @@ class FileSink:
         backups: int,
         rotates: bool,
         now: Callable[[], float],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._backups = backups
         self._rotates = rotates
         self._now = now
-        self._tell = tell
+        self._report = report
         self._lock = threading.Lock()
         self._is_down = False
         self._is_torn = False
@@ -203,7 +203,7 @@ class FileSink:
         self.lost += 1
         if not self._is_down:
             self._is_down = True
-            self._tell(f"LOG_FILE {str(self._path)!r} can't be written: {exc.strerror or exc}. Its lines are lost.")
+            self._report(f"LOG_FILE {str(self._path)!r} can't be written: {exc.strerror or exc}. Its lines are lost.")
 
 
 def _opened(path: Path) -> int:

@@ -37,7 +37,7 @@ class Background:
         return len(self._tasks)
 
     def forget(self, task: "asyncio.Task[None]") -> None:
-        """Count a task as ended that is about to end: whoever asks in this turn of the loop must not see it."""
+        """Count a task as ended that is about to end: a caller in this turn of the loop must not see it."""
         self._tasks.pop(task, None)
 
     def cancel(self) -> None:

@@ -157,7 +157,7 @@ class InFlight:
         """
         if self.state is None:
             return self.is_stray
-        # a letter tells nothing of its burial: one that does is a copy whose alerts are to be tried again
+        # a letter has nothing of its burial: one that has is a copy whose alerts are to be tried again
         return not self.is_replay and not self.state.progress.marks and not self.state.progress.is_buried
 
     def copy_state(self, progress: Progress, hop: int) -> RetryState:

@@ -1,4 +1,4 @@
-"""What a start waits for, so that it can be told to stop meanwhile: a look for keys, or a server, may hang."""
+"""What a start waits for, so that it can be stopped meanwhile: a look for keys, or a server, may hang."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _CANCEL_S = 1.0
 _SILENT_S = 3.0
-"""A call that has no answer by then is told of: somebody may watch the start."""
+"""A call that has no answer by then is reported: somebody may watch the start."""
 _PAUSE_S = (0.25, 0.5, 1.0, 2.0)
 
 
@@ -27,7 +27,7 @@ async def insist(
     *,
     within_s: float = math.inf,
 ) -> T:
-    """What `call` gives, as soon as it gives something; it is told by `outage` that it is waited for, and why.
+    """What `call` gives, as soon as it gives something; `outage` reports that it is waited for, and why.
 
     passing: the error that may pass. Raised all the same once the tries have lasted within_s (0: at the first).
     """

@@ -10,7 +10,7 @@ from mulligan.core.event import BrokerDown, BrokerUp, Event, LedgerDown, LedgerU
 
 __all__ = ["Outage", "of_broker", "of_ledger", "of_start"]
 
-_TOLD_EVERY_S = 10.0
+_REPORT_EVERY_S = 10.0
 _REASONS_MAX = 6
 _NUMBER = re.compile(r"[0-9]+")
 
@@ -18,8 +18,8 @@ _NUMBER = re.compile(r"[0-9]+")
 class Outage:
     """Whether one kind of call fails just now. down: the event of an error's text; up: that of seconds.
 
-    A reason that is new is told when the one before was told long enough ago: what begins as a connection that is
-    refused may go on as a server that only reads. Each once, and of one outage only so many.
+    A new reason is reported when the one before was reported long enough ago: what begins as a refused connection
+    may go on as a server that only reads. Each once, and of one outage a limited number.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Outage:
         self._down = down
         self._up = up
         self._since: float | None = None
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._reasons: set[str] = set()
 
     @property
@@ -43,12 +43,12 @@ class Outage:
         now = self._clock.monotonic()
         if self._since is None:
             self._since = now
-        elif now - self._told_at < _TOLD_EVERY_S or len(self._reasons) >= _REASONS_MAX:
+        elif now - self._reported_at < _REPORT_EVERY_S or len(self._reasons) >= _REASONS_MAX:
             return
         reason = _NUMBER.sub("0", str(exc))  # ports, processes and seconds differ from call to call
         if reason not in self._reasons:
             self._reasons.add(reason)
-            self._told_at = now
+            self._reported_at = now
             self._emit(self._down(str(exc)))
 
     def is_over(self) -> None:

@@ -30,7 +30,7 @@ def test_sqlite_path_refuses_what_names_no_file(url):
 
 def test_scheme_of_names_what_is_known_and_guesses_what_was_meant():
     with pytest.raises(ConfigurationError) as caught:
-        scheme_of("sqlit:///x.db", "BROKER_URL", ("sqlite", "sqs"), untold=("memory",))
+        scheme_of("sqlit:///x.db", "BROKER_URL", ("sqlite", "sqs"), unlisted=("memory",))
 
     assert str(caught.value) == (
         "BROKER_URL: the scheme sqlit:// is unknown in 'sqlit:///x.db', expected one of sqlite://, sqs://."
@@ -39,7 +39,7 @@ def test_scheme_of_names_what_is_known_and_guesses_what_was_meant():
 
 
 def test_scheme_of_takes_what_it_does_not_tell_of():
-    assert scheme_of("memory://", "BROKER_URL", ("sqlite",), untold=("memory",)) == "memory"
+    assert scheme_of("memory://", "BROKER_URL", ("sqlite",), unlisted=("memory",)) == "memory"
 
 
 def test_scheme_of_refuses_what_is_no_url():

@@ -11,14 +11,14 @@ from mulligan.telemetry.sink import FileSink, StreamSink
 def make(tmp_path, clock):
     sinks = []
 
-    def made(*, rotates=True, max_bytes=100, backups=2, tell=None, path=None):
+    def made(*, rotates=True, max_bytes=100, backups=2, report=None, path=None):
         sink = FileSink(
             path or tmp_path / "log" / "x.log",
             max_bytes=max_bytes,
             backups=backups,
             rotates=rotates,
             now=clock.now,
-            tell=tell or pytest.fail,
+            report=report or pytest.fail,
         )
         sinks.append(sink)
         return sink
@@ -87,7 +87,7 @@ def test_file_sink_makes_the_file_again_when_somebody_removed_it(make, tmp_path,
 
 def test_file_sink_counts_what_it_can_not_write_and_tells_once_an_outage(make, tmp_path, clock):
     told: list[str] = []
-    sink = make(tell=told.append)
+    sink = make(report=told.append)
     folder, away = tmp_path / "log", tmp_path / "away"
     folder.rename(away)
     clock.advance(1)
@@ -106,7 +106,7 @@ def test_file_sink_survives_a_full_disk(make, tmp_path):
     told: list[str] = []
     full = tmp_path / "full.log"
     full.symlink_to("/dev/full")
-    sink = make(tell=told.append, path=full)
+    sink = make(report=told.append, path=full)
 
     sink.write("a\n")
 

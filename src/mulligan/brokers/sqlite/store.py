@@ -89,7 +89,7 @@ def anchor(boot_id: str | None, wall: float, monotonic: float, connection: sqlit
 
     So a wall clock that is set, forward or back, neither ends a lease nor hides a message. Only when it disagrees by
     more than a day (it was wrong when the host came up) the wall clock is believed again.
-    boot_id: None where the system doesn't tell; then the wall clock is all there is.
+    boot_id: None where the system doesn't say; then the wall clock is all there is.
     """
     offset_s = wall - monotonic
     if boot_id is None:

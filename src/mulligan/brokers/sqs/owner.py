@@ -49,7 +49,7 @@ def owners(
 ) -> Owners:
     """The problems and notes. found: attributes of the queues that are there. sample: None where none was needed.
 
-    urls: of queues whose tags could tell whose they are.
+    urls: of queues whose tags could say whose they are.
     """
     notes = {
         name: f"Queue {name}: its tag {PREFIX_TAG} says {tags[PREFIX_TAG]!r}, and COMMON_PREFIX is "

@@ -126,9 +126,9 @@ def _servers(parts: SplitResult, given: Mapping[str, str]) -> tuple[tuple[str, i
     """Where there are several and each is understood; as the client reads them, the authority goes first."""
     specs = parts.netloc.rpartition("@")[2] or given.get("host", "")
     names = [_SERVER.fullmatch(name) for name in specs.split(",")]
-    told = [] if parts.netloc.rpartition("@")[2] else given.get("port", "").split(",")
-    ports: list[str] = told * len(names) if len(told) == 1 else told or [""] * len(names)
-    if len(names) == 1 or len(ports) != len(names) or (not told and "port" in given):
+    ports_given = [] if parts.netloc.rpartition("@")[2] else given.get("port", "").split(",")
+    ports: list[str] = ports_given * len(names) if len(ports_given) == 1 else ports_given or [""] * len(names)
+    if len(names) == 1 or len(ports) != len(names) or (not ports_given and "port" in given):
         return ()
     found: list[tuple[str, int | None]] = []
     for name, port in zip(names, ports, strict=True):

@@ -137,8 +137,8 @@ def fault_of_all(faults: Sequence[tuple[str, Exception]], shown: str) -> Excepti
     """The one error for those of several servers, by name: that each may pass, if any does; else the first."""
     if len(faults) == 1 or not any(isinstance(opening_fault(exc, shown), LedgerUnavailable) for _, exc in faults):
         return faults[0][1]
-    told = "; ".join(f"{name}: {_seen(exc)}" for name, exc in faults)
-    return OSError(f"none of the {len(faults)} servers can be used ({told})")
+    seen = "; ".join(f"{name}: {_seen(exc)}" for name, exc in faults)
+    return OSError(f"none of the {len(faults)} servers can be used ({seen})")
 
 
 def _seen(exc: Exception) -> str:

@@ -100,8 +100,8 @@ class PostgresLedger:
 
         async def ask(connection: Connection) -> Lead:
             asked_at = self._clock.now()
-            told = await connection.fetchval(statement.NOW)
-            return lead(asked_at, self._clock.now(), told)
+            server_now = await connection.fetchval(statement.NOW)
+            return lead(asked_at, self._clock.now(), server_now)
 
         return await self._changing.run(ask)
 

@@ -1,7 +1,7 @@
 """Messages between the supervisor, its workers and their isolated processes: msgpack frames over a socket pair.
 
 The end of the stream is a message too: the other side is gone. It may never come where a child of the other side has
-that one's end: whoever knows that its process has ended says so by `end_input`.
+that one's end: the part that knows that its process has ended says so by `end_input`.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ __all__ = [
     "from_supervisor",
     "from_worker",
     "hear",
-    "tell",
+    "send_early",
 ]
 
 _LENGTH = struct.Struct("<I")
@@ -221,7 +221,7 @@ class Channel(Protocol[T_co]):
     """One end: `send` never waits and never raises; `receive` gives None at the end of the stream."""
 
     def send(self, message: msgspec.Struct) -> None:
-        """Hand a message over. If the other side is gone, `receive` will tell."""
+        """Hand a message over. If the other side is gone, `receive` reports it."""
 
     async def flush(self) -> None:
         """Wait until what was sent has been handed to the system, or the other side is gone."""
@@ -287,8 +287,8 @@ class SocketChannel(Channel[T]):
         self._writer.close()
 
 
-def tell(end: socket.socket, message: msgspec.Struct) -> None:
-    """Send before there is an event loop. If the other side is gone, `hear` will tell."""
+def send_early(end: socket.socket, message: msgspec.Struct) -> None:
+    """Send before there is an event loop. If the other side is gone, `hear` reports it."""
     with contextlib.suppress(OSError):
         end.sendall(_frame(message))
 

@@ -1,7 +1,7 @@
 """The processes that the supervisor and its workers start, each with an end of a socket pair to talk over.
 
-Each has a session of its own: what its terminal or its parent's group is told by a signal doesn't reach it, nor what
-its tasks start. It is told by its variable `leftover.WORKER_VARIABLE`, which everything that it starts inherits.
+Each has a session of its own: a signal to its terminal or to its parent's group doesn't reach it, nor what
+its tasks start. It is known by its variable `leftover.WORKER_VARIABLE`, which everything that it starts inherits.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class ChildProcess(Protocol):
 
 
 class Child(ChildProcess):
-    """One of the system. Its end is seen whoever holds its descriptors open, and whoever handles SIGCHLD.
+    """One of the system. Its end is seen, no matter who holds its descriptors open or handles SIGCHLD.
 
     mark: what its environment has as `WORKER_VARIABLE`.
     """
@@ -199,7 +199,7 @@ def leave(code: int) -> None:
         limit.daemon = True
         with contextlib.suppress(RuntimeError):  # no thread is left; the parent ends us, too
             limit.start()
-        with contextlib.suppress(BaseException):  # each has been told on stderr
+        with contextlib.suppress(BaseException):  # each has been reported on stderr
             atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter's own way to them waits for threads first
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):

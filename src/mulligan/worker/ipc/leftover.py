@@ -1,7 +1,7 @@
 """Ends what the tasks of a worker started, and left behind when their process ended.
 
 It is done before the worker's messages are released, so that nothing of an attempt runs beside the next one. What
-belongs to a process is told by its session, and by the mark that it has in its environment: one of the two is left in
+belongs to a process is known by its session, and by the mark that it has in its environment: one of the two is left in
 everything that does not get rid of both on purpose. Reads /proc; elsewhere the process group is all that is found.
 """
 

@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread that started it ends; Linux only, elsewhere nothing.
 
-    The end of the pipe tells the same to a process that listens; a task that holds the interpreter does not.
+    The end of the pipe says the same to a process that listens; a task that holds the interpreter does not.
     """
     _set(signal.SIGKILL)
 

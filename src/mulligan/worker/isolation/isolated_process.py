@@ -31,7 +31,7 @@ from mulligan.tasks.outcome_of import outcome_of_error, outcome_of_result, with_
 from mulligan.tasks.registry import TaskRegistry
 from mulligan.telemetry.log import configure
 from mulligan.worker.extension import Middleware, around, load_functions
-from mulligan.worker.ipc.channel import Job, JobEnd, Setup, SocketChannel, from_parent, hear, tell
+from mulligan.worker.ipc.channel import Job, JobEnd, Setup, SocketChannel, from_parent, hear, send_early
 from mulligan.worker.ipc.child import become, leave
 from mulligan.worker.ipc.parent_death import die_with_parent
 from mulligan.worker.loop import run_and_leave
@@ -58,7 +58,7 @@ def main() -> None:
         registry = loader.load(Path(setup.folder), tasks_file=settings.tasks_xml_file, defaults=settings.policy)
         middleware = load_functions(settings.middleware, "MIDDLEWARE", Path(setup.folder))
     except ConfigurationError as exc:
-        tell(end, JobEnd("problems", _sendable(str(exc))))
+        send_early(end, JobEnd("problems", _sendable(str(exc))))
         return
     run_and_leave(_serve(end, registry, middleware))
     hub.close()
@@ -156,7 +156,7 @@ def _job_end(outcome: Outcome) -> JobEnd:
             return JobEnd("failed", _sendable(error), is_final, retry_after_s)
         case Interrupted(lacks_task=True):
             return JobEnd("missing")
-        case TimedOut() | Interrupted() | Died():  # told by the worker that waits, never from in here
+        case TimedOut() | Interrupted() | Died():  # reported by the worker that waits, never from in here
             raise AssertionError(outcome)
         case _:
             assert_never(outcome)

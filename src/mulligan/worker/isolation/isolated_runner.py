@@ -5,8 +5,8 @@ attempts run in a child process, so a death there is known at once, has one mess
 nobody else anything. It works on every broker, because no receipt leaves the worker. `isolated_handle` has one such
 process, and `isolated_process` is its other side.
 
-That a start is about to be made is on record before it is: if the whole host dies of it, whoever takes the claim over
-counts a death.
+That a start is about to be made is on record before it is: if the whole host dies of it, the process that takes the
+claim over counts a death.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ __all__ = ["IsolatedRunner"]
 _IDLE_S = 20.0
 _LINE = 2
 _LINE_S = 1.0
-"""So many messages for each child, or what will have its turn in so many seconds, wait here. The others had better be
+"""This many messages per child, or what will have its turn in this many seconds, wait here. The others had better be
 given back, so that none waits for its turn here while another worker has nothing to do."""
 _REST_MAX_S = 30.0
 """Seconds for which they are given back, at most: no longer than the line here will last."""
@@ -71,7 +71,7 @@ class IsolatedRunner:
         if flight.alone is None:
             flight.alone = IsolatedStart()
         self._waiting.append((flight, tasks))
-        # whoever has run one goes on with the next: another is woken only when none of them is free
+        # the child that has run one takes the next: another is woken only when none of them is free
         idle = [process for process in self._processes if process.current is None and not process.wake.is_set()]
         if idle:
             process = next((process for process in idle if process.is_loaded), idle[0])
@@ -106,7 +106,7 @@ class IsolatedRunner:
                 process.kill()
 
     async def close(self) -> None:
-        """End the children, and wait for what was under way to be told."""
+        """End the children, and wait until what was under way is reported."""
         self.interrupt()
         await self._servers.wait()
 

@@ -193,7 +193,7 @@ class Admission:
         self._slots.set_standing(flight.slot, SlotState.RUNNING, self._clock.monotonic() + _ACCEPTS_S)
         try:
             return self._registry.route(flight.message)
-        except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, told by the attempt that asks again
+        except BaseException:  # noqa: BLE001 - as SystemExit: a failed attempt, reported by the attempt that asks again
             return self._registry.whole_route
         finally:
             self._slots.set_standing(flight.slot, SlotState.HELD)

@@ -23,7 +23,7 @@ class Backpressure:
 
     @property
     def is_on(self) -> bool:
-        """No attempt may begin. It ends by itself: whatever is not recorded is on its way."""
+        """No attempt may begin. It ends without help: what is not recorded is on its way."""
         return 0 < self._most <= self._unrecorded
 
     def ended(self, count: int) -> None:

@@ -16,7 +16,7 @@ class Batcher(Generic[T]):
     """Hands what is put to `call` in lists of at most max_batch.
 
     linger_s: how long a list that is not full waits for more. With 0 it waits for the calls under way to end (group
-    commit): alone it goes out at the end of the loop's turn, under load it grows by itself.
+    commit): alone it goes out at the end of the loop's turn, under load it grows.
     max_calls: calls under way at once.
     call: must not raise but for faults that end the worker; these go to `failed`.
     """

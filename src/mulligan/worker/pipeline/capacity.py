@@ -114,7 +114,7 @@ class Capacity:
         self._look()
 
     def _expected_completions(self, within_s: float) -> int:
-        """How many places will come free within so many seconds, at the present rate of ends.
+        """How many places will come free within this many seconds, at the present rate of ends.
 
         What may have to wait for longer than WAIT_MAX_S is not counted.
         """

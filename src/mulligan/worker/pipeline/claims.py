@@ -79,7 +79,7 @@ class Claims:
             ask = _Ask(flights)
             if attempt == 0:
                 self._asks.put(ask)
-            else:  # by itself: the row that is locked or damaged may be another receive's
+            else:  # on its own: the row that is locked or damaged may be another receive's
                 await self._ask([ask])
             try:
                 answers, asked_at = await ask.answered

@@ -71,7 +71,7 @@ class Copies:
             # the burial is on record only once this copy is confirmed
             state = replace(state, progress=Progress(state.progress.marks), is_dead=True)
             if group is not None:
-                # a group of its own, so that whoever looks sees all dead letters of a group
+                # a group of its own, so that a person who looks sees all dead letters of a group
                 state, group = replace(state, group=group), state.uid
         message = flight.message
         if fingerprint.ID_ATTRIBUTE in message.attributes:  # the retry state has the uid

@@ -130,7 +130,7 @@ class Dispatcher:
         """The same of a claim. asked_at: monotonic seconds since which the ledger was asked to extend it.
 
         One that was not known to be granted by then is ours: there was nothing to extend yet. Where the last record is
-        on its way there may be nothing to extend any more, and the answer to that tells whose it is.
+        on its way there may be nothing to extend any more, and the answer to that says whose it is.
         """
         flight = self._slots.find(slot, sequence)
         if flight is not None and not flight.ends_claim and self._claims.was_granted_by(flight, asked_at):
@@ -199,7 +199,7 @@ class Turns:
             following, stopped = self._groups.leave(group, flight, goes_on=goes_on)
             if following is not None:
                 self._let_in((following,))
-            for other in stopped:  # at once, so that whoever gets the head next gets them, too
+            for other in stopped:  # at once, so that the worker that gets the head next gets them, too
                 other.reason = HEAD_FIRST
             if stopped:
                 self._reports.put(Report.TURNED_AWAY, stopped)
@@ -292,7 +292,7 @@ class Steps:
         # in the order of their times, at any look: the first that has no end is the one that had begun
         marks = flight.progress.alerts if flight.progress.is_buried else flight.progress.marks
         tasks = sorted(task_set.tasks, key=lambda task: marks[task.name].due_at)
-        if flight.progress.deaths >= DEATHS_MAX:  # counted by who took its claim over: nobody could tell of the last
+        if flight.progress.deaths >= DEATHS_MAX:  # counted by who took its claim over: nobody could report the last
             now = self._clock.now()
             self._recorder.record(flight, tasks[0], Died(_NO_WORD), now, asyncio.get_running_loop().time())
             return
@@ -370,7 +370,7 @@ class Endings:
                 case Ack():
                     if ARMED is not None:
                         ARMED.reach(Point.ALERTED if flight.progress.is_buried else Point.FINISHED)
-                    flight.spends_stored = True  # nothing of it is left to do; whoever comes late is folded
+                    flight.spends_stored = True  # nothing of it is left to do; a copy that comes late is skipped
                     self._reporter.finished(flight)
                 case Release(delay_s):
                     flight.is_held = flight.problem is not None or flight.missing.is_all_of(flight.progress)

@@ -27,7 +27,7 @@ _GROUPS_MAX = 5
 
 
 class _Count:
-    """Of one kind of event: what came since it was last told."""
+    """Of one kind of event: what came since it was last reported."""
 
     def __init__(self) -> None:
         self.reported_at: float | None = None
@@ -59,7 +59,7 @@ class HeldCopies:
         self._rows = _Count()
 
     def add(self, flight: InFlight, unread: Unread) -> float:
-        """Count a copy, and tell of all so far unless that was done within a minute; seconds to leave it alone."""
+        """Count a copy, and report all so far unless that was done within a minute; seconds to leave it alone."""
         delivery = flight.delivery
         age_s = None if self._counts_releases else self._clock.now() - delivery.sent_at
         wait_s = again_in_s(FIRST_S, LONGEST_S, delivery.receive_count, age_s)
@@ -93,7 +93,7 @@ class MissingTasks:
         self._counts: dict[TaskName, _Count] = {}
 
     def add(self, flight: InFlight) -> None:
-        """Count a message for each of its missing tasks, and tell of all so far unless that was done within an hour."""
+        """Count a message for each of its missing tasks, and report all so far unless that was done within an hour."""
         now, delivery, missing = self._clock.monotonic(), flight.delivery, flight.missing
         for task in sorted(missing.tasks):
             count = self._counts.setdefault(task, _Count())

@@ -1,4 +1,4 @@
-"""How full a queue is of messages that are leased, or were released for a long time: some brokers take only so many.
+"""How full a queue is of messages that are leased, or were released for a long time: some brokers have a limit.
 
 A message that is released is in flight until its time comes, for hours if need be, and beyond the broker's limit
 nothing of the queue can be received any more. So above half of it the `settler` has long waits begin anew, as copies.
@@ -27,14 +27,14 @@ class InFlightLimit:
         self._read_at: float | None = None
 
     async def is_over(self, more: int) -> bool:
-        """Whether so many messages more would make it more than half of what may be in flight. Counts them if not."""
+        """Whether this many more messages would make it more than half of what may be in flight. Counts them if not."""
         limit = self._broker.features.max_in_flight
         if limit is None:
             return False
         now = self._clock.monotonic()
         if self._read_at is None or now - self._read_at >= _READ_EVERY_S:
             self._read_at = now
-            with contextlib.suppress(BrokerError):  # whoever settles and receives will hear of it, too
+            with contextlib.suppress(BrokerError):  # the settler and the pollers meet it, too
                 self._count = (await self._broker.depth(self._queue)).in_flight
         if self._count + more > limit / 2:
             return True

@@ -155,7 +155,7 @@ def _may_repeat(flight: InFlight, number: int, mark: Mark | None) -> bool:
     """Whether this attempt may have begun before, on this copy or on the one before it, without an end on record."""
     if flight.delivery.receive_count > 1 or flight.progress.deaths != 0:
         return True
-    # on a later copy than the one that this attempt was due on: the worker of that one was told to stop under it
+    # on a later copy than the one that this attempt was due on: the worker of that one was stopped under it
     if number == 1:
         return flight.carried.is_buried if flight.progress.is_buried else flight.hop > 0
     return mark is not None and flight.delivery.sent_at >= mark.due_at

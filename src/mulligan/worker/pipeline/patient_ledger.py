@@ -39,7 +39,7 @@ class PatientLedger:
         self.is_giving_up = True
 
     async def claim(self, claims: Sequence[Claim], now: float) -> list[Answer]:
-        """The ledger's answers, asked for once: whoever waits must not have others wait. Raises LedgerError."""
+        """The ledger's answers, asked for once: one that waits must not have others wait. Raises LedgerError."""
         return await self._ledger.claim(claims, now)
 
     async def look(self, key: Key) -> list[Known | None] | None:

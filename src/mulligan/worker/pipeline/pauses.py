@@ -54,7 +54,7 @@ class Pauses:
         await self.rest(_REFUSED_RETRY_S)
 
     async def after_empties(self, count: int) -> None:
-        """After so many receives in a row that came back with nothing, at once. The first few are free."""
+        """After this many receives in a row that came back with nothing, at once. The first few are free."""
         count -= _AT_ONCE_FREE
         if count <= 0:
             return

@@ -110,7 +110,7 @@ class Recorder:
         elif isinstance(outcome, Interrupted) and outcome.lacks_task:
             self._admission.lack(flight, task.name)
             after, is_finished = flight.progress, False
-            before = after if _is_pending(after, task.name) else before  # else it has failed permanently, which is told
+            before = after if _is_pending(after, task.name) else before  # else it failed permanently: reported
         else:
             after = record(before, task.name, outcome, task.policy, now, self._clock.random())
             is_finished = False

@@ -44,7 +44,7 @@ MakeThreads = Callable[
 class Runner:
     """Starts attempts; the recorder gets those that ended, with their outcomes, many at a time.
 
-    An attempt that goes on STUCK_AFTER_S after it was told to end has its process replaced.
+    An attempt that goes on STUCK_AFTER_S after it was asked to end has its process replaced.
     watch: asked whether a flight's claim is ours still when an attempt begins later than it was to.
     backpressure: it. While it is on, attempts wait.
     executor: for sync tasks behind middleware; None for the loop's own. threads: makes those for all other sync tasks.
@@ -122,7 +122,7 @@ class Runner:
                 self._ends.add(attempt, INTERRUPTED)
 
     def abandon(self) -> list[tuple[Attempt, Outcome]]:
-        """Take what does not end as ended: timed out where it has been told so, else interrupted.
+        """Take what does not end as ended: timed out where its time was over, else interrupted.
 
         For the last moment of a process: the user's code still runs.
         """

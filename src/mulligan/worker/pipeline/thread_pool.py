@@ -62,7 +62,7 @@ class Threads(Generic[Item, Result]):
         self._backlog = threading.Event()
         self._has_foreman = False
         self._is_short = False
-        self._has_told = False
+        self._has_reported = False
         self._is_closed = False
         self._is_woken = False
         self._count = 0
@@ -115,8 +115,8 @@ class Threads(Generic[Item, Result]):
 
     def _fell_short(self, reason: str) -> None:
         self._loop.call_later(_ASK_AGAIN_S, self._ask_again)
-        if not self._has_told:
-            self._has_told = True
+        if not self._has_reported:
+            self._has_reported = True
             self._short(self._count, reason)
 
     def _ask_again(self) -> None:

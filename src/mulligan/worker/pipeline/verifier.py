@@ -2,7 +2,7 @@
 
 A copy lies there when somebody has moved it. It is believed only if its uid, id and body belong together and the
 ledger vouches for it (`core.move`), and then only as to which message it is: where that stands is the ledger's
-word. So whoever forges one gets a repeat of a message whose id and body he has, and no task that is done runs again.
+word. Who forges one gets a repeat of a message whose id and body he has, and no task that is done runs again.
 
 What lies on rejects without a retry state may be a dead letter that has lost it: the ledger knows how far that one was.
 """
@@ -25,14 +25,14 @@ from mulligan.worker.pipeline.patient_ledger import PatientLedger
 
 __all__ = ["NEW", "New", "Newest", "StateVerifier", "Verdict", "Verified"]
 
-_NO_ID = "it doesn't tell the message's id: that is too long, or an older version wrote it"
+_NO_ID = "it doesn't have the message's id: that is too long, or an older version wrote it"
 _UNREAD = "it can't be read"
 _UNKNOWN = "the ledger knows nothing of that message"
 _CONTRADICTED = "the ledger says something else of that message"
 _FORGED = "its body or id is not that of the message that it names"
 
 _PACKED_MAX = 8
-"""What is packed is not unpacked to more than so many times the largest message: its attributes may be in there."""
+"""What is packed is not unpacked to more than this many times the largest message: its attributes may be in there."""
 
 
 @value
@@ -57,7 +57,7 @@ class Newest:
 
 @value
 class New:
-    """It is a new message. An event has told so."""
+    """It is a new message. An event has reported it."""
 
 
 NEW = New()

@@ -1,7 +1,7 @@
 """The stacks of a worker that has to be killed: what its threads are at, but for mulligan's own that wait for work.
 
-faulthandler writes them, for it needs no interpreter that is free, behind the slots of the lease table: whoever kills
-the worker reads them there.
+faulthandler writes them, for it needs no interpreter that is free, behind the slots of the lease table: the process
+that kills the worker reads them there.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 
-__all__ = ["register", "shortened", "tell"]
+__all__ = ["register", "report", "shortened"]
 
 _FRAME = re.compile(r'^  File "(.*)", line \d+ in (.*)$', re.MULTILINE)
 _WAITING = "threading.py"
@@ -32,7 +32,7 @@ def register(descriptor: int) -> None:
     faulthandler.register(signal.SIGUSR1, file=descriptor, all_threads=True)
 
 
-def tell(text: str) -> None:
+def report(text: str) -> None:
     """Write stacks to stderr, shortened. A stderr that is gone is not a reason to fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(shortened(text) + "\n")

@@ -19,13 +19,13 @@ LOOKED_AT_MAX = 1000
 
 
 async def at_start(broker: Broker, queues: Sequence[QueueName], known: Container[TaskName]) -> list[TasksUnknown]:
-    """What is to be told of these queues; nothing where the broker would have to receive for it, or fails."""
+    """What is to be reported of these queues; nothing where the broker would have to receive for it, or fails."""
     events: list[TasksUnknown] = []
     for queue in queues:
         try:
             found = await broker.attributes(queue, LOOKED_AT_MAX)
         except BrokerError:
-            return events  # the work that follows tells of it
+            return events  # the work that follows reports it
         event = None if found is None else unknown_tasks(queue, found, known)
         events += [event] if event is not None else []
     return events
@@ -36,7 +36,7 @@ def unknown_tasks(
 ) -> TasksUnknown | None:
     """The tasks of copies on rejects or dead that are not done and not among the known; None when there are none.
 
-    copies: their attributes. A state that can't be read is passed over, as others tell of it.
+    copies: their attributes. A state that can't be read is passed over, as others report it.
     """
     names: dict[TaskName, None] = {}
     count = 0

@@ -93,7 +93,7 @@ class Worker:
         self._error: BaseException | None = None
         self._impairment: Impairment | None = None
         self._broker: Broker | None = None
-        self._told_requests: dict[str, int] = {}
+        self._reported_requests: dict[str, int] = {}
         self._pipelines: list[QueuePipeline] = []
         self._gate = Gate(channel.send)
         self._background = Background(self._fail, self._on_cancel)
@@ -111,7 +111,7 @@ class Worker:
         self._loop.call_soon_threadsafe(self._ask_to_stop, self._settings.grace_s)
 
     async def serve(self, middleware: Sequence[Callable[..., object]]) -> int:
-        """Work until told to stop; the exit code."""
+        """Work until stopped; the exit code."""
         settings, setup = self._settings, self._setup
         folder = Path(setup.folder)
         broker = self._host.open_broker(settings.broker_url, self._hub.emit, folder)
@@ -237,8 +237,8 @@ class Worker:
 
     def _tell_requests(self) -> None:
         requests = dict(self._broker.billed) if self._broker is not None else {}
-        if requests != self._told_requests:
-            self._told_requests = requests
+        if requests != self._reported_requests:
+            self._reported_requests = requests
             self._channel.send(Requests(requests))
 
     def _forgive(self) -> None:

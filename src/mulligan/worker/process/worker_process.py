@@ -22,7 +22,7 @@ from mulligan.telemetry.hub import Hub
 from mulligan.telemetry.log import configure
 from mulligan.worker.extension import load_functions
 from mulligan.worker.host import Host
-from mulligan.worker.ipc.channel import Problems, Setup, SocketChannel, from_supervisor, hear, tell
+from mulligan.worker.ipc.channel import Problems, Setup, SocketChannel, from_supervisor, hear, send_early
 from mulligan.worker.ipc.child import OWN_MARK, become, leave
 from mulligan.worker.ipc.lease_table import LeaseTable
 from mulligan.worker.ipc.leftover import end_leftovers
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     end, table = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     become(end, table)
     stack.register(table)  # the supervisor asks for stacks before it kills
@@ -84,7 +84,7 @@ def _serve(end: socket.socket, table_descriptor: int) -> tuple[int, bool]:
     if fork.FORKED.is_true:  # by a file that was imported
         fork.end()
     if middleware is None or hub is None or registry is None:
-        tell(end, Problems(problems))
+        send_early(end, Problems(problems))
         return 2, False
     loaded_s = host.clock.monotonic() - began_at
     outlive_parent()

@@ -48,7 +48,7 @@ class LeaseKeeper:
 
     @property
     def interval_s(self) -> float:
-        """How often `extend_leases` and `extend_claims` want to be called, each by itself."""
+        """How often `extend_leases` and `extend_claims` have to be called, each on its own."""
         return min(5.0, self._lease_s / 8)
 
     async def extend_leases(self, tables: Iterable[tuple[int, LeaseTable]]) -> Lost:

@@ -60,7 +60,7 @@ class Preparation:
         """Report a clock that differs much from those that this host works with."""
         try:
             of_ledger = await self._run.unless_stopping(self._ledger.lead())
-        except LedgerError:  # whoever needs the ledger reports what is wrong with it
+        except LedgerError:  # the part that needs the ledger reports what is wrong with it
             of_ledger = None
         settings = self._settings
         for url, lead in ((settings.broker_url, self._broker.lead), (settings.ledger_url, of_ledger)):

@@ -18,11 +18,11 @@ __all__ = ["Remainder"]
 
 _STILL_S = 30.0
 """Seconds without a message that can be read, longer than a receive waits, after which what is ready counts as waiting
-behind one of its group: no broker tells how many do."""
+behind one of its group: no broker knows how many do."""
 
 
 class Remainder:
-    """Of requests and rejects. Knows nothing until it is told, so what it says is never too much."""
+    """Of requests and rejects. Knows nothing until a worker reports, so what it says is never too much."""
 
     def __init__(self) -> None:
         self._left: dict[tuple[bool, str], LeftAlone] = {}

@@ -19,7 +19,7 @@ def failed_starts(before: int, *, lived_s: float, settled: int) -> int:
 
 
 def delay_s(deaths: int) -> float:
-    """Seconds to wait before the next start, after so many deaths in vain in a row.
+    """Seconds to wait before the next start, after a number of deaths in vain in a row.
 
     The first restart is at once: most deaths are one bad message, and the other messages should not wait for it.
     """

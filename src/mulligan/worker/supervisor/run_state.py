@@ -16,7 +16,7 @@ class RunState:
     """Of one run. The supervisor and its parts share it; each of them may begin the end.
 
     stopping: set when the end has begun. reason: why, in a few words. error: what the run is to raise, if anything.
-    has_begun: the workers have been told to work.
+    has_begun: the workers have been started.
     """
 
     def __init__(self) -> None:

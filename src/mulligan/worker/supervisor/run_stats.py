@@ -1,6 +1,6 @@
 """What a run has counted: messages over all workers, and requests to the broker over all processes.
 
-Kept as a file, so that `mulligan cost` can tell what the messages cost, also while the system runs.
+Kept as a file, so that `mulligan cost` can show what the messages cost, also while the system runs.
 """
 
 import json

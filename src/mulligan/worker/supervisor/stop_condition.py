@@ -1,4 +1,4 @@
-"""When a run ends that is not told to: once its queues are empty (`--drain`), or its time is over (`--for`)."""
+"""When a run ends without a stop signal: once its queues are empty (`--drain`), or its time is over (`--for`)."""
 
 import asyncio
 

@@ -68,7 +68,7 @@ class Supervisor:
         self._clock = host.clock
 
     async def run(self, *, drains: bool, for_s: float | None) -> None:
-        """Work until told to stop, until the queues are empty (drains), or for a time.
+        """Work until stopped, until the queues are empty (drains), or for a time.
 
         Raises ConfigurationError when the queues or tasks can't be used, BrokerUnavailable or LedgerUnavailable when
         the start has waited for them long enough, StorageBroken, LeftUndoneError when the queues hold nothing any more

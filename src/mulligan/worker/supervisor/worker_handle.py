@@ -44,7 +44,7 @@ __all__ = ["KILL_AFTER_S", "ToSupervisor", "WorkerHandle"]
 
 KILL_AFTER_S = 5.0
 """Seconds that a process has to end after it should have."""
-_BLOCKED_AFTER_S = STUCK_AFTER_S + 2.0  # a worker whose loop turns gives up by itself before
+_BLOCKED_AFTER_S = STUCK_AFTER_S + 2.0  # a worker whose loop turns gives up before
 _SILENT_S = 60.0
 """Seconds after which a worker whose loop doesn't turn, though no task runs in it, is killed."""
 _SILENT_STOPPING_S = 5.0
@@ -155,7 +155,7 @@ class WorkerHandle:
 
     async def _listen(self, channel: Channel[FromWorker], process: ChildProcess) -> WorkerExit:
         """Until the process has ended: it, and not only its end of the channel, which a child of it may have, too."""
-        self._drain_reason = "it was told to stop by a signal of its own"
+        self._drain_reason = "it received a stop signal of its own"
         end: WorkerExit | None = None
         while (message := await channel.receive()) is not None:
             last = self._heard(channel, message)
@@ -199,7 +199,7 @@ class WorkerHandle:
         """Begin the end: what this process has imported and what its workers would import are two programs."""
         error = InstallationChangedError(
             f"the installation was changed while the system ran ({found}; the system runs mulligan {__version__},"
-            f" build {build.OURS}). All workers have been told to end in order. Restart it."
+            f" build {build.OURS}). All workers are ending in order. Restart it."
         )
         self._run.stop("the installation was changed: restart", error)
         return WorkerExit(ExitKind.OTHER_VERSION, (str(error),))
@@ -243,7 +243,7 @@ class WorkerHandle:
         process.send_signal(signal.SIGUSR1)
         await asyncio.sleep(_STACKS_S)
         if self.table is table:  # else it has ended meanwhile, and its table is closed
-            stack.tell(table.stacks())
+            stack.report(table.stacks())
         process.kill()
 
 

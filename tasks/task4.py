@@ -1,4 +1,4 @@
-"""The default task: it is run when a task of a message could not be done, and tells a Slack channel.
+"""The default task: it is run when a task of a message could not be done, and posts to a Slack channel.
 
 Channel and token are in task4_constants.py; the environment wins. Without a token it writes to the log only. In a
 storm of failures there is one Slack message per kind of error and minute. More: docs/integrations/alerts.md.

@@ -16,7 +16,7 @@ _ENDS_WITHIN_S = 100_000.0  # what must not be copied waits for 12 hours, before
 _LATE_S = 3000.0  # retries wait for a third of it at most, and suspects one for another; clocks differ by more
 _TROUBLES = {
     "kill": 5, "kill supervisor": 1, "kill host": 1, "stop": 2, "stop host": 1, "jump": 1, "broker down": 2,
-    "ledger down": 2, "restart": 2, "replay": 1, "kill solo": 1,
+    "ledger down": 2, "restart": 2, "replay": 1, "kill isolated": 1,
     "bodies away": 1, "damaged row": 1,
 }  # fmt: skip
 
@@ -120,10 +120,10 @@ async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noq
     match kind:
         case "kill" if workers:
             dice.choice(workers).kill()
-        case "kill solo":
+        case "kill isolated":
             for worker in workers:
                 for child in worker.children:
-                    _kill_solo(world, child)
+                    _kill_isolated(world, child)
         case "kill supervisor" if supervisors:
             supervisors[0].kill()
             await asyncio.sleep(dice.random() * 10)
@@ -168,13 +168,13 @@ async def _trouble(world: World, dice: random.Random, host: int) -> None:  # noq
             pass
 
 
-def _kill_solo(world: World, child: object) -> None:
+def _kill_isolated(world: World, child: object) -> None:
     running = [one for one in world.watch.running if one[0] is child]
     for _, uid, generation, _ in running:
-        if (uid, generation) in world.solo_hit:
+        if (uid, generation) in world.isolated_hit:
             return
     for _, uid, generation, task in running:
-        world.solo_hit.add((uid, generation))
+        world.isolated_hit.add((uid, generation))
         world.watch.disturbed.add((uid, generation, task))
     if running:
         child.kill()  # type: ignore[attr-defined]

@@ -91,7 +91,7 @@ class Plan:
         return f"tasks.xml {' '.join(told) or 'as it was'}"
 
     def registry(self, *, is_alone: bool = False, host: int = 0) -> TaskRegistry:
-        """The present tasks. is_alone: for a solo process, in which a sync task holds nobody up but itself."""
+        """The present tasks. is_alone: for an isolated process, in which a sync task holds nobody up but itself."""
         specs = [spec for spec in self.specs if not (host and spec.name == self.lacking)]
         return TaskRegistry(
             {spec.name: self._loaded(spec, is_alone) for spec in specs}, drops_unrouted=self.drops_unrouted

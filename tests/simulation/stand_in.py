@@ -152,10 +152,10 @@ class SimHost:
         if self.world.chance("no_child") or self.world.has_no_process(0.12):  # four in a row fail the attempt
             raise OSError("no more processes")
         ours, theirs = Pipe.pair(parent.loop)
-        child = Process(parent.loop, f"{parent.name}/solo", parent)
+        child = Process(parent.loop, f"{parent.name}/isolated", parent)
         child.parent = parent
         _close_at_end(self.world, child, theirs)
-        child.spawn(_solo(self.world, self.number, child, theirs))
+        child.spawn(_isolated(self.world, self.number, child, theirs))
         return Started(child, _connecting(ours, setup))
 
 
@@ -178,7 +178,7 @@ def _close_at_end(world: Any, child: Process, end: Pipe) -> None:
         child.at_end.append(end.close)
 
 
-async def _solo(world: Any, host: int, child: Process, channel: Pipe) -> None:
+async def _isolated(world: Any, host: int, child: Process, channel: Pipe) -> None:
     registry = world.plan.registry(is_alone=True, host=host)
     world.watch.registries[child.parent.name] &= set(registry.tasks)  # tasks.xml may have changed since
     await channel.receive()

@@ -280,7 +280,7 @@ class Watch:
             self.wrong(f"{key[0]} runs alone, though no death was told, and at most one claim of it ran out")
 
     def _at_work(self, worker: str) -> int:
-        """How many messages a worker, with its solo processes, works on now."""
+        """How many messages a worker, with its isolated processes, works on now."""
         return len(
             {
                 (uid, generation)

@@ -116,7 +116,7 @@ class World:
         self.tables: list[LeaseTable] = []
         self.thread_act: Any = None
         self.connections: list[SimBroker] = []
-        self.solo_hit: set[tuple[str, int]] = set()
+        self.isolated_hit: set[tuple[str, int]] = set()
         self._lives = 0
         self._running: dict[int, Supervisor] = {}
         self._drains: dict[int, bool] = {}

@@ -184,7 +184,7 @@ class Worker:
 
     async def sweep(self) -> int:
         """What the supervisor does once the process has ended in order."""
-        return await self.keeper.sweep(self.table, guilty=None)
+        return await self.keeper.sweep(self.table, blamed=None)
 
     async def close(self) -> None:
         if not self.has_drained:

@@ -141,7 +141,7 @@ async def test_message_of_a_newer_version_is_given_back_by_the_supervisor_withou
     await asyncio.sleep(5)
     ledger = worker.keeper._ledger = worker.ledger
 
-    assert await worker.keeper.sweep(worker.table, guilty=()) == 1
+    assert await worker.keeper.sweep(worker.table, blamed=()) == 1
 
     assert ledger.calls == []
     assert (await service.broker.depth(QUEUES.rejects)).ready == 1

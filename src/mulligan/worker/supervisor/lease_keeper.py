@@ -129,15 +129,15 @@ class LeaseKeeper:
             if key not in but:
                 until[key] = now + self._lease_s
 
-    async def sweep(self, table: LeaseTable, *, guilty: Collection[int] | None) -> int:
+    async def sweep(self, table: LeaseTable, *, blamed: Collection[int] | None) -> int:
         """End the claims of a worker that has ended, then release its messages; how many it held.
 
-        guilty: slots whose messages count a death; None for a worker that drained, whose left-overs are not suspects.
+        blamed: slots whose messages count a death; None for a worker that drained, whose left-overs are not suspects.
         """
         holdings = list(table.holdings())
         claimed = [one for one in holdings if one.token]
-        suspects = [one.key for one in claimed if guilty is not None and one.slot in guilty]
-        others = [one.key for one in claimed if guilty is None or one.slot not in guilty]
+        suspects = [one.key for one in claimed if blamed is not None and one.slot in blamed]
+        others = [one.key for one in claimed if blamed is None or one.slot not in blamed]
         for attempt in range(_SWEEP_TRIES):
             try:
                 if suspects:

@@ -12,7 +12,7 @@ from mulligan.worker.ipc.child import ChildProcess
 from mulligan.worker.ipc.lease_table import Counter, LeaseTable, SlotState
 from mulligan.worker.isolation.gate import HostGate
 from mulligan.worker.supervisor.lease_keeper import LeaseKeeper
-from mulligan.worker.supervisor.restart import delay_s, failed_starts
+from mulligan.worker.supervisor.restart import consecutive_crashes, delay_s
 from mulligan.worker.supervisor.run_state import RunState
 from mulligan.worker.supervisor.run_stats import StatsCollector
 from mulligan.worker.supervisor.worker_exit import ExitKind, WorkerExit
@@ -20,7 +20,7 @@ from mulligan.worker.supervisor.worker_handle import KILL_AFTER_S, WorkerHandle
 
 __all__ = ["WorkerPool"]
 
-_STARTS = 4
+_START_RETRIES = 4
 """A worker that is killed while it loads its tasks is tried so often again, with pauses, before a start is given up."""
 
 
@@ -47,14 +47,16 @@ class WorkerPool:
 
     async def tend(self, worker: WorkerHandle) -> None:
         """Run this worker until the end of the run: a new process each time one ends."""
-        deaths = starts = 0
+        crashes = failed_starts = 0
         while not self._run.is_stopping:
             began_at = self._clock.monotonic()
             end = await worker.run_once()
-            deaths = failed_starts(deaths, lived_s=self._clock.monotonic() - began_at, settled=_settled(worker.table))
+            crashes = consecutive_crashes(
+                crashes, lived_s=self._clock.monotonic() - began_at, settled=_settled(worker.table)
+            )
             held = await self._release(worker, end)
-            wait_s = self._restart_in_s(deaths)
-            if error := self._start_error(worker, end, starts):
+            wait_s = self._restart_in_s(crashes)
+            if error := self._start_error(worker, end, failed_starts):
                 self._run.stop(*error)
             elif end.kind is ExitKind.FATAL:
                 self._run.stop("the storage is broken", StorageBroken(*end.details))
@@ -63,16 +65,18 @@ class WorkerPool:
                 if not self._run.is_stopping:
                     self._emit(WorkerRecycled(worker.number, _pid(worker), *end.details))
             elif end.kind is not ExitKind.OTHER_VERSION and not worker.is_dismissed:
-                starts += 1
+                failed_starts += 1
                 self._emit(WorkerDied(worker.number, _pid(worker), "; ".join(end.details), held, wait_s))
             if wait_s:
                 await self._run.pause(wait_s)
 
-    def _restart_in_s(self, deaths: int) -> float | None:
+    def _restart_in_s(self, crashes: int) -> float | None:
         """Seconds before the next start; None when the end has begun, and there is none."""
-        return None if self._run.is_stopping else delay_s(deaths)
+        return None if self._run.is_stopping else delay_s(crashes)
 
-    def _start_error(self, worker: WorkerHandle, end: WorkerExit, starts: int) -> tuple[str, MulliganError] | None:
+    def _start_error(
+        self, worker: WorkerHandle, end: WorkerExit, failed_starts: int
+    ) -> tuple[str, MulliganError] | None:
         """Why this end of a worker that should have checked the tasks ends the run; None when it doesn't."""
         if not self._run.is_starting:
             return None
@@ -80,7 +84,7 @@ class WorkerPool:
             return "the tasks can't be used", ConfigurationError(end.details)
         if end.kind is ExitKind.DIED and not _may_pass(worker.process):
             return "the tasks can't be used", ConfigurationError((_unloadable(end),))
-        if end.kind is ExitKind.DIED and starts == _STARTS:
+        if end.kind is ExitKind.DIED and failed_starts == _START_RETRIES:
             return "no worker could be started", MulliganError(_unloadable(end))
         return None
 
@@ -96,7 +100,7 @@ class WorkerPool:
         worker.blamed = None
         worker.table = None
         try:
-            return await self._keeper.sweep(table, guilty=blamed)
+            return await self._keeper.sweep(table, blamed=blamed)
         except (LedgerError, StorageBroken) as exc:
             self._run.stop("the ledger is broken", exc)
             return 0

@@ -56,11 +56,11 @@ async def test_channel_carries_messages_in_order_both_ways(pair):
 
 
 async def test_channel_carries_a_body_of_many_megabytes_unchanged(pair):
-    host, solo = await pair(from_isolated, from_parent)
+    host, isolated = await pair(from_isolated, from_parent)
     job = Job("uid", 0, bytes(range(256)) * 40_000, [("a", "", False, b"\xff")], 1.0, 2.0, "One", 1, "{}")
 
     host.send(job)
-    received, _ = await asyncio.gather(solo.receive(), host.flush())
+    received, _ = await asyncio.gather(isolated.receive(), host.flush())
 
     assert received == job
 

@@ -94,7 +94,7 @@ def app(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-async def make_solo(ends, gate, events, watch, failed):
+async def make_runner(ends, gate, events, watch, failed):
     made = []
 
     def make(isolated=1, changed=lambda _: None):
@@ -106,14 +106,14 @@ async def make_solo(ends, gate, events, watch, failed):
         return made[-1]
 
     yield make
-    for solo in made:
-        await solo.close()
+    for runner in made:
+        await runner.close()
     assert failed == []
 
 
 @pytest.fixture
-async def solo(make_solo):
-    return make_solo()
+async def runner(make_runner):
+    return make_runner()
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def named(*names, timeout_s=20.0, **more):
     return [LoadedTask(TaskName(name), policy, False, False, True, lambda *_: 1 / 0, **more) for name in names]
 
 
-async def test_solo_runs_one_task_after_the_other_in_one_child(app, solo, ends, make_flight, tmp_path):
+async def test_runner_runs_one_task_after_the_other_in_one_child(app, runner, ends, make_flight, tmp_path):
     app("""
         class A(Task):
             def run(self, body, context):
@@ -144,7 +144,7 @@ async def test_solo_runs_one_task_after_the_other_in_one_child(app, solo, ends, 
                 open("log", "a").write(f"B {body} {context.attempt} {os.getpid()}\\n")
     """)
 
-    solo.put(make_flight("A", "B"), named("A", "B"))
+    runner.put(make_flight("A", "B"), named("A", "B"))
 
     assert await ends.until(2) == [("A", SUCCEEDED, False), ("B", SUCCEEDED, True)]
     first, second = ((tmp_path / "log").read_text()).splitlines()
@@ -162,7 +162,7 @@ async def test_solo_runs_one_task_after_the_other_in_one_child(app, solo, ends, 
         ("os.abort()", "signal 6 (SIGABRT)"),
     ],
 )
-async def test_solo_tells_how_a_task_ended_its_process(app, solo, ends, make_flight, code, how):
+async def test_runner_tells_how_a_task_ended_its_process(app, runner, ends, make_flight, code, how):
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     app(f"""
         class Kills(Task):
@@ -173,12 +173,12 @@ async def test_solo_tells_how_a_task_ended_its_process(app, solo, ends, make_fli
                 pass
     """)
 
-    solo.put(make_flight("Kills", "Good"), named("Kills", "Good"))
+    runner.put(make_flight("Kills", "Good"), named("Kills", "Good"))
 
     assert await ends.until(1) == [("Kills", Died(how), True)]
 
 
-async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, solo, ends, make_flight, tmp_path):
+async def test_runner_starts_no_task_of_a_message_whose_claim_has_run_out(app, runner, ends, make_flight, tmp_path):
     app("""
         class A(Task):
             def run(self, body):
@@ -187,14 +187,14 @@ async def test_solo_starts_no_task_of_a_message_whose_claim_has_run_out(app, sol
     flight = make_flight("A", "B")
     flight.claimed_until = asyncio.get_running_loop().time()
 
-    solo.put(flight, named("A", "B"))
+    runner.put(flight, named("A", "B"))
 
     assert await ends.until(1) == [("A", INTERRUPTED, True)]
     assert not (tmp_path / "started").exists()
 
 
-async def test_solo_starts_no_task_whose_claim_ran_out_while_its_start_was_recorded(
-    app, solo, ends, make_suspect, tmp_path
+async def test_runner_starts_no_task_whose_claim_ran_out_while_its_start_was_recorded(
+    app, runner, ends, make_suspect, tmp_path
 ):
     app("""
         class A(Task):
@@ -203,7 +203,7 @@ async def test_solo_starts_no_task_whose_claim_ran_out_while_its_start_was_recor
     """)
     ends.records_starts = False
     suspect = make_suspect("A")
-    solo.put(suspect, named("A"))
+    runner.put(suspect, named("A"))
     await ends.until_starting(1)
 
     suspect.claimed_until = asyncio.get_running_loop().time()
@@ -213,8 +213,8 @@ async def test_solo_starts_no_task_whose_claim_ran_out_while_its_start_was_recor
     assert not (tmp_path / "started").exists()
 
 
-async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_and_blames_nobody(
-    app, solo, ends, make_flight
+async def test_runner_starts_no_task_that_left_tasks_xml_since_the_worker_started_and_blames_nobody(
+    app, runner, ends, make_flight
 ):
     app("""
         class Good(Task):
@@ -222,7 +222,7 @@ async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_
                 pass
     """)
 
-    solo.put(make_flight("Gone", "Good"), named("Gone", "Good"))
+    runner.put(make_flight("Gone", "Good"), named("Gone", "Good"))
 
     assert await ends.until(2) == [
         ("Gone", Interrupted(lacks_task=True), False),
@@ -230,7 +230,7 @@ async def test_solo_starts_no_task_that_left_tasks_xml_since_the_worker_started_
     ]
 
 
-async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, make_solo, ends, make_flight):
+async def test_runner_runs_as_many_suspects_side_by_side_as_it_may_have_processes(app, make_runner, ends, make_flight):
     """The messages of a dead worker were taken over one at a time."""
     app("""
         class Meets(Task):
@@ -239,23 +239,23 @@ async def test_solo_runs_as_many_suspects_side_by_side_as_it_may_have_processes(
                 while len([name for name in os.listdir() if name.startswith("here")]) < 2:
                     time.sleep(0.01)
     """)
-    solo = make_solo(isolated=2)
+    runner = make_runner(isolated=2)
 
-    solo.put(make_flight("Meets"), named("Meets"))
-    solo.put(make_flight("Meets"), named("Meets"))
+    runner.put(make_flight("Meets"), named("Meets"))
+    runner.put(make_flight("Meets"), named("Meets"))
 
     assert await ends.until(2) == [("Meets", SUCCEEDED, True), ("Meets", SUCCEEDED, True)]
 
 
-async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, solo, ends, make_suspect, tmp_path):
+async def test_runner_starts_no_task_before_it_is_on_record_that_it_may(app, runner, ends, make_suspect, tmp_path):
     app("""
         class One(Task):
             def run(self, body):
                 open("started", "a").write(body)
     """)
     ends.records_starts = False
-    solo.put(make_suspect("One"), named("One"))
-    solo.put(make_suspect("One"), named("One"))
+    runner.put(make_suspect("One"), named("One"))
+    runner.put(make_suspect("One"), named("One"))
     (lost,) = await ends.until_starting(1)
     lost.alone.answer(may_start=False)
     _, second = await ends.until_starting(2)
@@ -267,34 +267,34 @@ async def test_solo_starts_no_task_before_it_is_on_record_that_it_may(app, solo,
     assert (tmp_path / "started").read_text() == "hello"
 
 
-async def test_solo_is_closed_while_a_start_waits_for_its_record(app, solo, ends, make_suspect):
+async def test_runner_is_closed_while_a_start_waits_for_its_record(app, runner, ends, make_suspect):
     app("""
         class One(Task):
             def run(self, body): ...
     """)
     ends.records_starts = False
-    solo.put(make_suspect("One"), named("One"))
+    runner.put(make_suspect("One"), named("One"))
     await ends.until_starting(1)
 
     async with asyncio.timeout(20):
-        await solo.close()
+        await runner.close()
 
     assert ends.ends == [("One", INTERRUPTED, True)]
 
 
-async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(make_solo, make_flight):
-    solo = make_solo(isolated=2)
+async def test_rest_is_asked_for_what_is_beyond_the_line_and_nothing_before(make_runner, make_flight):
+    runner = make_runner(isolated=2)
     rests = []
 
     for _ in range(9):
-        rests.append(solo.rest_s())
-        solo.put(make_flight("One"), named("One"))
+        rests.append(runner.rest_s())
+        runner.put(make_flight("One"), named("One"))
 
     # two begin at once, four wait in line; an attempt is taken to last a second
     assert rests == [0.0] * 6 + [2.0, 2.5, 3.0]
 
 
-async def test_solo_starts_another_child_after_a_death(app, solo, ends, make_flight):
+async def test_runner_starts_another_child_after_a_death(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def run(self, body, context):
@@ -304,14 +304,14 @@ async def test_solo_starts_another_child_after_a_death(app, solo, ends, make_fli
     """)
     flight = make_flight("One")
 
-    solo.put(flight, named("One"))
+    runner.put(flight, named("One"))
     await ends.until(1)
-    solo.put(flight, named("One"))
+    runner.put(flight, named("One"))
 
     assert await ends.until(2) == [("One", Died("exit code 1"), True), ("One", SUCCEEDED, True)]
 
 
-async def test_solo_kills_a_task_that_hangs_at_its_timeout(app, solo, ends, make_flight):
+async def test_runner_kills_a_task_that_hangs_at_its_timeout(app, runner, ends, make_flight):
     app("""
         class Hangs(Task):
             def run(self, body):
@@ -320,12 +320,12 @@ async def test_solo_kills_a_task_that_hangs_at_its_timeout(app, solo, ends, make
                     pass
     """)
 
-    solo.put(make_flight("Hangs"), named("Hangs", timeout_s=0.5))
+    runner.put(make_flight("Hangs"), named("Hangs", timeout_s=0.5))
 
     assert await ends.until(1) == [("Hangs", TimedOut(0.5), True)]
 
 
-async def test_solo_does_not_count_the_childs_start_as_time_of_the_task(app, solo, ends, make_flight):
+async def test_runner_does_not_count_the_childs_start_as_time_of_the_task(app, runner, ends, make_flight):
     """A task with a timeout below the time that the tasks take to load timed out whatever it did."""
     app("""
         time.sleep(1.0)
@@ -334,15 +334,17 @@ async def test_solo_does_not_count_the_childs_start_as_time_of_the_task(app, sol
                 pass
     """)
 
-    solo.put(make_flight("Quick"), named("Quick", timeout_s=0.5))
+    runner.put(make_flight("Quick"), named("Quick", timeout_s=0.5))
 
     assert await ends.until(1) == [("Quick", SUCCEEDED, True)]
 
 
-async def test_solo_waits_for_a_file_that_somebody_is_just_writing(app, solo, ends, events, make_flight, monkeypatch):
+async def test_runner_waits_for_a_file_that_somebody_is_just_writing(
+    app, runner, ends, events, make_flight, monkeypatch
+):
     monkeypatch.setattr("mulligan.worker.isolation.isolated_handle._AGAIN_S", 0.01)
     app("class One(Task:\n")
-    solo.put(make_flight("One"), named("One"))
+    runner.put(make_flight("One"), named("One"))
     async with asyncio.timeout(30):
         while not events:
             await asyncio.sleep(0)
@@ -352,14 +354,14 @@ async def test_solo_waits_for_a_file_that_somebody_is_just_writing(app, solo, en
     assert await ends.until(1) == [("One", SUCCEEDED, True)]
 
 
-async def test_solo_ends_the_attempt_of_a_suspect_whose_file_can_not_be_loaded_for_good(
-    app, solo, ends, events, make_flight, monkeypatch
+async def test_runner_ends_the_attempt_of_a_suspect_whose_file_can_not_be_loaded_for_good(
+    app, runner, ends, events, make_flight, monkeypatch
 ):
     """It went round for ever: neither done nor dead, without an alert, its attempts not counted."""
     monkeypatch.setattr("mulligan.worker.isolation.isolated_handle._AGAIN_S", 0.01)
     app("class One(Task:\n")
 
-    solo.put(make_flight("One"), named("One"))
+    runner.put(make_flight("One"), named("One"))
 
     [(_, outcome, is_last)] = await ends.until(1)
     assert isinstance(outcome, Failed)
@@ -368,7 +370,7 @@ async def test_solo_ends_the_attempt_of_a_suspect_whose_file_can_not_be_loaded_f
     assert [event.tries_left for event in events] == [3, 2, 1, 0]
 
 
-async def test_solo_understands_failures_retry_give_up_and_skip(app, solo, ends, make_flight):
+async def test_runner_understands_failures_retry_give_up_and_skip(app, runner, ends, make_flight):
     app("""
         class Fails(Task):
             def run(self, body):
@@ -388,7 +390,7 @@ async def test_solo_understands_failures_retry_give_up_and_skip(app, solo, ends,
     """)
     names = ("Fails", "Retries", "GivesUp", "Skips", "Exits")
 
-    solo.put(make_flight(*names), named(*names))
+    runner.put(make_flight(*names), named(*names))
 
     outcomes = {name: outcome for name, outcome, _ in await ends.until(5)}
     assert outcomes["Fails"].error.startswith("ValueError: no\n  tasks/one.py line 6 in run")
@@ -398,7 +400,7 @@ async def test_solo_understands_failures_retry_give_up_and_skip(app, solo, ends,
     assert outcomes["Exits"].error.startswith("SystemExit: 3")
 
 
-async def test_solo_asks_a_tasks_own_backoff_function(app, solo, ends, make_flight):
+async def test_runner_asks_a_tasks_own_backoff_function(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def backoff(attempts):
@@ -408,26 +410,26 @@ async def test_solo_asks_a_tasks_own_backoff_function(app, solo, ends, make_flig
                 return False
     """)
 
-    solo.put(make_flight("One"), named("One"))
+    runner.put(make_flight("One"), named("One"))
 
     assert await ends.until(1) == [("One", Failed("returned False", retry_after_s=100.0), True)]
 
 
-async def test_solo_does_not_take_odd_characters_in_an_error_for_a_death(app, solo, ends, make_flight):
+async def test_runner_does_not_take_odd_characters_in_an_error_for_a_death(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def run(self, body):
                 raise ValueError("half a pair: \\ud83d")
     """)
 
-    solo.put(make_flight("One"), named("One"))
+    runner.put(make_flight("One"), named("One"))
 
     ((_, outcome, _),) = await ends.until(1)
     assert isinstance(outcome, Failed)
     assert outcome.error.startswith("ValueError: half a pair: ")
 
 
-async def test_solo_hands_the_task_the_whole_message(app, solo, ends, make_flight):
+async def test_runner_hands_the_task_the_whole_message(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def run(self, message: Message):
@@ -441,12 +443,12 @@ async def test_solo_hands_the_task_the_whole_message(app, solo, ends, make_fligh
     attributes = {"text": "ü", "bytes": b"\xff", "number": Typed("Number", "1.50"), "half": "\ud83d"}
     flight.message = Message(flight.message.uid, b"\xff\x00body", attributes, 12.5)
 
-    solo.put(flight, named("One"))
+    runner.put(flight, named("One"))
 
     assert await ends.until(1) == [("One", SUCCEEDED, True)]
 
 
-async def test_solo_interrupts_what_runs_and_what_waits(app, solo, ends, make_flight, tmp_path):
+async def test_runner_interrupts_what_runs_and_what_waits(app, runner, ends, make_flight, tmp_path):
     os.mkfifo(tmp_path / "begun")
     app("""
         class Slow(Task):
@@ -454,32 +456,32 @@ async def test_solo_interrupts_what_runs_and_what_waits(app, solo, ends, make_fl
                 open("begun", "w").close()
                 time.sleep(100)
     """)
-    solo.put(make_flight("Slow"), named("Slow", timeout_s=200.0))
-    solo.put(make_flight("Slow"), named("Slow", timeout_s=200.0))
+    runner.put(make_flight("Slow"), named("Slow", timeout_s=200.0))
+    runner.put(make_flight("Slow"), named("Slow", timeout_s=200.0))
     # opening it ends when the task opens its own end
     await asyncio.to_thread((tmp_path / "begun").read_bytes)
 
-    await solo.close()
+    await runner.close()
 
     assert ends.ends == [("Slow", INTERRUPTED, True), ("Slow", INTERRUPTED, True)]
 
 
-async def test_solo_interrupts_what_has_not_been_started(app, solo, ends, make_flight):
+async def test_runner_interrupts_what_has_not_been_started(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def run(self, body):
                 time.sleep(100)
     """)
-    solo.put(make_flight("One"), named("One", timeout_s=60.0))
+    runner.put(make_flight("One"), named("One", timeout_s=60.0))
     await asyncio.sleep(0)
 
     async with asyncio.timeout(20):
-        await solo.close()
+        await runner.close()
 
     assert ends.ends == [("One", INTERRUPTED, True)]
 
 
-async def test_solo_passes_over_a_flight_that_was_lost_while_it_waited(app, solo, ends, make_flight):
+async def test_runner_passes_over_a_flight_that_was_lost_while_it_waited(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def run(self, body):
@@ -488,12 +490,12 @@ async def test_solo_passes_over_a_flight_that_was_lost_while_it_waited(app, solo
     flight = make_flight("One")
     flight.phase = Phase.LOST
 
-    solo.put(flight, named("One"))
+    runner.put(flight, named("One"))
 
     assert await ends.until(1) == [("One", INTERRUPTED, True)]
 
 
-async def test_solo_goes_on_when_no_child_could_be_started(app, solo, ends, make_flight, monkeypatch):
+async def test_runner_goes_on_when_no_child_could_be_started(app, runner, ends, make_flight, monkeypatch):
     """No more processes or memory: the message was never spoken of again, and kept its slot."""
     app("""
         class One(Task):
@@ -503,29 +505,29 @@ async def test_solo_goes_on_when_no_child_could_be_started(app, solo, ends, make
     monkeypatch.setattr("mulligan.worker.isolation.isolated_handle._AGAIN_S", 0.01)
     monkeypatch.setattr("sys.executable", "/no/such/python")
 
-    solo.put(make_flight("One"), named("One"))
+    runner.put(make_flight("One"), named("One"))
 
     [(_, outcome, _)] = await ends.until(1)
     assert "no process can be started: [Errno 2] No such file or directory: '/no/such/python'" in outcome.error
 
 
-async def test_solo_ends_its_child_when_it_is_closed(app, solo, ends, make_flight):
+async def test_runner_ends_its_child_when_it_is_closed(app, runner, ends, make_flight):
     app("""
         class One(Task):
             def run(self, body):
                 pass
     """)
-    solo.put(make_flight("One"), named("One"))
+    runner.put(make_flight("One"), named("One"))
     await ends.until(1)
-    child = solo._processes[0]._child
+    child = runner._processes[0]._child
 
-    await solo.close()
+    await runner.close()
 
     assert child.returncode is not None
 
 
-async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attempt(
-    app, make_solo, ends, make_flight, monkeypatch
+async def test_runner_tells_that_its_child_is_of_another_build_and_burns_no_attempt(
+    app, make_runner, ends, make_flight, monkeypatch
 ):
     """A suspect went to a program that was installed meanwhile."""
     app("""
@@ -534,7 +536,7 @@ async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attemp
     """)
     told = []
     monkeypatch.setattr(build, "OURS", "0" * 16)
-    made = make_solo(changed=told.append)
+    made = make_runner(changed=told.append)
 
     made.put(make_flight("A"), named("A"))
     (end,) = await ends.until(1)
@@ -544,8 +546,8 @@ async def test_solo_tells_that_its_child_is_of_another_build_and_burns_no_attemp
     assert [type(one) for one in told] == [OtherVersion]
 
 
-async def test_solo_runs_a_suspect_in_a_fresh_child_when_the_one_before_left_a_thread_in_its_own(
-    app, solo, ends, make_flight
+async def test_runner_runs_a_suspect_in_a_fresh_child_when_the_one_before_left_a_thread_in_its_own(
+    app, runner, ends, make_flight
 ):
     """A timer of the guilty one ended the innocent one's process, which became a dead letter for it."""
     app("""
@@ -558,7 +560,7 @@ async def test_solo_runs_a_suspect_in_a_fresh_child_when_the_one_before_left_a_t
                 time.sleep(1.0)
     """)
 
-    solo.put(make_flight("Arms"), named("Arms"))
-    solo.put(make_flight("Innocent"), named("Innocent"))
+    runner.put(make_flight("Arms"), named("Arms"))
+    runner.put(make_flight("Innocent"), named("Innocent"))
 
     assert await ends.until(2) == [("Arms", SUCCEEDED, True), ("Innocent", SUCCEEDED, True)]

@@ -249,11 +249,11 @@ async def test_keeper_extends_leases_while_the_ledger_does_not_answer(keeper, ho
 async def test_keeper_releases_what_a_dead_worker_held_and_counts_the_guilty_only(
     keeper, hold, broker, ledger, clock, table, queues
 ):
-    guilty, other = await hold(0), await hold(1, queue=1)
-    table.set_standing(guilty, SlotState.RUNNING, clock.monotonic() + 60)
+    blamed, other = await hold(0), await hold(1, queue=1)
+    table.set_standing(blamed, SlotState.RUNNING, clock.monotonic() + 60)
     table.set_standing(other, SlotState.HELD)
 
-    assert await keeper.sweep(table, guilty={guilty}) == 2
+    assert await keeper.sweep(table, blamed={blamed}) == 2
 
     assert (await broker.depth(queues.requests)).ready == 1
     assert (await broker.depth(queues.rejects)).ready == 1
@@ -266,13 +266,13 @@ async def test_keeper_releases_what_a_dead_worker_held_and_counts_the_guilty_onl
 async def test_keeper_counts_no_death_when_the_worker_ended_in_order(keeper, hold, ledger, clock, table):
     table.set_standing(await hold(0), SlotState.RUNNING, clock.monotonic() + 60)
 
-    await keeper.sweep(table, guilty=None)
+    await keeper.sweep(table, blamed=None)
 
     assert await claim(ledger, clock, 0) == Granted(None)
 
 
 async def test_keeper_sweeps_nothing_when_nothing_was_held(keeper, broker, ledger, table):
-    assert await keeper.sweep(table, guilty=set()) == 0
+    assert await keeper.sweep(table, blamed=set()) == 0
 
     assert broker.count("release") == 0
     assert ledger.count("end") == 0
@@ -287,7 +287,7 @@ async def test_keeper_ends_claims_before_it_releases_messages(keeper, hold, brok
     slot = await hold(0)
     ledger.faults["end"] = [ending]
 
-    await keeper.sweep(table, guilty={slot})
+    await keeper.sweep(table, blamed={slot})
 
     assert order == [0]
 
@@ -296,7 +296,7 @@ async def test_keeper_waits_a_little_for_the_ledger_before_it_sweeps(keeper, hol
     slot = await hold(0)
     ledger.faults["end"] = [LedgerUnavailable("busy")] * 2
 
-    await keeper.sweep(table, guilty={slot})
+    await keeper.sweep(table, blamed={slot})
 
     assert (await broker.depth(queues.requests)).ready == 1
 
@@ -307,7 +307,7 @@ async def test_keeper_releases_again_only_what_failed_for_a_moment_when_it_sweep
     receipts = [holding.receipt for holding in table.holdings()]
     broker.faults["release"] = [[None, EntryFault(Fault.RETRY, "throttled")]]
 
-    await keeper.sweep(table, guilty=())
+    await keeper.sweep(table, blamed=())
 
     calls = [args for name, args in broker.calls if name == "release"]
     assert [[receipt for receipt, _ in entries] for _, entries in calls] == [receipts, receipts[1:]]
@@ -349,7 +349,7 @@ async def test_keeper_releases_nothing_whose_claim_it_could_not_end(keeper, hold
     slot = await hold(0)
     ledger.cut["end"] = LedgerUnavailable("gone")
 
-    assert await keeper.sweep(table, guilty={slot}) == 1
+    assert await keeper.sweep(table, blamed={slot}) == 1
 
     assert broker.count("release") == 0
 

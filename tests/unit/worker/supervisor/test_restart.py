@@ -1,4 +1,4 @@
-from mulligan.worker.supervisor.restart import delay_s, failed_starts
+from mulligan.worker.supervisor.restart import consecutive_crashes, delay_s
 
 
 def test_delay_is_nothing_after_the_first_death():
@@ -14,10 +14,10 @@ def test_delay_ends_growing_at_half_a_minute_and_never_overflows():
 
 
 def test_deaths_in_vain_are_counted_in_a_row():
-    assert failed_starts(0, lived_s=1.0, settled=0) == 1
-    assert failed_starts(1, lived_s=1.0, settled=0) == 2
+    assert consecutive_crashes(0, lived_s=1.0, settled=0) == 1
+    assert consecutive_crashes(1, lived_s=1.0, settled=0) == 2
 
 
 def test_deaths_in_vain_begin_anew_after_a_worker_that_got_something_done_or_lived_long():
-    assert failed_starts(7, lived_s=1.0, settled=1) == 1
-    assert failed_starts(7, lived_s=10.0, settled=0) == 1
+    assert consecutive_crashes(7, lived_s=1.0, settled=1) == 1
+    assert consecutive_crashes(7, lived_s=10.0, settled=0) == 1

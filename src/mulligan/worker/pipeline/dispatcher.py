@@ -375,7 +375,7 @@ class Endings:
                 case Release(delay_s):
                     flight.is_held = flight.problem is not None or flight.missing.is_all_of(flight.progress)
                     self._reporter.released(flight, delay_s)
-                case _:
+                case Reject():
                     flight.is_held = flight.missing.is_all_of(flight.progress)  # reported when the copy is confirmed
         self._settler.put(flights)
         self._turns.land(flights)

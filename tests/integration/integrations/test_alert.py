@@ -124,7 +124,7 @@ async def test_alert_is_one_message_when_its_worker_dies_between_post_and_record
 
     life, follower = alert(MESSAGES[0]), alert(MESSAGES[1])
     with monkeypatch.context() as patch:
-        patch.setattr(AlertGroup, "told", killed)
+        patch.setattr(AlertGroup, "mark_posted", killed)
         patch.setattr(AlertGroup, "give_back", killed)
         with pytest.raises(KeyboardInterrupt):
             await life.start()

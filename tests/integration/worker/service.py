@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mulligan.brokers.memory import MemoryBroker, MemoryQueues
 from mulligan.core import retry_state
@@ -39,6 +39,8 @@ from tests.support.virtual_loop import VirtualClock
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
 LEASE_S = 60.0
+T = TypeVar("T")
+
 NO_FOLDER = BodyFolder(Path("/dev/null/bodies"))
 """Can't be made: a test that stores a body has to say where."""
 
@@ -136,7 +138,7 @@ class Worker:
         deps = PipelineDeps(
             Runtime(service.clock, emit, self.failed.append, self.stuck.append, self.left.append),
             self.network, self.ledger, QUEUES, SystemHost(), registry, self.table,
-            packer=more.pop("packer", Packer(NO_FOLDER)),
+            packer=StillPacker(more.pop("bodies", NO_FOLDER)),
             setup=more.pop("setup", None) or Setup(number, settings.for_worker(), 1, 1, slots, str(Path.cwd())),
             wants=lambda kind: True, new_token=lambda: f"w{number}-{next(tokens)}",
             misses=MissingTasks(service.clock, emit), middleware=more.pop("middleware", ()),
@@ -278,6 +280,20 @@ class Service:
             await worker.close()
         faults = [fault for worker in self.workers for fault in worker.failed]
         assert not faults, faults
+
+
+class StillPacker(Packer):
+    """The packer, in virtual time: that stands still while a body is packed, in a thread of which the loop knows
+    nothing.
+    """
+
+    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        async def wait() -> T:
+            with asyncio.get_running_loop().standing_still():
+                return await packing
+
+        packing = super()._in_thread(work)
+        return asyncio.ensure_future(wait())
 
 
 class Recording:

@@ -26,7 +26,6 @@ from mulligan.ledger.none import NoLedger
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks.exceptions import GiveUp
-from mulligan.worker.pipeline.packer import Packer
 from tests.integration.worker.service import LEDGER_DOWN, QUEUES, Recording, task
 
 NO = GiveUp("no such customer")
@@ -337,7 +336,7 @@ async def test_dead_letter_whose_body_is_packed_runs_with_its_own_body_when_it_i
     good, bad = Recording(), Recording(NO)
     body = "long " * 1000
     service.worker(
-        task("Good", good), task("Bad", bad), features={"max_message_bytes": 2000}, packer=Packer(BodyFolder(tmp_path))
+        task("Good", good), task("Bad", bad), features={"max_message_bytes": 2000}, bodies=BodyFolder(tmp_path)
     )
     await service.send(body)
     await service.until_empty()
@@ -353,7 +352,7 @@ async def test_dead_letter_is_left_alone_when_it_is_moved_to_requests_and_its_st
     bad = Recording(NO)
     body = random.Random(1).randbytes(4000).hex()
     features = {"max_message_bytes": 1000}
-    worker = service.worker(task("Bad", bad), features=features, packer=Packer(BodyFolder(tmp_path)))
+    worker = service.worker(task("Bad", bad), features=features, bodies=BodyFolder(tmp_path))
     await service.send(body)
     await service.until_empty()
     (stored,) = tmp_path.iterdir()
@@ -401,7 +400,7 @@ async def test_dead_letter_is_a_new_message_with_a_warning_when_its_story_proves
     assert (len(good.runs), len(bad.runs)) == (2, 2)
     assert good.contexts[1].uid != good.contexts[0].uid
     (told,) = service.told(RetryStateNotTrusted)
-    assert told.told == good.contexts[0].uid
+    assert told.state_uid == good.contexts[0].uid
     assert problem in told.problem
     assert await service.totals() == (0, 0, 0)
 
@@ -461,7 +460,7 @@ async def test_attribute_of_a_producer_that_is_called_as_our_state_is_not_told_t
     await service.until_empty()
 
     (told,) = service.told(RetryStateNotTrusted)
-    assert (told.told, told.problem) == (None, "it can't be read")
+    assert (told.state_uid, told.problem) == (None, "it can't be read")
     assert len(one.runs) == 1
 
 

@@ -30,7 +30,6 @@ from mulligan.servers.sqs.server import serve
 from mulligan.settings.model import Settings
 from mulligan.storage.body import BodyFolder
 from mulligan.tasks.registry import TaskRegistry
-from mulligan.worker.pipeline.packer import Packer
 from tests.integration.worker.service import QUEUES, Recording, Service, task
 
 REAL_TIME = True
@@ -96,7 +95,7 @@ def worker(service, broker, path, *tasks, **more):
     more["features"] = {"long_poll_s": 0.2} | more.get(
         "features", {}
     )  # SQS can't break off a poll: a drain waits for it
-    return service.worker(*tasks, broker=broker, packer=Packer(BodyFolder(path)), keeps=False, **more)
+    return service.worker(*tasks, broker=broker, bodies=BodyFolder(path), keeps=False, **more)
 
 
 def full(broker, kind, attributes):

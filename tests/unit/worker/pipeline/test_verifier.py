@@ -79,7 +79,7 @@ async def test_copy_is_a_new_message_when_the_ledger_knows_nothing_of_it(verifie
     assert await verifier.verify(make_copy()) is NEW
 
     (event,) = events
-    assert (type(event), event.told) == (RetryStateNotTrusted, UID)
+    assert (type(event), event.state_uid) == (RetryStateNotTrusted, UID)
     assert "knows nothing" in event.problem
 
 
@@ -112,7 +112,7 @@ async def test_copy_is_a_new_message_when_its_state_can_not_be_read(verifier, ma
     """What it says of the damage quotes the attribute, which may be a producer's."""
     assert await verifier.verify(make_copy("<script>")) is NEW
 
-    assert [(event.told, event.problem) for event in events] == [(None, "it can't be read")]
+    assert [(event.state_uid, event.problem) for event in events] == [(None, "it can't be read")]
 
 
 async def test_copy_is_left_alone_when_its_row_can_not_be_read(verifier, make_copy, ledger):

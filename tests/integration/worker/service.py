@@ -35,7 +35,7 @@ from mulligan.worker.pipeline.runtime import Runtime
 from mulligan.worker.process.drain import drain
 from mulligan.worker.supervisor.lease_keeper import LeaseKeeper
 from mulligan.worker.system_host import SystemHost
-from tests.support.virtual_loop import VirtualClock
+from tests.support.virtual_loop import VirtualClock, VirtualLoop
 
 QUEUES = Queues("t", QueueName("t-requests-q"), QueueName("t-rejects-q"), QueueName("t-dead-q"))
 LEASE_S = 60.0
@@ -283,17 +283,16 @@ class Service:
 
 
 class StillPacker(Packer):
-    """The packer, in virtual time: that stands still while a body is packed, in a thread of which the loop knows
-    nothing.
-    """
+    """The packer. Virtual time stands still while a body is packed, in a thread of which the loop knows nothing."""
 
     def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        async def wait() -> T:
-            with asyncio.get_running_loop().standing_still():
+        async def wait(loop: VirtualLoop) -> T:
+            with loop.standing_still():
                 return await packing
 
         packing = super()._in_thread(work)
-        return asyncio.ensure_future(wait())
+        loop = asyncio.get_running_loop()
+        return asyncio.ensure_future(wait(loop)) if isinstance(loop, VirtualLoop) else packing
 
 
 class Recording:

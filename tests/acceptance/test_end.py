@@ -81,7 +81,7 @@ def test_worker_that_is_told_to_stop_is_replaced_and_nothing_is_lost(work, until
     (stopped, other) = system.workers()
     os.kill(stopped, signal.SIGTERM)
 
-    until(lambda: "is replaced: it was told to stop" in system.log(), "the worker is replaced")
+    until(lambda: "is replaced: it received a stop signal of its own" in system.log(), "the worker is replaced")
     assert system.wait() == 0
     assert sorted(one.body for one in work.effects("Slow", "end")) == sorted(bodies)
     assert sorted(one.body for one in work.effects("Quick", "start")) == sorted(bodies)

@@ -54,7 +54,7 @@ def test_task_that_cancels_a_poller_ends_its_worker_which_is_replaced(app: App):
     system = app.start().until_up()
 
     app.send(["cancels"])
-    until(lambda: "a poller was cancelled by a task, and can't go on" in system.log(), "the worker ends")
+    until(lambda: "a poller was cancelled by a task, and can't continue" in system.log(), "the worker ends")
     app.send(["other"])
 
     app.until_effect("Cancels", "end", "other")

@@ -9,6 +9,8 @@
 
 SHELL := /bin/bash
 export PYTHON
+# where it is set, as in many images of containers, every process of every test would compile the whole program again
+export PYTHONDONTWRITEBYTECODE :=
 ARGS ?=
 # in the order of the files but for those that are to run alone, which come last. $(call SIDE_BY_SIDE,HOW MANY)
 SIDE_BY_SIDE = -n $(or $(JOBS),$(1)) --no-loadscope-reorder

@@ -112,14 +112,15 @@ def apply(mutation: Mutation, source: Path) -> None:
             )
         mutated = text.replace(change.old, change.new)
         compile(mutated, str(path), "exec")
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
         path.write_text(mutated, "utf-8")
 
 
 def noticed(mutation: Mutation, folder: Path) -> Found | None:
     """What noticed the mutation; None when nothing did. folder: empty, for the copy. Raises MutationError."""
-    ignored = shutil.ignore_patterns("__pycache__")
     source = folder / "src"
-    shutil.copytree(REPOSITORY / "src", source, ignore=ignored)
+    shutil.copytree(REPOSITORY / "src", source)  # with what is compiled of it
     apply(mutation, source)
     return _simulated(mutation, source) if mutation.seeds else _tested(mutation, source)
 

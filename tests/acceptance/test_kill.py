@@ -10,7 +10,7 @@ def test_nothing_is_lost_or_run_again_after_its_record_under_kills_of_workers(ap
     app.environment["SLOW_S"] = "0.5"  # so few messages are done before the kills otherwise
 
     run = killing.carry_out(
-        app, until, messages=600, worker_kills=5, supervisor_kills=1,
+        app, until, messages=300, worker_kills=3, supervisor_kills=1,
         sent=lambda: broker.begin(7, list(SQS_FAULTS)),
     )  # fmt: skip
     broker.behave()

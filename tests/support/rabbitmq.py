@@ -139,8 +139,11 @@ class RabbitServer:
         return "\n".join(texts)
 
     def _is_listening(self) -> bool:
-        probe = [*self._before, sys.executable, "-S", "-c", _PROBE, self.address, str(self.port)]
-        return subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode == 0
+        if not self._before:
+            with socket.socket() as probe:
+                return probe.connect_ex((self.address, self.port)) == 0
+        command = [*self._before, sys.executable, "-S", "-c", _PROBE, self.address, str(self.port)]
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
     def _popen(self, arguments: Sequence[str], out: object) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(

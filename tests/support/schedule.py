@@ -38,12 +38,23 @@ DOOR = Path(__file__).parents[1] / "conftest.py"
 """Held on the way into the room. Who waits to be alone holds it, so that no one else comes in meanwhile."""
 
 
+SERVERS = ("localemu", "rabbitmq")
+"""Servers that take a while to start, and that many quick tests share: all of these of one folder run in one process."""
+
+
 class Scheduling(LoadScopeScheduling):
     """Hands out test by test, in order; those of TOGETHER as one. xdist's own groups need an older pytest than ours."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if file in TOGETHER else nodeid
+        if file in TOGETHER:
+            return file
+        folder = file.split("/")[1]
+        if folder != "proof":
+            for server in SERVERS:
+                if f"[{server}" in nodeid or f"-{server}" in nodeid or f"/{server}" in file or f"_{server}" in file:
+                    return f"{'acceptance' if folder == 'acceptance' else 'conformance'} on {server}"
+        return nodeid
 
 
 @contextmanager

@@ -39,7 +39,7 @@ DOOR = Path(__file__).parents[1] / "conftest.py"
 
 
 SERVERS = ("localemu", "rabbitmq")
-"""Servers that take a while to start, and that many quick tests share: all of these of one folder run in one process."""
+"""Servers that take a while to start and that many quick tests share: one process runs all of those of a folder."""
 
 
 class Scheduling(LoadScopeScheduling):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.harness.recorded import Embedded, Postgres, Rabbit, Sqs, SqsFifo
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "a1e6fb8"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "a1e6fb8"
 # the embedded queue keeps its own time over one boot while the clock disagrees by up to a day: that of another host
 LATER_S = 172_800.0
 CODE = """
